@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import sys
 import tempfile
 import time
@@ -40,7 +41,7 @@ TIME_BAR: Final = 1 / 1.5
 LONG: Final = 64 << 20
 NONCE: Final = "0f" * 16
 SAID: Final = "tests/unit/test_shop.py::test_the_total_is_the_sum PASSED in 0.02s: 12 of 40 done, see docs/shop.md"
-WAITING: Final = 'while [ ! -e "$1" ]; do sleep 0.05; done; exec cat "$2"'
+WAITING: Final = ': < "$1"; exec cat "$2"'  # a named pipe opens once it has a writer
 
 
 class Lag:
@@ -80,10 +81,17 @@ async def followed(executor: LoginExecutor, pipe: str, take: Callable[[bytes], N
             return
 
 
+def waited_for(directory: Path) -> Path:
+    """What the agents of a round wait for."""
+    go = directory / f"go-{uuid.uuid4().hex}"
+    os.mkfifo(go)
+    return go
+
+
 async def ours(directory: Path, text: Path, agents: int) -> tuple[int, float, float]:
     """Lines, seconds, lag."""
     executor = LocalExecutor("here", root=str(directory / "root"), python=sys.executable)
-    go, count = directory / f"go-{uuid.uuid4().hex}", [0]
+    go, count = waited_for(directory), [0]
 
     def take(line: bytes) -> None:
         decode(line)
@@ -98,7 +106,7 @@ async def ours(directory: Path, text: Path, agents: int) -> tuple[int, float, fl
         await asyncio.sleep(1.0)
         async with Lag() as lag:
             started = time.perf_counter()
-            go.touch()
+            go.write_bytes(b"")
             await asyncio.gather(*readers)
             return count[0], time.perf_counter() - started, lag.p99
     finally:
@@ -107,7 +115,7 @@ async def ours(directory: Path, text: Path, agents: int) -> tuple[int, float, fl
 
 async def base(directory: Path, text: Path, agents: int) -> tuple[int, float, float]:
     """The same with ``readline`` and ``json``."""
-    go = directory / f"go-{uuid.uuid4().hex}"
+    go = waited_for(directory)
 
     async def read(process: asyncio.subprocess.Process) -> int:
         assert process.stdout is not None
@@ -124,7 +132,7 @@ async def base(directory: Path, text: Path, agents: int) -> tuple[int, float, fl
     await asyncio.sleep(1.0)
     async with Lag() as lag:
         started = time.perf_counter()
-        go.touch()
+        go.write_bytes(b"")
         return sum(await asyncio.gather(*readers)), time.perf_counter() - started, lag.p99
 
 
