@@ -211,11 +211,13 @@ class Deliverer:
         return due
 
     async def _deliver(self, route: _Route, claimed: _Claimed) -> None:
+        number = claimed.delivery.id
         try:
             result = await self._sent(route, claimed)
-            await self._settle(route, result)
-        finally:
-            route.sending.discard(claimed.delivery.id)
+            await self._settle(route, number, result)
+        except BaseException:
+            route.sending.discard(number)
+            raise
         if result.later:
             route.wake.set()
 
@@ -243,16 +245,17 @@ class Deliverer:
         route.contact.found(Way.SEND)
         return _delivered(delivery, message_id, self._supervisor.clock.now_us())
 
-    async def _settle(self, route: _Route, result: _Result) -> None:
+    async def _settle(self, route: _Route, number: int, result: _Result) -> None:
         """Records the result of a row, however long the store takes: without it, the card could not be edited.
 
-        What waited for this row is claimed in the same transaction.
+        What waited for this row is claimed in the same transaction; that may be the row itself, for another try.
         """
         room = min(_FOLLOWERS, _BATCH - len(route.tasks) + 1)
         paused = route.paused_until > asyncio.get_running_loop().time()
 
         def work(tx: Tx) -> None:
             result.record(tx)
+            tx.after_commit(lambda: route.sending.discard(number))
             if room > 0 and not paused:
                 self._take(tx, route, room)
 

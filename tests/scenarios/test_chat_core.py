@@ -18,7 +18,7 @@ from bot.hearing.rates import PerPerson
 from bot.local import client
 from bot.local.control import ControlServer
 from bot.local.wire import LINE_LIMIT
-from bot.outbox.port import RetryAfter, Undeliverable
+from bot.outbox.port import Outgoing, RetryAfter, Undeliverable
 from fleet.errors import Unavailable
 from fleet.model import ChatRef
 from fleet.store import tasks
@@ -159,6 +159,32 @@ async def test_an_impatient_platform_gets_everything_in_order(tmp_path: Path) ->
         await there.core.call(there.message("/machines"))
         await there.settle()
         assert there.phone.titles()[-1] == "2 machines"
+
+
+async def test_a_card_that_may_go_again_at_once_goes_once(tmp_path: Path) -> None:
+    """Its next try is claimed with the record of the first one: nobody else takes it for one that nobody sends."""
+    async with house(tmp_path) as there:
+        tried: list[Outgoing] = []
+        go_on = asyncio.Event()
+
+        async def deliver(outgoing: Outgoing) -> str:
+            tried.append(outgoing)
+            if len(tried) == 1:
+                raise RetryAfter(0)
+            await go_on.wait()
+            return f"m{len(tried)}"
+
+        there.phone.deliver = deliver  # type: ignore[method-assign]  # a far end that answers late
+        await there.core.receive(there.message("/help"))
+        while len(tried) < 2:
+            await asyncio.sleep(0)
+        for _ in range(3):  # somebody looks what there is to send
+            there.deliverer.ring("phone", ())
+            await there.store.read(lambda tx: None)
+            await there.store.write(lambda tx: None)
+        go_on.set()
+        await there.settle()
+        assert len(tried) == 2
 
 
 async def test_a_status_of_many_fits_a_phone(tmp_path: Path) -> None:
