@@ -179,7 +179,7 @@ async def test_a_neighbour_that_rewrites_the_checkout_before_the_start_stops_it(
         verdict = await judge.pipeline.judge(await judge.candidate({"answer": "bad\n"}))
         stop.set()
         await rewriting
-    assert verdict.outcome is Outcome.UNAVAILABLE
+    assert verdict.outcome is Outcome.LOST
     assert verdict.gates[0].evidence is not None and verdict.gates[0].evidence.output_bytes == 0
 
 

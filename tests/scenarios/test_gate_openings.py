@@ -64,11 +64,11 @@ async def test_a_store_that_is_away_before_a_gate_begins_costs_no_run(tmp_path: 
         assert (verdict.outcome, verdict.gates[0].earlier) == (Outcome.PASSED, ())
 
 
-@pytest.mark.parametrize(("first", "began"), [(1, False), (4, False), (7, True)])
+@pytest.mark.parametrize(("first", "began"), [(1, False), (7, False), (8, True)])
 async def test_a_full_disk_of_the_controller_closes_the_run_and_passes_nothing(
     tmp_path: Path, first: int, began: bool
 ) -> None:
-    """While the opening is signed, and while the gate runs."""
+    """While the opening is signed, while the checkout is sent, and while the gate runs."""
     script = "echo out; while :; do sleep 0.02; done"
     house = House(tmp_path, {"airboss.toml": airboss_toml(SH, "-c", script)})
     async with house.open() as judge:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -15,7 +14,7 @@ from aiohttp import web
 from bot.digest import over
 from bot.digest_card import digest_card
 from fleet.config import AgentConfig, GateConfig, GateKind, Secrets
-from fleet.errors import Refused, StoreUnavailable
+from fleet.errors import Refused
 from fleet.events import AgentReady, GateClosed, LandingDone, Refs, ReviewAnswered, ReviewAsked, Source
 from fleet.faults import Fault, Point, injected
 from fleet.flight.prompts import rework
@@ -192,23 +191,6 @@ async def test_a_reviewer_that_comes_back_is_asked_again(tmp_path: Path) -> None
         result = await reviews(judge).run(candidate, DEFINITION, judge.house.repository, ())
         assert result.outcome is Outcome.PASSED
         assert await closed(judge, candidate) == ["unavailable", "passed"]
-
-
-async def test_a_commit_that_fails_after_the_answer_means_asking_again(tmp_path: Path) -> None:
-    async with judging(tmp_path, attentive(CHANGE)) as (judge, server, candidate):
-        with contextlib.ExitStack() as faults:
-
-            def think(asked: Asked) -> str:
-                faults.enter_context(injected(Fault(Point.STORE_COMMIT, times=1000)))
-                return attentive(CHANGE)(asked)
-
-            server.think = think
-            with pytest.raises(StoreUnavailable):
-                await reviews(judge).run(candidate, DEFINITION, judge.house.repository, ())
-        server.think = obedient  # it now misses the defect: what was answered before must not count
-        result = await reviews(judge).run(candidate, DEFINITION, judge.house.repository, ())
-        assert result.outcome is Outcome.UNAVAILABLE
-        assert len(server.asked) == 2
 
 
 async def test_a_restart_in_the_middle_asks_again(tmp_path: Path) -> None:
