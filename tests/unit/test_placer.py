@@ -180,6 +180,12 @@ async def test_a_pause_between_reservation_and_start_starts_nothing(there: World
         await until(there, TaskState.PREPARING, [task.id])
 
 
+async def waits_for(there: World, waiter: str, holder: str) -> bool:
+    """Whether it says so: of who was granted the lock, or of who stands before it in line."""
+    why = (await there.store.read(partial(tasks.task, task_id=waiter))).why
+    return why.startswith("waiting for a lock: ") and holder in why
+
+
 async def test_a_task_that_waits_for_a_lock_keeps_no_slot(there: World) -> None:
     lock = Want(Resource("deploy"))
     tasks_ = [await there.task(mode=TaskMode.ASK) for _ in range(3)]
@@ -192,9 +198,7 @@ async def test_a_task_that_waits_for_a_lock_keeps_no_slot(there: World) -> None:
             await asyncio.sleep(0.01)
         assert free in preparing, "the lock's second task gave its slot back"
         holder, waiter = (first, second) if first in preparing else (second, first)
-        while (
-            f"waiting for a lock: {holder}" not in (await there.store.read(partial(tasks.task, task_id=waiter))).why
-        ):
+        while not await waits_for(there, waiter, holder):
             await asyncio.sleep(0.01)
         await stop(there, dispatcher, holder)
         await until(there, TaskState.PREPARING, [waiter, free])
