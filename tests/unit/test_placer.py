@@ -24,9 +24,7 @@ from fleet.git.command import Git, GitEnded
 from fleet.locks import Resource, Want
 from fleet.model import TaskMode, TaskState
 from fleet.store import queue, sessions, tasks
-from fleet.supervise import Supervisor, alongside
-from gates.locks.guard import LockGuard
-from gates.locks.service import LockService
+from fleet.supervise import Supervisor
 from tests.far_end.machine import Machine
 from tests.far_end.repositories import make_bare
 from tests.flying import FLEET, PERSON, World, world
@@ -55,13 +53,10 @@ class Counting(Git):
 async def there(tmp_path: Path) -> AsyncIterator[World]:
     made = world(tmp_path, str(make_bare(tmp_path / "shop.git", {"a.txt": "one\n"})))
     made.machine = Frozen()
-    locks = LockService(made.store, SystemClock())
-    guard = LockGuard(made.store, locks, lambda _: made.repository)
-    made.services = replace(made.services, clock=SystemClock(), locks=guard)
+    made.services = replace(made.services, clock=SystemClock())
     with made.store:
         slots(made, 1)
-        async with alongside(locks.run(), "serve locks"):
-            yield made
+        yield made
 
 
 def slots(there: World, number: int) -> None:
