@@ -121,9 +121,9 @@ class Count:
         return max(0, self.limit - self.used)
 
     def __str__(self) -> str:
-        """``$4.10 of $5.00``, or ``$4.10, no limit``."""
+        """``$4.10 of $5.00``, or ``$4.10, unlimited``."""
         if not self.limit:
-            return f"{words(self.measure, self.used)}, no limit"
+            return f"{words(self.measure, self.used)}, unlimited"
         return f"{words(self.measure, self.used)} of {words(self.measure, self.limit, limit=True)}"
 
 

@@ -140,7 +140,7 @@ def _row(tx: Tx, config: FleetConfig, account: CountedUse, task: Task | None) ->
 
 
 def _line(row: _Row) -> Line:
-    """``shop · $5.10 of $20.00 · 3 h, no limit``: money and time always, the rest where it is limited."""
+    """``shop · $5.10 of $20.00 · 3 h, unlimited``: money and time always, the rest where it is limited."""
     star = "*" if row.listed else ""
     shown = [count for count in row.counts if count.limit or count.measure in _ALWAYS]
     said = [f"{count}{star if count.measure is Measure.MONEY else ''}" for count in shown]

@@ -208,11 +208,11 @@ async def test_budget_shows_what_is_used_by_person_repository_and_task(tmp_path:
         result, (card,) = await there.say("/budget")
         said = [shown(row) for row in card.lines]
         assert said[:3] == [
-            "all · $0.00, no limit · 0 s, no limit",
-            "Ada · $0.00, no limit · 0 s, no limit",
-            "shop · $0.00, no limit · 0 s, no limit",
+            "all · $0.00, unlimited · 0 s, unlimited",
+            "Ada · $0.00, unlimited · 0 s, unlimited",
+            "shop · $0.00, unlimited · 0 s, unlimited",
         ]
-        assert said[3] == ("t1 · $0.00, no limit · 1M tokens of 2M tokens · 0 calls of 9 calls · 0 s, no limit")
+        assert said[3] == ("t1 · $0.00, unlimited · 1M tokens of 2M tokens · 0 calls of 9 calls · 0 s, unlimited")
         assert said[4].startswith("Cost unknown for 1M tokens")
         assert result.data is not None
         rows = [row for row in result.data["budgets"] if (row["scope"], row["measure"]) == ("task", "tokens")]  # type: ignore[attr-defined]  # a list of rows
