@@ -11,17 +11,18 @@ import pytest
 
 from fleet.verdict import Outcome
 from gates.layers.go import asked_for, runs_go_tests
+from tests.conftest import sampled
 from tests.far_end.go_tools import GO, go_gate, go_machine, warm_cache
 from tests.scenarios.gate_house import Files, House
 
 FULL = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
 ATTEMPTS = Path(__file__).resolve().parents[1] / "tampering" / "go_attempts.toml"
-SAMPLE = {
+SAMPLE = (
     "results that are printed",
     "machine code of Fail patched in memory",
     "the caller decides",
     "the binary runs itself, and edits the results of known names",
-}
+)
 SHOP = """package shop
 
 func Sum(prices []int) int {
@@ -70,7 +71,8 @@ pytestmark = pytest.mark.timeout(900 if FULL else 300)
 
 def attempts() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = tomllib.loads(ATTEMPTS.read_text())["attempt"]
-    return found
+    names = sampled(SAMPLE, 2)
+    return [each for each in found if FULL or each["name"] in names]
 
 
 async def test_no_attempt_passes_and_honest_changes_do(tmp_path: Path) -> None:
@@ -84,7 +86,7 @@ async def test_no_attempt_passes_and_honest_changes_do(tmp_path: Path) -> None:
     }
     house = House(tmp_path, base, machines={"here": go_machine(tmp_path / "machine", cache)})
     async with house.open() as judge:
-        for attempt in [each for each in attempts() if FULL or each["name"] in SAMPLE]:
+        for attempt in attempts():
             files: Files = {path: text.lstrip("\n") for path, text in attempt.get("files", {}).items()}
             candidate = await judge.candidate(files or {"other.txt": "1"}, remove=tuple(attempt.get("remove", ())))
             verdict = await judge.pipeline.judge(candidate)
