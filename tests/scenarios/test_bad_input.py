@@ -257,7 +257,7 @@ def test_a_full_disk_stalls_the_task_and_loses_nothing() -> None:
         built.configure(machines={"macbook": {**built.machines["macbook"], "home": str(disk), "run_disk": "1G"}})
         built.start()
         result = built.in_background("/run on=macbook agent=count go")
-        built.until(lambda: built.of("t1", "link.changed"), "the stall is told", 30)
+        built.until(lambda: built.of("t1", "link.changed"), "the stall is told", 90)
         down = built.of("t1", "link.changed")[0].event.body()
         assert not down["up"] and "No space left" in down["why"]
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
