@@ -298,6 +298,13 @@ async def test_a_bad_request_is_answered_and_harms_nobody(tmp_path: Path, line: 
         assert (await exchange(tmp_path, request(do="status")))[-1]["end"] == 0
 
 
+async def test_a_name_whose_bytes_are_no_text_is_taken_as_it_is(tmp_path: Path) -> None:
+    """As Python has them: half a letter, which not every reader of JSON takes."""
+    async with served(tmp_path):
+        (answer,) = await exchange(tmp_path, request(do="\udcff"))
+        assert answer["end"] == 2 and "there is no verb" in str(answer), answer
+
+
 async def test_a_dead_ones_socket_is_replaced_and_a_living_ones_is_not(tmp_path: Path) -> None:
     left = await asyncio.start_unix_server(lambda r, w: None, str(tmp_path / client.SOCKET))
     os.link(tmp_path / client.SOCKET, tmp_path / "kept")
