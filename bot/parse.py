@@ -13,7 +13,11 @@ FLEET: Final = "fleet"
 
 _QUOTES = str.maketrans("“”„‟«»‘’‚‛", '""""""\'\'\'\'')
 _DASHES = re.compile("[‐‑‒–—―−]+")
-_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f"
+_INVISIBLE = (
+    "\u200b\u200c\u200d\u2060\ufeff\u00ad\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+_DROPPED = dict.fromkeys(map(ord, _INVISIBLE))
+_FIRST_WORD = re.compile(r"\S+")
 _SLASHES = "/／!⁄∕"  # look-alikes that a phone's keyboard offers
 _AROUND = "\"'“”„‟«»‘’‚‛"
 _AFTER = ".!?…。！？"  # a keyboard ends a sentence automatically
@@ -83,12 +87,12 @@ def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: b
     verb ("stop") is a command without a slash. A slash before an unknown word still gives a ``Spoken``: the core
     answers with the nearest verb.
     """
-    rest = text.strip().strip(_INVISIBLE).lstrip()
-    if not rest:
-        return Ignore("empty")
+    rest = _visible(text.strip().strip(_INVISIBLE))
     mention = _MENTION.match(rest)
     if mention and direct:
-        rest = rest[mention.end() :]
+        rest = _visible(rest[mention.end() :])
+    if not rest:
+        return Ignore("empty")
     rest = _alone(rest) or rest
     slashed = rest[0] in _SLASHES
     if slashed:
@@ -97,12 +101,17 @@ def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: b
     if found is None:
         return Ignore("a slash alone") if slashed and not rest else Reply(text.strip())
     verb, after = _verb(found), rest[found.end() :]
-    inner = _VERB.match(after.lstrip()) if verb == FLEET else None
+    inner = _VERB.match(within) if verb == FLEET and (within := _visible(after)) else None
     if inner and _verb(inner) in verbs:
-        verb, after = _verb(inner), after.lstrip()[inner.end() :]
+        verb, after = _verb(inner), within[inner.end() :]
     if slashed or (direct and verb in verbs and _addressed(after, threaded)):
         return Spoken(verb, after.strip(), plain=not slashed)
     return Reply(text.strip())
+
+
+def _visible(text: str) -> str:
+    """The text with its first word as it is seen: our own cards have a break in "/run", which is copied with it."""
+    return _FIRST_WORD.sub(lambda found: found.group().translate(_DROPPED), text, count=1).lstrip()
 
 
 def _verb(found: re.Match[str]) -> str:
@@ -111,7 +120,7 @@ def _verb(found: re.Match[str]) -> str:
 
 def lone_word(text: str) -> str:
     """A message of one word, in lower case, as a verb would be written; empty for other messages."""
-    word = _alone(text.strip().strip(_INVISIBLE)).lstrip(_SLASHES).strip()
+    word = _alone(text.translate(_DROPPED).strip()).lstrip(_SLASHES).strip()
     found = _VERB.fullmatch(word)
     return _verb(found) if found else ""
 
@@ -146,7 +155,7 @@ def nearest(verb: str, verbs: Collection[str]) -> str:
 
 def tidy(args: str) -> str:
     """Arguments that are ids, names or numbers, as a keyboard without autocorrect would write them."""
-    return _DASHES.sub("-", args.translate(_QUOTES)).strip().strip(_INVISIBLE)
+    return _DASHES.sub("-", args.translate(_QUOTES).translate(_DROPPED)).strip()
 
 
 def words(args: str) -> list[str]:

@@ -22,7 +22,7 @@ from fleet.untrusted import clean
 FILE_LIMIT: Final = 4 << 20
 """Characters of a document that a command makes."""
 
-_ID = re.compile(r"[tT]?\d+(?:\.\d+)*$")
+_LEADING_ID = re.compile(r"(t?)(\d+(?:\.\d+)*)(?:\s|$)", re.IGNORECASE)
 
 
 def reply(call: Call, card: Card, *, task: str = "") -> Effect:
@@ -69,11 +69,15 @@ def find_task(tx: Tx, call: Call, word: str, *, newest: bool = False) -> Task:
 
 
 def split_task(call: Call) -> tuple[str, str]:
-    """A leading task id (empty if there is none) and the text after it, unchanged."""
-    head, _, rest = call.args.strip().partition(" ") if "\n" not in call.args.split(" ", 1)[0] else ("", "", "")
-    if head and _ID.match(head):
-        return head, rest.strip()
-    return "", call.args.strip()
+    """A leading task id (empty if there is none) and the text after it, unchanged.
+
+    A number alone is an id too, but not in a reply to a task's card: "2 more tests" is meant for that task.
+    """
+    text = call.args.strip()
+    found = _LEADING_ID.match(text)
+    if found is None or (call.task and not found.group(1)):
+        return "", text
+    return f"{found.group(1)}{found.group(2)}", text[found.end() :].strip()
 
 
 def last_session(tx: Tx, task: Task) -> Session | None:

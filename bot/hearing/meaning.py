@@ -127,7 +127,9 @@ def _typed(message: Message, found: Background, registry: Registry) -> Heard:
     if found.task:
         # In a thread whose task has ended, messages are for other people unless they are addressed to us.
         theirs = found.over and not (message.direct or message.private or message.reply_to)
-        return Ignore("the task of this thread has ended") if theirs else Spoken("say", said.text)
+        if theirs:
+            return Ignore("the task of this thread has ended")
+        return Spoken("say", f"{found.task} {said.text}")  # whatever the words begin with: "t1 broke it"
     return said if message.direct else Ignore("not for us")
 
 

@@ -57,6 +57,8 @@ from fleet.ports import Brief, DriverState, Launch, Step
 _HOOKED = (*EDITS, "Bash", "mcp__.*", PLAN)
 """What the hook always asks about; the operator's rules add to it."""
 _WINDOWS = {"five_hour": "5 h", "seven_day": "7 d", "seven_day_opus": "7 d Opus", "seven_day_sonnet": "7 d Sonnet"}
+_SOONEST, _LATEST = 10**9, 10**10 - 1
+"""Seconds since the epoch that can be a reset hour; anything else is not shown as one."""
 _HOOK = "airboss"
 _HOOK_SECONDS = 7 * 24 * 3600  # the agent denies when a hook times out, and people may be slow
 _INITIALIZE = "airboss-initialize"
@@ -319,7 +321,7 @@ def _read_result(fold: Fold, message: dict[str, Any]) -> bool:
     assumed = state.get("assumed", [])
     state["assumed"] = []
     outcome, error = TurnOutcome.COMPLETED, ""
-    if message.get("is_error") is True or trouble:
+    if message.get("is_error", False) is not False or str(message.get("subtype")).startswith("error") or trouble:
         outcome, error = of_claude(message, claim, trouble)
     if outcome is TurnOutcome.LIMITED and state.get("resets") and "reset" not in error:
         error = f"{error} · resets at {state['resets']}"
@@ -348,7 +350,7 @@ def _read_limit(fold: Fold, message: dict[str, Any]) -> bool:
     used = 100 if rejected else share * 100 if isinstance(share, int | float) else None
     if isinstance(kind, str) and used is not None:
         fold.report(window(_WINDOWS.get(kind, kind[:40]), used, at))
-    fold.state["resets"] = at if info.get("status") == "rejected" and type(at) is int else 0
+    fold.state["resets"] = at if rejected and type(at) is int and _SOONEST <= at <= _LATEST else 0
     return True
 
 

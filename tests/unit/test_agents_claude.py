@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from fleet.agent_events import (
     Allow,
     Answered,
@@ -217,6 +219,22 @@ def test_a_turn_that_nobody_asked_for_ends_no_turn() -> None:
 def test_a_turn_that_went_wrong_says_so() -> None:
     talk = Talk(*BEGUN, lines.result("API Error: 400", is_error=True))
     assert talk.of(TurnEnded) == [TurnEnded("API Error: 400", TurnOutcome.FAILED, "API Error: 400")]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"subtype": "error_max_turns", "is_error": False}, {"subtype": "error_during_execution"}, {"is_error": "yes"}],
+)
+def test_a_turn_that_is_called_an_error_in_any_way_is_not_completed(more: dict[str, object]) -> None:
+    talk = Talk(*BEGUN, {**lines.result("stopped"), **more})
+    assert [ended.outcome for ended in talk.of(TurnEnded)] == [TurnOutcome.FAILED]
+
+
+@pytest.mark.parametrize("at", [-1, 1_000, 1_795_989_205_076, 10**4000, "soon", None])
+def test_a_reset_hour_that_is_none_is_not_shown(at: object) -> None:
+    limit = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": at}}
+    talk = Talk(*BEGUN, limit, lines.result("You have hit your session limit", is_error=True))
+    assert [ended.error for ended in talk.of(TurnEnded)] == ["You have hit your session limit"]
 
 
 def test_an_interrupt_before_the_prompt_was_sent_keeps_it_back() -> None:

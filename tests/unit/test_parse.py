@@ -36,6 +36,9 @@ VERBS = frozenset({"run", "status", "stop", "say", "sessions", "help"})
         ("@airboss status", "status", ""),
         ("@airboss: stop t1", "stop", "t1"),
         ("\u200b/status\u200b", "status", ""),
+        ("/\u200bstop t1", "stop", "t1"),
+        ("\u2066/st\u00adop\u2069 t1", "stop", "t1"),
+        ("\u202e@air\u200bboss /\u200bstatus", "status", ""),
         ("/statsu", "statsu", ""),
         ("Stop.", "stop", ""),
         ("Status!", "status", ""),
@@ -75,7 +78,7 @@ def test_in_a_group_only_a_slash_is_a_command() -> None:
     assert parse("/status", VERBS, direct=False) == Spoken("status")
 
 
-@pytest.mark.parametrize("text", ["", "  ", "\u200b", "/", "//"])
+@pytest.mark.parametrize("text", ["", "  ", "\u200b", "/", "//", "@airboss \u200b", " \u200b \u200b"])
 def test_nothing_is_nothing(text: str) -> None:
     assert isinstance(parse(text, VERBS), Ignore)
 
