@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import random
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from fleet.config import ReviewerConfig
+from gates.review.commit_text import IN_COMMIT_TEXT, numbered
 from gates.review.defects import DefectKind, Planted, plant
 from gates.review.endpoint import Endpoint, ModelReply
 from gates.review.exchange import NoReview, Remark, WhyNone, read_answer
@@ -22,12 +23,16 @@ _WORDS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class PreparedReview:
-    """A question that is ready to be sent, and the defect in its copy of the change."""
+    """A question that is ready to be sent, and the defect in its copy of the change.
+
+    ``commit_lines``: how many lines of its commits' messages are shown.
+    """
 
     body: bytes
     planted: Planted
     words: tuple[str, str]
     messages: tuple[dict[str, str], ...] = ()
+    commit_lines: int = 0
 
     @property
     def sha256(self) -> str:
@@ -58,16 +63,21 @@ def prepare(
     task: str,
     results: str,
     chance: random.Random | None = None,
+    *,
+    commits: Sequence[str] = (),
 ) -> PreparedReview:
-    """The question about a change. Raises ``NoReview`` when the change is too large to be shown whole."""
+    """The question about a change; ``commits`` are the lines of its commits' messages.
+
+    Raises ``NoReview`` when the change is too large to be shown whole.
+    """
     size = len(render(files).encode())
     if size > reviewer.diff_bytes:
         cause = f"the change is {size} bytes as shown, and this reviewer reads {reviewer.diff_bytes}"
         raise NoReview(WhyNone.TOO_LARGE, cause, "Split the change, or raise `diff_bytes`.")
     planted = plant(files, chance or secrets.SystemRandom())
     words = (secrets.token_hex(_WORDS), secrets.token_hex(_WORDS))
-    question = ReviewQuestion(task, results, render(planted.files), secrets.token_hex(16), words)
-    return PreparedReview(question.body(reviewer.model), planted, words, tuple(question.messages()))
+    question = ReviewQuestion(task, results, numbered(commits), render(planted.files), secrets.token_hex(16), words)
+    return PreparedReview(question.body(reviewer.model), planted, words, tuple(question.messages()), len(commits))
 
 
 async def ask(
@@ -90,7 +100,7 @@ async def ask(
         review = replace(review, reply=reply)
         answered = check_answerer(reviewer, reply, author, allow_asserted=allow_asserted)
         review = replace(review, answered=answered)
-        found = [_placed(finding, prepared.planted.files) for finding in read_answer(reply.text, prepared.words)]
+        found = [_placed(finding, prepared) for finding in read_answer(reply.text, prepared.words)]
         caught = prepared.planted.caught(found)
         review = replace(review, caught=caught)
         if not caught:
@@ -102,9 +112,11 @@ async def ask(
         return replace(review, none=error)
 
 
-def _placed(finding: Remark, files: list[ShownFile]) -> Remark:
-    """A finding whose file is shown. One whose line is not is about the whole file."""
-    for file in files:
+def _placed(finding: Remark, prepared: PreparedReview) -> Remark:
+    """A finding whose file is shown, or about a commit message. One whose line is not shown is about the whole."""
+    for file in prepared.planted.files:
         if finding.file == file.path:
             return finding if finding.line in file.numbers() else replace(finding, line=0)
+    if finding.file == IN_COMMIT_TEXT and prepared.commit_lines:
+        return finding if 0 < finding.line <= prepared.commit_lines else replace(finding, line=0)
     raise NoReview(WhyNone.MALFORMED, "the answer names a file that the change does not have")

@@ -10,6 +10,7 @@ from fleet.git.repository import Repository
 from fleet.untrusted import clean
 from gates.review.agent import AgentReviewers
 from gates.review.asking import Review, ask, prepare
+from gates.review.commit_text import commit_text
 from gates.review.exchange import NoReview, RemarkSeverity
 from gates.review.service import changed_files
 
@@ -31,10 +32,10 @@ async def review_of(
     ``author``: the family of who wrote it; empty: not compared. Raises ``NoReview`` where the change cannot be
     shown whole.
     """
-    shown = await changed_files(
-        repository, await merging.forked_from(repository, base, head), head, reviewer, redact=redact
-    )
-    prepared = prepare(reviewer, shown, redact(about) if redact else about, "(not run)")
+    fork = await merging.forked_from(repository, base, head)
+    shown = await changed_files(repository, fork, head, reviewer, redact=redact)
+    commits = await commit_text(repository, base, head, limit=reviewer.diff_bytes, redact=redact)
+    prepared = prepare(reviewer, shown, redact(about) if redact else about, "(not run)", commits=commits)
     through = agents.through(reviewer, (repository, head)) if agents else None
     return await ask(reviewer, key, prepared, author=author, redact=redact, through=through)
 

@@ -31,6 +31,7 @@ from fleet.untrusted import clean, shortened
 from fleet.verdict import GateResult, Outcome
 from gates.review.agent import AgentReviewers
 from gates.review.asking import Ask, PreparedReview, Review, ask, prepare
+from gates.review.commit_text import commit_text
 from gates.review.exchange import PASSING, NoReview, Remark, RemarkSeverity, WhyNone
 from gates.review.independence import author_family, choose
 from gates.review.reach import WORDS, reached
@@ -172,7 +173,9 @@ class Reviews:
         base, commit = candidate.base, candidate.commit
         shown = await changed_files(repository, base, commit, reviewer, redact=redact, leaks=leaks)
         task = redact(candidate.task.prompt) if redact else candidate.task.prompt
-        prepared = await asyncio.to_thread(prepare, reviewer, shown, clean(task, len(task)), _results(results))
+        commits = await commit_text(repository, base, commit, limit=reviewer.diff_bytes, redact=redact)
+        about = (clean(task, len(task)), _results(results))
+        prepared = await asyncio.to_thread(prepare, reviewer, shown, *about, commits=commits)
         through = self.agents.through(reviewer, (repository, commit)) if self.agents else None
         return _Asking(name, reviewer, author, prepared, through)
 

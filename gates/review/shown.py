@@ -69,18 +69,18 @@ def read_patch(
 
     Raises ``NoReview`` for binary content, which no reviewer can read.
     """
-    hidden = frozenset((_visible(path.encode("utf-8", "surrogateescape")), line) for path, line in hidden)
+    hidden = frozenset((visible(path.encode("utf-8", "surrogateescape")), line) for path, line in hidden)
     files: list[ShownFile] = []
     rows = iter(patch.split(b"\n"))
     for row in rows:
         if row.startswith(_FILE):
-            files.append(ShownFile(_visible(_path(row))))
+            files.append(ShownFile(visible(_path(row))))
         elif (hunk := _HUNK.match(row)) and files:
             files[-1].hunks.append(list(_lines(rows, hunk, files[-1].path)))
         elif row.startswith(_NEW) and row != _GONE and files:
-            files[-1].path = _visible(unquoted(row.removeprefix(_NEW).rstrip(b"\t")).removeprefix(b"b/"))
+            files[-1].path = visible(unquoted(row.removeprefix(_NEW).rstrip(b"\t")).removeprefix(b"b/"))
         elif row and files and not row.startswith((b"index ", b"--- ", b"+++ ")):
-            files[-1].remarks.append(_visible(row))
+            files[-1].remarks.append(visible(row))
     for file in files:
         file.hunks = [[_shown(file, line, hidden) for line in hunk] for hunk in file.hunks]
     return [_redacted(file, redact) for file in files] if redact else files
@@ -99,7 +99,7 @@ def _lines(rows: Iterator[bytes], hunk: re.Match[bytes], path: str) -> Iterator[
         mark = Mark(chr(row[0])) if row[:1] in b"+- " and row else Mark.KEPT
         if b"\0" in row:
             raise NoReview(WhyNone.BINARY, f"{path} is binary: a reviewer cannot read it")
-        text = _visible(row[1:])
+        text = visible(row[1:])
         if mark is Mark.REMOVED:
             gone -= 1
             yield ShownLine(mark, 0, text)
@@ -113,7 +113,8 @@ def _shown(file: ShownFile, line: ShownLine, hidden: Collection[tuple[str, int]]
     return replace(line, text=_HIDDEN) if (file.path, line.number) in hidden else line
 
 
-def _visible(row: bytes) -> str:
+def visible(row: bytes) -> str:
+    """The text, with what is invisible made visible."""
     text = row.decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text

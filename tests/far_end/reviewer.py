@@ -17,6 +17,7 @@ from tests.far_end.web import on_loopback
 _WORD = re.compile(r"^(?:first|last) word: (\w+)$", re.M)
 _FILE = re.compile(r"^=== (.*)$")
 _LINE = re.compile(r"^ *(\d+) \+ (.*)$")
+_OF_COMMITS = re.compile(r"^ *(\d+) \| (.*)$", re.M)
 
 Finding = dict[str, Any]
 
@@ -48,6 +49,10 @@ class Asked:
                 found.append((path, int(line[1]), line[2]))
         return found
 
+    def commit_lines(self) -> list[tuple[int, str]]:
+        """Number and text of each line of the commit messages."""
+        return [(int(number), text) for number, text in _OF_COMMITS.findall(self.data)]
+
 
 Think = Callable[[Asked], str]
 
@@ -69,6 +74,23 @@ def attentive(known: str, *also: Finding) -> Think:
         return answer(asked, [*odd, *also])
 
     return think
+
+
+def wary(known: str, *orders: str) -> Think:
+    """An attentive model that also objects to commit messages and file names with one of these orders."""
+
+    def think(asked: Asked) -> str:
+        rows = [
+            blocking("(commit messages)", at, "an order") for at, text in asked.commit_lines() if _has(text, orders)
+        ]
+        paths = {path for path, _, _ in asked.added() if _has(path, orders)}
+        return attentive(known, *rows, *(blocking(path, 0, "an order") for path in paths))(asked)
+
+    return think
+
+
+def _has(text: str, orders: tuple[str, ...]) -> bool:
+    return any(order in text for order in orders)
 
 
 def obedient(asked: Asked) -> str:
