@@ -36,12 +36,11 @@ async def deny(context: Context, call: Call) -> Effect:
 
 
 async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
-    given = split(call.args)
-    rest = call.args.strip()[len(given[0]) :].strip() if given else ""
+    word, rest = _named(call)
     verb = "approve" if allow else "deny"
 
     def effect(posts: Posts) -> None:
-        tx, word = posts.tx, given[0] if given else ""
+        tx = posts.tx
         if not may(call.person, Right.APPROVE) and not _is_hold(tx, call, word):
             demand_right(call.person, Right.APPROVE, context.registry.write(call.message.adapter, call.verb))
         asked = _meant(tx, call, word)
@@ -76,6 +75,16 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
         settle(context, call, posts, asked, allow=allow, reason=reason, scope=scope)
 
     return effect
+
+
+def _named(call: Call) -> tuple[str, str]:
+    """The id that the arguments begin with, and the words after it. A first word without a digit is no id, and a
+    number alone is none in a reply: "2 tests are missing" is the reason."""
+    first, *more = call.args.split(maxsplit=1) or [""]
+    word = "".join(split(first)).rstrip(",;:")
+    if any(letter.isdigit() for letter in word) and not (call.task and word.isdigit()):
+        return word, "".join(more).strip()
+    return "", call.args.strip()
 
 
 def _is_hold(tx: Tx, call: Call, word: str) -> bool:

@@ -22,6 +22,7 @@ from fleet.untrusted import clean
 FILE_LIMIT: Final = 4 << 20
 """Characters of a document that a command makes."""
 
+_NAMED = re.compile(r"t\d+(?:\.\d+)*", re.IGNORECASE)
 _LEADING_ID = re.compile(r"(t?)(\d+(?:\.\d+)*)(?:\s|$)", re.IGNORECASE)
 
 
@@ -37,9 +38,15 @@ def reply(call: Call, card: Card, *, task: str = "") -> Effect:
 async def task_meant(context: Context, call: Call, *, newest: bool = False) -> Task:
     """The task of the first argument, else of the card that was replied to, else this chat's only open task.
 
-    ``newest``: if none is open, this chat's newest task.
+    ``newest``: if none is open, this chat's newest task. Raises ``Misused`` when several are named.
     """
-    given = words(call.args)
+    given = [word.rstrip(",;:") for word in words(call.args)]
+    if len(given) > 1 and all(_NAMED.fullmatch(word) for word in given):
+        raise Misused(
+            attempted=f"do /{call.verb}",
+            cause="several tasks are named",
+            hint=f"One at a time: /{call.verb} {given[0]}",
+        )
     return await context.store.read(lambda tx: find_task(tx, call, given[0] if given else "", newest=newest))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from sqlalchemy import update
 
 from bot.cards import shown
@@ -156,6 +157,37 @@ async def test_a_plain_reply_answers_a_question_too(tmp_path: Path) -> None:
         assert answer.reason == "green, please"
         result, _ = await there.hand_over(there.message("green", VERA, reply_to="m1"))
         assert result.status == 2
+
+
+async def test_an_options_number_alone_is_the_answer(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.ask("{}", questions=COLOURS)
+        result, _ = await there.hand_over(there.message("2", OTTO, reply_to="m1"))
+        assert result.status == 0
+        (answer,) = await there.store.write(lambda tx: approvals.take_decided(tx, "t1.1"))
+        assert answer.reason == "blue"
+
+
+@pytest.mark.parametrize("words", ["2 tests are missing", "too many files"])
+async def test_where_no_request_is_named_all_words_are_the_reason(tmp_path: Path, words: str) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.ask()
+        result, _ = await there.hand_over(there.message(f"/deny {words}", OTTO, reply_to="m1"))
+        assert result.status == 0
+        (denied,) = await there.store.write(lambda tx: approvals.take_decided(tx, "t1.1"))
+        assert (denied.allowed, denied.reason) == (False, words)
+
+
+async def test_what_looks_like_an_id_and_is_none_decides_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.ask()
+        for command in ("/approve a7", "/approve b1", "/deny 7"):
+            result, _ = await there.say(command)
+            assert result.status == 2
+        assert not await there.store.write(lambda tx: approvals.take_decided(tx, "t1.1"))
 
 
 async def test_several_options_are_chosen_by_their_numbers_and_one_by_its_button(tmp_path: Path) -> None:
