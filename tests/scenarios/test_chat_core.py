@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from bot.cards import shown
 from bot.chats.console.adapter import ConsoleAdapter
 from bot.health import Troubles
 from bot.hearing.core import ChatCore
@@ -24,7 +23,6 @@ from fleet.errors import Unavailable
 from fleet.model import ChatRef
 from fleet.store import tasks
 from fleet.store.chat import inbox
-from tests.chat_flight import everything
 from tests.chat_house import ADA, CHAT, OTTO, STRANGER, VERA, house
 from tests.console_house import exchange, request, served
 
@@ -69,33 +67,6 @@ async def test_a_reply_to_a_tasks_card_goes_to_its_agent_or_says_why_not(tmp_pat
         assert await there.store.read(lambda tx: tasks.stopped_by(tx, "t1")) == str(ADA)
         result, _ = await there.hand_over(there.message("hello there"))
         assert result.status == 2
-
-
-async def test_a_reply_is_for_its_cards_task_whatever_it_begins_with(tmp_path: Path) -> None:
-    async with house(tmp_path) as there:
-        await there.say("/run mend it")
-        await there.say("/run mend that")
-        for words in ("1 more test, please", "t1 broke this", "T1\nbroke it", "t1\u00a0broke it"):
-            _, (card,) = await there.hand_over(there.message(words, reply_to="m2"))
-            assert "send a message to t2" in shown(card.title), words
-            _, (card,) = await there.hand_over(there.message(f"/say {words}", reply_to="m2"))
-            named = words[0] in "tT"  # a number is an id only where nothing else says which task
-            assert f"send a message to {'t1' if named else 't2'}" in shown(card.title), words
-            _, (card,) = await there.say(f"/say {words}")
-            assert "send a message to t1" in shown(card.title), words
-
-
-async def test_of_several_tasks_none_is_picked(tmp_path: Path) -> None:
-    async with house(tmp_path) as there:
-        await there.say("/run mend it")
-        await there.say("/run mend that")
-        result, (card,) = await there.say("/stop t1, t2")
-        assert result.status == 2
-        assert "One at a time: /stop t1" in everything(card)
-        result, _ = await there.say("/stop t1,")
-        assert result.status == 0
-        assert await there.store.read(lambda tx: tasks.stop_requested(tx, "t1"))
-        assert not await there.store.read(lambda tx: tasks.stop_requested(tx, "t2"))
 
 
 async def test_chatter_in_a_group_is_not_ours(tmp_path: Path) -> None:

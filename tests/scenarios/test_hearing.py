@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bot.cards import shown
 from bot.chats.slack.manifest import dialect
 from bot.commands import every_command
 from bot.hearing.core import ChatCore
@@ -260,3 +261,30 @@ async def test_a_time_zone_is_known_in_any_capitals(tmp_path: Path, zone: str, k
         result, (card,) = await there.say(f"/notify 22:00-07:00 {zone}")
         assert result.status == 0
         assert known in everything(card)
+
+
+async def test_a_reply_is_for_its_cards_task_whatever_it_begins_with(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run mend it")
+        await there.say("/run mend that")
+        for words in ("1 more test, please", "t1 broke this", "T1\nbroke it", "t1\u00a0broke it"):
+            _, (card,) = await there.hand_over(there.message(words, reply_to="m2"))
+            assert "send a message to t2" in shown(card.title), words
+            _, (card,) = await there.hand_over(there.message(f"/say {words}", reply_to="m2"))
+            named = words[0] in "tT"  # a number is an id only where nothing else says which task
+            assert f"send a message to {'t1' if named else 't2'}" in shown(card.title), words
+            _, (card,) = await there.say(f"/say {words}")
+            assert "send a message to t1" in shown(card.title), words
+
+
+async def test_of_several_tasks_none_is_picked(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run mend it")
+        await there.say("/run mend that")
+        result, (card,) = await there.say("/stop t1, t2")
+        assert result.status == 2
+        assert "One at a time: /stop t1" in everything(card)
+        result, _ = await there.say("/stop t1,")
+        assert result.status == 0
+        assert await there.store.read(lambda tx: tasks.stop_requested(tx, "t1"))
+        assert not await there.store.read(lambda tx: tasks.stop_requested(tx, "t2"))
