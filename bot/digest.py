@@ -14,7 +14,6 @@ from bot import claims
 from bot.claims import Claims
 from bot.days import days_of
 from bot.parse import tidy
-from fleet import range_figures
 from fleet.events import (
     BaseMoved,
     BudgetGranted,
@@ -28,39 +27,31 @@ from fleet.events import (
     HoldReleased,
     HoldReleasedV2,
     LocksRefused,
-    PipeEnded,
     ProgressHalted,
     Recorded,
     ReviewAnswered,
+    Source,
     TaskMoved,
     TaskRequested,
-    ToolCallEnded,
-    ToolCallStarted,
-    UsageReported,
 )
-from fleet.figures import ToolCalls
+from fleet.events.codec import LIMIT
+from fleet.figures import DAY_US, ToolCalls
 from fleet.model import ENDS, TaskState
-from fleet.range_figures import Period, RangeFigures
+from fleet.range_figures import Period, RangeFigures, figures_in, figures_of, kept_figures
 from fleet.store import ledger
 from fleet.store.core import Store, Tx
-from fleet.store.recent import numbers_in
 from fleet.verdict import Outcome
 
 UTC = ZoneInfo("UTC")
 HOUR_US = 3_600_000_000
 WEEK_US = 7 * 24 * HOUR_US
-KINDS = (
+_RARE = (
     TaskRequested.KIND,
     TaskMoved.KIND,
     GateOpened.KIND,
     GateClosed.KIND,
-    HoldReleased.KIND,
     GateOverridden.KIND,
     ReviewAnswered.KIND,
-    ToolCallStarted.KIND,
-    ToolCallEnded.KIND,
-    PipeEnded.KIND,
-    UsageReported.KIND,
     BaseMoved.KIND,
     BudgetReached.KIND,
     BudgetGranted.KIND,
@@ -68,12 +59,14 @@ KINDS = (
     GateWitnessed.KIND,
     LocksRefused.KIND,
     *claims.KINDS,
-    *range_figures.KINDS,
 )
+"""What is read of a period, event by event; calls are not, and neither is what agents used."""
+
 _SPAN = re.compile(r"(\d{1,4})\s*(h|hours?|d|days?|w|weeks?|m|months?)?$")
 _UNIT_US = {"h": HOUR_US, "d": 24 * HOUR_US, "w": 7 * 24 * HOUR_US, "m": 30 * 24 * HOUR_US}
 _DAYS = re.compile(r"(\d{4}-\d{2}-\d{2})\s*\.\.\s*(\d{4}-\d{2}-\d{2})")
-_EVER = Period(-(2**53), 2**53)
+_LAST_DAY = -(-LIMIT // DAY_US)
+_EVER = Period(-_LAST_DAY * DAY_US, _LAST_DAY * DAY_US)
 _PAGE = 2_000
 
 
@@ -84,9 +77,8 @@ class Digest:
     ``to_land_us`` has an entry for each task that was requested and landed inside the range; ``planted`` counts the
     planted defects that a reviewer caught or missed; ``halts`` counts limits that were used up or added to, and
     tasks without progress; ``witnessed`` counts openings of gates that somebody outside signed before the run;
-    ``refused`` counts locks that another had; ``calls_by_hour`` counts ends of calls by hour since the epoch;
-    ``pushes`` counts moves of base branches by others; ``ends_by_hour`` counts task ends by
-    hour since the epoch.
+    ``refused`` counts locks that another had; ``pushes`` counts moves of base branches by others; ``ends_by_hour``
+    counts task ends by hour since the epoch.
     ``before`` is a period of the same length, a week earlier, or just before this one where that is longer;
     ``earlier_us`` says how much earlier it is.
     """
@@ -108,7 +100,6 @@ class Digest:
     pushes: Counter[str] = field(default_factory=Counter)
     figures: RangeFigures = field(default_factory=lambda: RangeFigures(UTC))
     calls: ToolCalls = field(default_factory=ToolCalls)
-    calls_by_hour: Counter[int] = field(default_factory=Counter)
     opened: int = 0
     witnessed: int = 0
     refused: int = 0
@@ -198,30 +189,37 @@ async def before(store: Store, period: Period) -> Digest:
 
 async def in_period(store: Store, period: Period) -> Digest:
     """The figures of a period, with what was imported."""
+    counted = await figures_in(store, period, UTC)
+    if counted.last_seq:
+        return await _made(store, counted.first_seq, counted.last_seq, counted.figures)
+    size = await store.read(ledger.size)
+    return Digest(size + 1, size, figures=counted.figures)
 
-    def bounds(tx: Tx) -> tuple[int, int]:
-        return numbers_in(tx, period.from_us, period.upto_us) or (ledger.size(tx) + 1, ledger.size(tx))
 
-    return await over(store, *await store.read(bounds, long=True), period)
+async def over(store: Store, first_seq: int, last_seq: int) -> Digest:
+    """The figures of exactly this range, both ends included."""
+    kept = await store.read(partial(kept_figures, first_seq=first_seq, last_seq=last_seq, zone=UTC, by_hour=True))
+    return await _made(store, first_seq, last_seq, kept or await figures_of(store, first_seq, last_seq, UTC))
 
 
-async def over(store: Store, first_seq: int, last_seq: int, period: Period | None = None) -> Digest:
-    """The figures of exactly this range, both ends included; with ``period``, only of what happened in it.
+async def _made(store: Store, first_seq: int, last_seq: int, figures: RangeFigures) -> Digest:
+    """The digest with these figures, and with what is read of the range event by event. The ledger only grows, so
+    that is read in pages, each in its own transaction: other readers do not wait."""
+    digest = Digest(first_seq, last_seq, figures=figures, calls=figures.calls, cost_udollar=figures.cost_udollar)
+    asked, opened = dict[str, int](), dict[str, tuple[str, str, str]]()
 
-    The ledger only grows, so the range is read in pages, each in its own transaction: other readers do not wait.
-    """
-    digest, figures, asked = Digest(first_seq, last_seq), RangeFigures(UTC, period), dict[str, int]()
-    opened: dict[str, tuple[str, str, str]] = {}
-    for after in range(first_seq - 1, last_seq, _PAGE):
-        read = partial(ledger.read, after=after, upto=min(after + _PAGE, last_seq), limit=_PAGE, kinds=KINDS)
-        page = await store.read(read, long=True)
-        figures.fold(page)
+    def numbers(tx: Tx) -> list[int]:
+        by_people = ledger.numbers_from(tx, first_seq, last_seq, claims.OF_PEOPLE, Source.PERSON)
+        return sorted([*ledger.numbers_of(tx, first_seq, last_seq, _RARE), *by_people])
+
+    found = await store.read(numbers, long=True)
+    for at in range(0, len(found), _PAGE):
+        page = await store.read(partial(ledger.of_numbers, numbers=found[at : at + _PAGE]), long=True)
         _fold(digest, filter(figures.counts, page), asked, opened)
-    digest.figures, digest.calls, digest.cost_udollar = figures, figures.calls, figures.cost_udollar
-    if first_seq <= last_seq:
-        bounds = await store.read(lambda tx: ledger.of_numbers(tx, (first_seq, last_seq)))
-        times = [recorded.time_us for recorded in bounds]
-        digest.from_us, digest.upto_us = min(times), max(times)
+    await claims.look_up(store, digest.claims)
+    bounds = await store.read(lambda tx: ledger.of_numbers(tx, (first_seq, last_seq)))
+    times = [recorded.time_us for recorded in bounds]
+    digest.from_us, digest.upto_us = min(times, default=0), max(times, default=0)
     return digest
 
 
@@ -258,8 +256,6 @@ def _fold(
                     digest.planted[answered.caught] += 1
             case BaseMoved(repo=repo, rewritten=rewritten):
                 digest.pushes[f"{repo} {'rewritten' if rewritten else 'moved'}"] += 1
-            case ToolCallEnded():
-                digest.calls_by_hour[at // HOUR_US] += 1
             case GateWitnessed(witnesses=witnesses):
                 digest.witnessed += bool(witnesses)
             case LocksRefused():

@@ -51,14 +51,15 @@ def _calls(axes: Axes, digest: Digest) -> None:
     total = digest.figures.tool_calls
     cost = f" · {words.money(digest.cost_udollar)}" if digest.cost_udollar else ""
     _bare(axes, f"{words.count_of(total, 'tool call')}{cost}", pad=24)
-    if not digest.calls_by_hour:
+    by_hour = digest.figures.by_hour
+    if not by_hour:
         _empty(axes, "No tool call ended in this period.")
         return
-    first, last = min(digest.calls_by_hour), max(digest.calls_by_hour)
+    first, last = min(by_hour), max(by_hour)
     width = 1 if last - first < _DAY_H else _DAY_H * max(1, -(-(last - first + 1) // (_DAY_H * _MOST_BARS)))
     first -= first % width
     heights = [0] * ((last - first) // width + 1)
-    for hour, count in digest.calls_by_hour.items():
+    for hour, count in by_hour.items():
         heights[(hour - first) // width] += count
     slots, most = len(heights), max(heights)
     colours = [_INK if height == most else _GOOD for height in heights]

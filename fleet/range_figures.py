@@ -47,7 +47,7 @@ from fleet.model import ENDS
 from fleet.schedule.times import instant, local_time
 from fleet.store import day_figures, ledger
 from fleet.store.core import Store, Tx
-from fleet.store.day_figures import Amount, KeptFigures
+from fleet.store.day_figures import Amount, KeptFigures, KeptPeriod
 from fleet.store.recent import numbers_in
 
 KINDS: Final = (
@@ -66,7 +66,11 @@ KINDS: Final = (
     CallDisputed.KIND,
 )
 _PAGE: Final = 2_000
-_QUARTER_US: Final = 15 * 60 * 1_000_000
+_QUARTER_US: Final = day_figures.QUARTER_US
+_QUARTERS: Final = 4  # in an hour
+_HOUR_US: Final = _QUARTERS * _QUARTER_US
+_STATELESS: Final = tuple(kind for kind in KINDS if kind not in (PipeEnded.KIND, GateOpened.KIND))
+"""What each event adds for itself, whatever was before it."""
 _SESSIONS: Final = frozenset({SessionPlaced.KIND, SessionImported.KIND, TurnStarted.KIND})
 
 
@@ -89,13 +93,13 @@ class RangeFigures:
     """Folds events in their order; ``zone`` says which day a time belongs to. With a ``period``, only what
     happened in it is counted, and imported events too.
 
-    ``ended`` counts calls by day, machine and outcome. ``open_calls`` have no end yet; an imported one has its
-    day and machine.
+    ``ended`` counts calls by quarter of an hour, machine and outcome. ``open_calls`` have no end yet; an imported
+    one has its quarter and machine.
     """
 
     zone: ZoneInfo
     period: Period | None = None
-    ended: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    ended: Counter[tuple[int, str, str]] = field(default_factory=Counter)
     sessions: set[str] = field(default_factory=set)
     subagents: int = 0
     asked: int = 0
@@ -106,7 +110,7 @@ class RangeFigures:
     unobserved: int = 0
     disputed: int = 0
     output_bytes: int = 0
-    open_calls: dict[str, dict[str, tuple[str, str] | None]] = field(default_factory=dict)
+    open_calls: dict[str, dict[str, tuple[int, str] | None]] = field(default_factory=dict)
     _days: dict[int, str] = field(default_factory=dict)
 
     def fold(self, events: Iterable[Recorded]) -> None:
@@ -139,19 +143,19 @@ class RangeFigures:
                 calls.pop(event.call, None)
             if inside:
                 self.sessions.add(session)
-                self.ended[self._day(time_us), machine, event.outcome] += 1
+                self.ended[time_us // _QUARTER_US, machine, event.outcome] += 1
                 self.output_bytes += getattr(event, "size", 0) or 0
         elif kind == ToolCallStarted.KIND:
             calls = self.open_calls.setdefault(session, {})
             if event.call not in calls:
-                calls[event.call] = (self._day(time_us), machine) if inside and imported else None
+                calls[event.call] = (time_us // _QUARTER_US, machine) if inside and imported else None
             if inside:
                 self.sessions.add(session)
                 self.subagents += event.tool in SUBAGENT
         elif kind == PipeEnded.KIND:
             unfinished = len(self.open_calls.pop(session, ()))
             if inside and unfinished:
-                self.ended[self._day(time_us), machine, UNFINISHED] += unfinished
+                self.ended[time_us // _QUARTER_US, machine, UNFINISHED] += unfinished
         elif kind == GateOpened.KIND:
             if inside:
                 self.open_gates.add(run)
@@ -175,18 +179,30 @@ class RangeFigures:
         elif kind == TaskMoved.KIND and event.new in ENDS:
             self.ends[event.new] += 1
 
+    def add_sums(self, other: RangeFigures) -> None:
+        """Adds what each event of another part of the range added for itself."""
+        for mine, others in ((self.ends, other.ends), (self.gates, other.gates)):
+            mine.update(others)
+        self.ended.update(other.ended)
+        self.sessions |= other.sessions
+        self.subagents += other.subagents
+        self.asked += other.asked
+        self.cost_udollar += other.cost_udollar
+        self.unobserved += other.unobserved
+        self.disputed += other.disputed
+        self.output_bytes += other.output_bytes
+
     def counts(self, recorded: Recorded) -> bool:
         """Whether an event is in what is counted."""
         if self.period is None:
             return recorded.source is not Source.IMPORT
         return self.period.from_us <= recorded.time_us < self.period.upto_us
 
-    def _day(self, time_us: int) -> str:
-        """The day of a time. It is the same for a quarter of an hour: all zones change on one."""
-        quarter = time_us // _QUARTER_US
+    def _day(self, quarter: int) -> str:
+        """The day of a quarter of an hour: all zones change between two."""
         day = self._days.get(quarter)
         if day is None:
-            day = self._days[quarter] = local_time(time_us, self.zone).date().isoformat()
+            day = self._days[quarter] = local_time(quarter * _QUARTER_US, self.zone).date().isoformat()
         return day
 
     def _by(self, name: Callable[[str, str, str], str]) -> Counter[str]:
@@ -198,10 +214,20 @@ class RangeFigures:
 
     def _placed(self) -> Iterator[tuple[tuple[str, str, str], int]]:
         """How many calls had which day, machine and outcome."""
-        yield from self.ended.items()
+        for (quarter, machine, outcome), calls in self.ended.items():
+            yield (self._day(quarter), machine, outcome), calls
         for started in self.open_calls.values():
-            for place in filter(None, started.values()):
-                yield (*place, UNFINISHED), 1
+            for quarter, machine in filter(None, started.values()):
+                yield (self._day(quarter), machine, UNFINISHED), 1
+
+    @property
+    def by_hour(self) -> Counter[int]:
+        """Calls that ended, by hour since the epoch; not of figures that are kept by day alone."""
+        found = Counter[int]()
+        for (quarter, _, outcome), calls in self.ended.items():
+            if outcome != UNFINISHED:
+                found[quarter // _QUARTERS] += calls
+        return found
 
     @property
     def outcomes(self) -> Counter[str]:
@@ -305,22 +331,53 @@ async def figures_of(
     return found
 
 
-async def figures_of_days(store: Store, period: Period, zone: ZoneInfo) -> RangeFigures:
-    """The figures of whole days: of UTC's from what is kept of them."""
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The figures of a period, whose events are between these two; ``last_seq`` is 0 where it has none."""
 
-    def read(tx: Tx) -> RangeFigures | tuple[int, int]:
-        if zone.key == "UTC" and (kept := day_figures.of_days(tx, period.from_us, period.upto_us)) is not None:
-            return _of(kept, zone, period)
-        return numbers_in(tx, period.from_us, period.upto_us) or (1, 0)
-
-    found = await store.read(read, long=True)
-    return found if isinstance(found, RangeFigures) else await figures_of(store, *found, zone, period)
+    figures: RangeFigures
+    first_seq: int
+    last_seq: int
 
 
-def kept_figures(tx: Tx, first_seq: int, last_seq: int, zone: ZoneInfo) -> RangeFigures | None:
-    """The figures of a range from what is kept of it; ``None`` where it is not whole segments of the ledger."""
+async def figures_in(store: Store, period: Period, zone: ZoneInfo) -> Counted:
+    """The figures of a period: of its whole UTC days from what is kept of them, of what is before and behind these
+    days from its events."""
+
+    def read(tx: Tx) -> KeptPeriod | tuple[int, int]:
+        kept = day_figures.of_period(tx, period.from_us, period.upto_us)
+        return kept or numbers_in(tx, period.from_us, period.upto_us) or (1, 0)
+
+    kept = await store.read(read, long=True)
+    if not isinstance(kept, KeptPeriod):
+        return Counted(await figures_of(store, *kept, zone, period), *kept)
+    found = _of(kept.whole, zone, period)
+    for begin, end in kept.edges:
+        edge = RangeFigures(zone, period)
+        edge.fold_lines(await _lines(store, begin, end, kept.last_seq))
+        found.add_sums(edge)
+    return Counted(found, kept.first_seq, kept.last_seq)
+
+
+async def _lines(store: Store, begin_us: int, end_us: int, last_seq: int) -> list[CountedLine]:
+    """What counts for itself between these times, up to this event; read by the hour, so that others can read
+    between."""
+    found = list[CountedLine]()
+    for from_us in range(begin_us, end_us, _HOUR_US):
+        upto_us = min(from_us + _HOUR_US, end_us)
+        read = partial(ledger.counted_between, from_us=from_us, upto_us=upto_us, upto=last_seq, kinds=_STATELESS)
+        found += await store.read(read, long=True)
+    return found
+
+
+def kept_figures(
+    tx: Tx, first_seq: int, last_seq: int, zone: ZoneInfo, *, by_hour: bool = False
+) -> RangeFigures | None:
+    """The figures of a range from what is kept of it; ``None`` where it is not whole segments of the ledger.
+    ``by_hour``: calls by hour too, which takes longer."""
     size = ledger.size(tx)
-    kept = day_figures.of_segments(tx, first_seq, last_seq, size, by_quarter=zone.key != "UTC")
+    by_quarter = by_hour or zone.key != "UTC"
+    kept = day_figures.of_segments(tx, first_seq, last_seq, size, by_quarter=by_quarter)
     return None if kept is None else _of(kept, zone)
 
 
@@ -328,9 +385,9 @@ def _of(kept: KeptFigures, zone: ZoneInfo, period: Period | None = None) -> Rang
     """The figures that folding the events gives."""
     found = RangeFigures(zone, period)
     for time_us, machine, outcome, calls in (*kept.calls, *day_figures.as_calls(kept.unfinished)):
-        found.ended[found._day(time_us), machine, outcome] += calls
+        found.ended[time_us // _QUARTER_US, machine, outcome] += calls
     found.sessions.update(kept.sessions)
-    found.open_gates.update(run for run, _ in kept.open_gates)
+    found.open_gates.update(kept.open_gates)
     for name, amount in kept.amounts:
         match name:
             case Amount.SUBAGENTS:

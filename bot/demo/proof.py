@@ -15,7 +15,7 @@ from bot.local import exporting
 from bot.local.verify import verify
 from fleet.config import load_fleet
 from fleet.config.home import FLEET_FILE
-from fleet.range_figures import figures_of_days
+from fleet.range_figures import figures_in
 from fleet.store import ledger
 from fleet.store.core import Store
 from gates.receipts import day as receipts
@@ -32,7 +32,7 @@ async def day_agrees(home: Path, directory: Path) -> dict[str, bool]:
     days, key = days_of(today, today, "UTC"), public_of(load_or_create(home))
     with Store.open(f"sqlite:///{home / 'airboss.db'}", create=False) as store:
         receipt = await _receipt(store, home, today)
-        figures = (await figures_of_days(store, days.period, days.zone)).to_json()
+        figures = (await figures_in(store, days.period, days.zone)).figures.to_json()
         await exporting.write(store, home, days, directory / _BUNDLE)
     _say(f"$ airboss digest --from {today} --to {today} --json", json.dumps(figures, ensure_ascii=False))
     _say(f"$ airboss verify {receipt.name} --ledger airboss.db")

@@ -246,11 +246,11 @@ def digest_days(options: argparse.Namespace, home: Path) -> int:
     from bot.days import days_of
     from fleet.agent_events import ToolOutcome
     from fleet.figures import UNFINISHED
-    from fleet.range_figures import figures_of_days
+    from fleet.range_figures import figures_in
 
     days = days_of(options.first, options.last, options.tz)
     with _open(home) as store:
-        figures = asyncio.run(figures_of_days(store, days.period, days.zone))
+        figures = asyncio.run(figures_in(store, days.period, days.zone)).figures
     if options.csv:
         names = ("date", "calls", *map(str, ToolOutcome), UNFINISHED)
         table = csv.DictWriter(sys.stdout, names, lineterminator="\n")

@@ -236,10 +236,18 @@ _BEGUN = Statement(text("SELECT min(first_seq) FROM figure_segments"))
 _OLDER = Statement(
     text("SELECT seq FROM ledger WHERE time_us >= :from_us AND time_us < :upto_us AND seq < :begun LIMIT 1")
 )
+_BETWEEN = Statement(text("SELECT min(seq), max(seq) FROM ledger WHERE time_us >= :from_us AND time_us < :upto_us"))
 _AMOUNTS_OF_DAYS = Statement(
     text(
         "SELECT day, name, machine, sum(amount) FROM figure_amounts WHERE day >= :first AND day <= :last "
         "GROUP BY day, name, machine"
+    )
+)
+_CALLS_OF_DAYS = Statement(
+    text(
+        "SELECT quarter, machine, outcome, sum(calls) FROM figure_calls "
+        "WHERE segment IN (SELECT first_seq FROM figure_segments) AND quarter >= :first AND quarter < :upto "
+        "GROUP BY quarter, machine, outcome"
     )
 )
 _SESSIONS_OF_DAYS = Statement(
@@ -268,13 +276,13 @@ _UNFINISHED_IN = Statement(
         "WHERE seq >= :first AND seq <= :last AND started_seq >= :first"
     )
 )
-_UNFINISHED_OF_DAYS = Statement(
+_UNFINISHED_AT = Statement(
     text(
         "SELECT time_us, machine FROM figure_unfinished "
         "WHERE time_us >= :from_us AND time_us < :upto_us AND started_seq >= :first"
     )
 )
-_LATE_OF_DAYS = Statement(
+_LATE_AT = Statement(
     text(
         "SELECT time_us, machine FROM figure_late "
         "WHERE time_us >= :from_us AND time_us < :upto_us AND ended_seq > :last "
@@ -284,22 +292,41 @@ _LATE_OF_DAYS = Statement(
 )
 _OPEN_GATES = Statement(
     text(
-        "SELECT run, day FROM figure_gates "
+        "SELECT run FROM figure_gates "
         "WHERE opened_seq >= :first AND opened_seq <= :last AND (closed_seq = 0 OR closed_seq > :last)"
+    )
+)
+_OPEN_GATES_AT = Statement(
+    text(
+        "SELECT figure_gates.run FROM figure_gates JOIN ledger ON ledger.seq = figure_gates.opened_seq "
+        "WHERE opened_seq >= :first AND opened_seq <= :last AND (closed_seq = 0 OR closed_seq > :last) "
+        "AND ledger.time_us >= :from_us AND ledger.time_us < :upto_us"
     )
 )
 
 
 @dataclass(frozen=True, slots=True)
 class KeptFigures:
-    """What is kept of a range. ``calls`` and ``amounts`` have the time of their quarter of an hour or of their day;
-    ``unfinished`` and ``open_gates`` their own, or that of the day."""
+    """What is kept of a range. ``calls`` have the time of their quarter of an hour or of their day, ``unfinished``
+    their own."""
 
     calls: list[tuple[int, str, str, int]]
     amounts: list[tuple[str, int]]
     sessions: list[str]
     unfinished: list[tuple[int, str]]
-    open_gates: list[tuple[str, int]]
+    open_gates: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPeriod:
+    """What is kept of a period. ``whole`` has the sums of its whole UTC days, and of all of it what no sum can say;
+    the sums of ``edges``, the times before and behind these days, are those of their events up to ``last_seq``.
+    The period's events are between ``first_seq`` and ``last_seq``, which is 0 where there are none."""
+
+    whole: KeptFigures
+    edges: tuple[tuple[int, int], ...]
+    first_seq: int
+    last_seq: int
 
 
 def of_segments(tx: Tx, first_seq: int, last_seq: int, size: int, *, by_quarter: bool) -> KeptFigures | None:
@@ -318,32 +345,41 @@ def of_segments(tx: Tx, first_seq: int, last_seq: int, size: int, *, by_quarter:
         amounts,
         [session for (session,) in _SESSIONS_IN.all(connection, ends)],
         [tuple(row) for row in _UNFINISHED_IN.all(connection, ends)],
-        [(run, day * DAY_US) for run, day in _OPEN_GATES.all(connection, ends)],
+        [run for (run,) in _OPEN_GATES.all(connection, ends)],
     )
 
 
-def of_days(tx: Tx, from_us: int, upto_us: int) -> KeptFigures | None:
-    """What is kept of whole UTC days; ``None`` where some of it is older than what is kept."""
+def of_period(tx: Tx, from_us: int, upto_us: int) -> KeptPeriod | None:
+    """What is kept of a period; ``None`` where some of it is older than what is kept."""
     connection = tx.connection
     (begun,) = _BEGUN.one(connection, {})
     times = {"from_us": from_us, "upto_us": upto_us}
     if begun is None or (begun > 1 and _OLDER.all(connection, {**times, "begun": begun})):
         return None
-    days = {"first": from_us // DAY_US, "last": (upto_us - 1) // DAY_US}
-    first, last = _BOUNDS.one(connection, days)
-    if first is None:
-        return KeptFigures([], [], [], [], [])
-    ends = {"first": first, "last": last}
-    calls, amounts = _split(_AMOUNTS_OF_DAYS.all(connection, days))
-    late = _LATE_OF_DAYS.all(connection, {**times, "last": last})
-    gates = _OPEN_GATES.all(connection, ends)
-    return KeptFigures(
-        calls,
+    begin, end = -(-from_us // DAY_US) * DAY_US, upto_us // DAY_US * DAY_US
+    parts = ((from_us, begin), (end, upto_us)) if begin < end else ((from_us, upto_us),)
+    edges = tuple((first, after) for first, after in parts if first < after)
+    days = {"first": begin // DAY_US, "last": end // DAY_US - 1}
+    quarters = {"first": begin // QUARTER_US, "upto": end // QUARTER_US}
+    found = [_BOUNDS.one(connection, days)]
+    found += (_BETWEEN.one(connection, {"from_us": first, "upto_us": after}) for first, after in edges)
+    bounds = [(first, last) for first, last in found if first is not None]
+    if not bounds:
+        return KeptPeriod(KeptFigures([], [], [], [], []), (), 1, 0)
+    first, last = min(each[0] for each in bounds), max(each[1] for each in bounds)
+    _, amounts = _split(_AMOUNTS_OF_DAYS.all(connection, days))
+    late = _LATE_AT.all(connection, {**times, "last": last})
+    whole = KeptFigures(
+        [
+            (quarter * QUARTER_US, machine, outcome, int(number))
+            for quarter, machine, outcome, number in _CALLS_OF_DAYS.all(connection, quarters)
+        ],
         amounts,
         [session for (session,) in _SESSIONS_OF_DAYS.all(connection, days)],
-        [tuple(row) for row in (*_UNFINISHED_OF_DAYS.all(connection, {**times, "first": first}), *late)],
-        [(run, day * DAY_US) for run, day in gates if days["first"] <= day <= days["last"]],
+        [tuple(row) for row in (*_UNFINISHED_AT.all(connection, {**times, "first": first}), *late)],
+        [run for (run,) in _OPEN_GATES_AT.all(connection, {**times, "first": first, "last": last})],
     )
+    return KeptPeriod(whole, edges, first, last)
 
 
 def _split(rows: Sequence[Any]) -> tuple[list[tuple[int, str, str, int]], list[tuple[str, int]]]:

@@ -36,6 +36,26 @@ _EVENTS = select(
 _THESE = _EVENTS.order_by(ledger.c.seq)
 _ONE = Statement(_EVENTS.where(ledger.c.seq == bindparam("number")))
 _READ = _THESE.where(ledger.c.seq > bindparam("after")).limit(bindparam("limit"))
+_OF_KIND = Statement(
+    select(ledger.c.seq).where(
+        ledger.c.kind == bindparam("of"), ledger.c.seq >= bindparam("first"), ledger.c.seq <= bindparam("last")
+    )
+)
+_OF_SOURCE = Statement(
+    select(ledger.c.seq)
+    .where(
+        ledger.c.kind == bindparam("of"),
+        ledger.c.seq >= bindparam("first"),
+        ledger.c.seq <= bindparam("last"),
+        ledger.c.source == bindparam("whose"),
+    )
+    .order_by(ledger.c.seq)
+)
+_THEN = select(ledger.c.seq, ledger.c.canonical, ledger.c.leaf).where(
+    ledger.c.time_us >= bindparam("from_us"),
+    ledger.c.time_us < bindparam("upto_us"),
+    ledger.c.seq <= bindparam("upto"),
+)
 _READ_LINES = _LINES.where(ledger.c.seq > bindparam("after")).limit(bindparam("limit"))
 
 
@@ -118,8 +138,18 @@ def counted_lines(tx: Tx, after: int, upto: int, kinds: Sequence[str]) -> list[C
     """What figures need of the events of these kinds after number ``after``, up to ``upto``; those of a form that
     this version does not know are left out. Raises as :func:`read`."""
     query = _READ_LINES.where(ledger.c.seq <= upto, func.coalesce(ledger.c.kind, "").in_(kinds))
+    return _counted(tx.connection.execute(query, {"after": after, "limit": upto - after}))
+
+
+def counted_between(tx: Tx, from_us: int, upto_us: int, upto: int, kinds: Sequence[str]) -> list[CountedLine]:
+    """The same of the events with these times up to number ``upto``, in any order."""
+    query = _THEN.where(func.coalesce(ledger.c.kind, "").in_(kinds))
+    return _counted(tx.connection.execute(query, {"from_us": from_us, "upto_us": upto_us, "upto": upto}))
+
+
+def _counted(rows: Iterable[Any]) -> list[CountedLine]:
     found = []
-    for seq, canonical, leaf in tx.connection.execute(query, {"after": after, "limit": upto - after}):
+    for seq, canonical, leaf in rows:
         if leaf_hash(bytes(canonical)) != bytes(leaf):
             raise _damaged(seq, "its bytes do not hash to its leaf")
         said = counted(canonical)
@@ -142,6 +172,18 @@ def of_number(tx: Tx, seq: int) -> Recorded | None:
     """The event with this sequence number."""
     row = _ONE.one(tx.connection, {"number": seq})
     return None if row is None else _recorded(*row)
+
+
+def numbers_of(tx: Tx, first_seq: int, last_seq: int, kinds: Iterable[str]) -> list[int]:
+    """The numbers of the events of these kinds in a range, in order. For kinds that are rare."""
+    values = {"first": first_seq, "last": last_seq}
+    return sorted(seq for kind in kinds for (seq,) in _OF_KIND.all(tx.connection, {**values, "of": kind}))
+
+
+def numbers_from(tx: Tx, first_seq: int, last_seq: int, kind: str, source: Source) -> list[int]:
+    """The numbers of the events of one kind and source in a range, in order."""
+    values = {"first": first_seq, "last": last_seq, "of": kind, "whose": source.value}
+    return [seq for (seq,) in _OF_SOURCE.all(tx.connection, values)]
 
 
 def size(tx: Tx) -> int:

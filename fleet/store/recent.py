@@ -48,6 +48,13 @@ def of_each(tx: Tx, of_tasks: Iterable[str], kind: str) -> dict[str, list[Record
     return grouped
 
 
+def calls_before(tx: Tx, task: str, before: int, limit: int) -> list[Recorded]:
+    """The last ``limit`` tool calls of a task that began before this event, newest first."""
+    mine = select(rows.c.seq).where(rows.c.task == task, rows.c.kind == ToolCallStarted.KIND, rows.c.seq < before)
+    found = tx.connection.execute(mine.order_by(rows.c.seq.desc()).limit(limit)).scalars().all()
+    return ledger.of_numbers(tx, found)[::-1]
+
+
 def first_seq_since(tx: Tx, time_us: int) -> int:
     """The first event at or after a time; one past the end when there is none. What was imported does not count.
 

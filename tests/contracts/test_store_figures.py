@@ -29,7 +29,7 @@ from fleet.events import (
 )
 from fleet.exits import Exited
 from fleet.figures import DAY_US
-from fleet.range_figures import Period, figures_of, figures_of_days, kept_figures
+from fleet.range_figures import Period, figures_in, figures_of, kept_figures
 from fleet.store import day_figures, ledger, tree
 from fleet.store.core import Store
 from fleet.store.ledger import Entry
@@ -117,18 +117,26 @@ async def test_kept_figures_are_those_of_the_events(store: Store, seed: int) -> 
     ends = sorted({*cuts, size + 1})
     for zone in ZONES:
         for first, after in ((first, after) for first in ends for after in ends if first < after):
-            kept = await store.read(partial(kept_figures, first_seq=first, last_seq=after - 1, zone=zone))
+            kept = await store.read(
+                partial(kept_figures, first_seq=first, last_seq=after - 1, zone=zone, by_hour=True)
+            )
             assert kept is not None
-            assert kept.plain() == (await figures_of(store, first, after - 1, zone)).plain(), (zone, first, after)
-    for begin in range(-1, 7):
-        for length in (0, 2, 30):
-            first_day = START + timedelta(days=begin)
-            period = Period.of(first_day, first_day + timedelta(days=length), ZONES[0])
-            bounds = await store.read(partial(numbers_in, from_us=period.from_us, upto_us=period.upto_us))
-            expected = await figures_of(store, *(bounds or (1, 0)), ZONES[0], period)
-            found = await figures_of_days(store, period, ZONES[0])
-            assert found.plain() == expected.plain(), (period, bounds)
-            assert found.by_days() == expected.by_days()
+            expected = await figures_of(store, first, after - 1, zone)
+            assert kept.plain() == expected.plain(), (zone, first, after)
+            assert kept.by_hour == expected.by_hour
+    lengths = [1, 3_600_000_000, 3 * DAY_US, 40 * DAY_US]
+    some = [(START_US + chance.randint(-DAY_US, 5 * DAY_US), chance.choice(lengths)) for _ in range(15)]
+    days_ = [START + timedelta(days=begin) for begin in range(-1, 7)]
+    whole = [
+        Period.of(day, day + timedelta(days=length), chance.choice(ZONES)) for day in days_ for length in (0, 2)
+    ]
+    for period in (*whole, *(Period(begin, begin + length) for begin, length in some)):
+        zone = chance.choice(ZONES)
+        bounds = await store.read(partial(numbers_in, from_us=period.from_us, upto_us=period.upto_us))
+        counted = await figures_of(store, *(bounds or (1, 0)), zone, period)
+        found = (await figures_in(store, period, zone)).figures
+        assert found.plain() == counted.plain(), (period, bounds)
+        assert (found.by_days(), found.by_hour) == (counted.by_days(), counted.by_hour)
 
 
 async def test_a_range_that_is_cut_elsewhere_is_counted_from_its_events(store: Store) -> None:

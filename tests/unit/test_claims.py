@@ -8,7 +8,7 @@ import pytest
 
 from bot.cards import shown
 from bot.claims import Claims
-from bot.digest import make_digest
+from bot.digest import make_digest, over
 from bot.digest_card import digest_card
 from fleet.events import Event, PermissionDecided, Refs, Source, ToolCallStarted, TurnClosed, VerdictGiven
 from fleet.model import Isolation
@@ -62,6 +62,18 @@ async def test_claims_stand_beside_what_the_gates_found(tmp_path: Path) -> None:
     )
     assert fields["Attention"] == "a person was needed 1 time"
     assert not {"Before that", "A week before"} & fields.keys() and later.before is not None
+
+
+async def test_an_own_test_run_before_the_period_counts(tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{filled(tmp_path / 'a.db')}") as store:
+        with store.transaction() as tx:
+            turn(tx, "t1", [TEST, *[EDIT] * 120], "")
+            begun = ledger.size(tx) + 1
+            turn(tx, "t1", [SHELL], "passed")
+            turn(tx, "t2", [EDIT], "passed")
+            end = ledger.size(tx)
+        made = await over(store, begun, end)
+    assert (made.claims.made, made.claims.stale, made.claims.untested) == (2, 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.text import Text
 
 from bot.cards import shown
-from bot.digest import WEEK_US, make_digest, over, parse_span
+from bot.digest import HOUR_US, WEEK_US, make_digest, over, parse_span
 from bot.digest_card import digest_card
 from bot.plots import digest_figure, digest_picture
 from fleet.events import (
@@ -286,6 +286,24 @@ async def test_a_digest_reads_its_range_in_pages(store: Store) -> None:
         ledger.append_all(tx, [started, ended] * 2_500)
     assert (await make_digest(store, 0)).calls == ToolCalls(ok=2_500)
     assert (await over(store, 2, 4_001)).calls == ToolCalls(ok=2_000)
+
+
+async def test_whole_days_are_read_from_what_is_kept_and_the_rest_from_events(store: Store) -> None:
+    refs = Refs(task="t1", session="t1.1", machine="m")
+    ended = Entry(ToolCallEnded("c", "ok", None, ""), "a", Source.AGENT, refs)
+    for days in (2, 1, 0):
+        with store.transaction() as tx:
+            tx._now_us = tx.now_us() - days * DAY_US
+            ledger.append_all(tx, [ended] * 10)
+    with store.transaction() as tx:
+        tx.connection.exec_driver_sql("UPDATE figure_calls SET calls = 1000")
+        kept = {"first_seq": 1, "last_seq": 30}
+    week, part = await make_digest(store, WEEK_US), await make_digest(store, HOUR_US)
+    assert week.calls.ok in (2_010, 3_000)  # today is a whole day at midnight only
+    assert sum(week.figures.by_hour.values()) == week.calls.ok
+    assert part.calls == ToolCalls(ok=10)
+    for made, first in ((await over(store, **kept), 3_000), (await over(store, 2, 29), 28)):
+        assert sum(made.figures.by_hour.values()) == first
 
 
 def test_active_is_a_process_seen_within_a_minute(store: Store) -> None:
