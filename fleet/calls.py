@@ -10,7 +10,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from fleet.events import PipeEnded, Recorded, Refs, Source, ToolCallEnded, ToolCallStarted, UsageReported
+from fleet.events import (
+    PipeEnded,
+    Recorded,
+    Refs,
+    Source,
+    ToolCallEnded,
+    ToolCallEndedV2,
+    ToolCallStarted,
+    UsageReported,
+)
 from fleet.figures import SUBAGENT, UNFINISHED
 from fleet.range_figures import Period
 
@@ -20,7 +29,7 @@ KINDS: Final = (ToolCallStarted.KIND, ToolCallEnded.KIND, PipeEnded.KIND, UsageR
 @dataclass(frozen=True, slots=True)
 class CallRow:
     """``started_us`` is ``None`` where nobody saw the start, ``ended_us`` where there is no end. ``source``: who
-    reported it."""
+    reported it; ``output_bytes``: as the agent showed them."""
 
     started_us: int | None
     ended_us: int | None
@@ -35,6 +44,7 @@ class CallRow:
     agent: str
     source: str
     exit_code: int | None
+    output_bytes: int | None
 
 
 @dataclass(slots=True)
@@ -68,12 +78,12 @@ class CallFold:
                 case ToolCallEnded(call=call) as ended:
                     started = self._open.get(session, {}).pop(call, None)
                     if inside:
-                        yield self._row(started, recorded, call, ended.outcome, ended.exit_code)
+                        yield self._row(started, recorded, call, ended)
                 case PipeEnded():
                     left = self._open.pop(session, {})
                     if inside:
                         for call, started in left.items():
-                            yield self._row(started, None, call, UNFINISHED, None)
+                            yield self._row(started, None, call, None)
                 case UsageReported(input_tokens=read, output_tokens=written, cost_udollar=cost) if inside:
                     totals = self._totals(recorded)
                     totals.input_tokens += read
@@ -85,13 +95,13 @@ class CallFold:
         for calls in self._open.values():
             for call, started in calls.items():
                 if started.source is Source.IMPORT and self._inside(started.time_us):
-                    yield self._row(started, None, call, UNFINISHED, None)
+                    yield self._row(started, None, call, None)
 
     def _inside(self, time_us: int) -> bool:
         return self.period.from_us <= time_us < self.period.upto_us
 
     def _row(
-        self, started: Recorded | None, ended: Recorded | None, call: str, outcome: str, code: int | None
+        self, started: Recorded | None, ended: Recorded | None, call: str, end: ToolCallEnded | None
     ) -> CallRow:
         known = ended or started
         assert known is not None
@@ -103,7 +113,7 @@ class CallFold:
         return CallRow(
             started.time_us if started else None,
             ended.time_us if ended else None,
-            outcome,
+            end.outcome if end else UNFINISHED,
             tool,
             tool in SUBAGENT,
             call,
@@ -113,7 +123,8 @@ class CallFold:
             refs.machine,
             _agent(known),
             str(known.source),
-            code,
+            end.exit_code if end else None,
+            end.size if isinstance(end, ToolCallEndedV2) else None,
         )
 
     def _totals(self, recorded: Recorded) -> SessionTotals:

@@ -16,9 +16,9 @@ from typing import Any, Final, Protocol
 import msgspec
 import rfc8785
 
-from fleet.events import SessionImported, ToolCallEnded, ToolCallStarted, UsageReported
+from fleet.events import SessionImported, ToolCallEndedV2, ToolCallStarted, UsageReported
 
-ImportedEvent = SessionImported | ToolCallStarted | ToolCallEnded | UsageReported
+ImportedEvent = SessionImported | ToolCallStarted | ToolCallEndedV2 | UsageReported
 
 NAME_LIMIT: Final = 120
 """The most characters of a name or an id that is kept as it is."""
@@ -26,7 +26,7 @@ NAME_LIMIT: Final = 120
 _KINDS: Final[dict[str, type[ImportedEvent]]] = {
     SessionImported.KIND: SessionImported,
     ToolCallStarted.KIND: ToolCallStarted,
-    ToolCallEnded.KIND: ToolCallEnded,
+    ToolCallEndedV2.KIND: ToolCallEndedV2,
     UsageReported.KIND: UsageReported,
 }
 _END_US: Final = 2**53  # the first integer that canonical JSON does not have

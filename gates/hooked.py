@@ -29,6 +29,7 @@ from fleet.events import (
     Refs,
     Source,
     ToolCallEnded,
+    ToolCallEndedV2,
     ToolCallStarted,
 )
 from fleet.git.repository import Repository
@@ -83,6 +84,7 @@ class Happened:
     command: str = ""
     error: str = ""
     reason: str = ""
+    size: int | None = None
     paths: tuple[str, ...] = ()
 
 
@@ -316,11 +318,11 @@ def _event(what: Happened) -> Event | None:
         case "PreToolUse":
             return ToolCallStarted(what.call, what.tool, _summary(what, what.command.partition("\n")[0]))
         case "PostToolUse":
-            return ToolCallEnded(what.call, str(ToolOutcome.OK), None, "")
+            return ToolCallEndedV2(what.call, str(ToolOutcome.OK), None, "", what.size)
         case "PostToolUseFailure":
             code = _EXIT.match(what.error)
             exit_code = int(code[1]) if code else None
-            return ToolCallEnded(what.call, str(ToolOutcome.FAILED), exit_code, what.error[:500])
+            return ToolCallEndedV2(what.call, str(ToolOutcome.FAILED), exit_code, what.error[:500], what.size)
         case "SubagentStart" | "SubagentStop":
             return HookedSubagent(what.subagent, what.subagent_kind, what.name == "SubagentStop")
         case _:

@@ -166,6 +166,7 @@ def _call_span(instance: str, row: CallRow) -> dict[str, Any]:
         "error.type": error or "",
         "process.exit.code": row.exit_code,
         "airboss.outcome": row.outcome,
+        "airboss.output_bytes": row.output_bytes,
         "airboss.source": row.source,
         "airboss.task": row.task,
         "airboss.turn": row.turn,

@@ -25,6 +25,7 @@ from fleet.config import FleetConfig
 from fleet.errors import Misused
 from fleet.events import Event
 from fleet.flight.services import Services
+from fleet.flight.testimony import USED_LIMIT
 from fleet.machines.hook_streams import HookReader
 from fleet.machines.runner.hook import refusal
 from fleet.store.hooked import MARK, Adoption, Hooked
@@ -218,7 +219,10 @@ def _happened(agent: str, given: dict[str, Any]) -> Happened:
     paths = given.get("paths", [])
     if not isinstance(paths, list) or len(paths) > _MOST or not all(_fits(path) for path in paths):
         raise _wrong(f"paths are up to {_MOST} texts that lie in the working copy")
-    return Happened(agent, **texts, paths=tuple(paths))
+    size = given.get("size")
+    if size is not None and not (type(size) is int and 0 <= size <= USED_LIMIT):
+        raise _wrong("the size of the output is no number")
+    return Happened(agent, **texts, size=size, paths=tuple(paths))
 
 
 def _fits(path: object) -> bool:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from fleet.agent_events import ToolOutcome
-from fleet.agents.lines import count, decode, mapping, string
+from fleet.agents.lines import count, decode, mapping, size_of, string
 from fleet.agents.session_files import Calls, Ending
 from fleet.events import UsageReported
 from fleet.imports import Fact, ImportedAgent, key_of, micros, plain
@@ -102,15 +102,16 @@ def _call(block: dict[str, Any]) -> tuple[str, str | Ending | None]:
 
 
 def _ending(block: dict[str, Any]) -> Ending | None:
-    if block.get("is_error") is not True:
-        return Ending(ToolOutcome.OK)
     words = _text(block.get("content"))
+    size = size_of(words)
+    if block.get("is_error") is not True:
+        return Ending(ToolOutcome.OK, size=size)
     if words.startswith(_INTERRUPTED):
         return None
     if _DENIED.match(words):
-        return Ending(ToolOutcome.DENIED)
+        return Ending(ToolOutcome.DENIED, size=size)
     code = _EXIT_CODE.match(words)
-    return Ending(ToolOutcome.FAILED, int(code[1]) if code else None)
+    return Ending(ToolOutcome.FAILED, int(code[1]) if code else None, size)
 
 
 def _text(content: Any) -> str:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any, Final
 
 from fleet.agent_events import ToolOutcome
-from fleet.agents.lines import count, decode, mapping, string
+from fleet.agents.lines import count, decode, mapping, size_of, string
 from fleet.agents.session_files import Calls, Ending
 from fleet.events import UsageReported
 from fleet.imports import Fact, ImportedAgent, key_of, micros, plain
@@ -78,10 +79,11 @@ class CodexFile:
             )
         if kind in _OUTPUTS:
             call = string(payload["call_id"])
-            said = self._ends.pop(call) if call in self._ends else _of_output(payload.get("output"))
+            output = payload.get("output")
+            said = self._ends.pop(call) if call in self._ends else _of_output(output)
             if said is None:
                 return []
-            return self._calls.end(self._session, call, said, time_us, self._origin)
+            return self._calls.end(self._session, call, replace(said, size=_size(output)), time_us, self._origin)
         if kind == "web_search_call":  # it is written when it is over
             call = string(payload.get("id") or f"web_search_{time_us}")
             outcome = ToolOutcome.FAILED if payload.get("status") == "failed" else ToolOutcome.OK
@@ -162,6 +164,13 @@ def _of_output(output: Any) -> Ending | None:
     found = _EXIT_CODE.search(head)
     code = int(found[1]) if found else _in_metadata(output)
     return Ending(ToolOutcome.FAILED if code not in (None, 0) else ToolOutcome.OK, code)
+
+
+def _size(output: Any) -> int | None:
+    """The bytes of an output; ``None`` of one in another form than text."""
+    if isinstance(output, dict):
+        output = output.get("content")
+    return size_of(output) if isinstance(output, str) else None
 
 
 def _in_metadata(output: str) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fleet.agent_events import ToolOutcome
-from fleet.events import SessionImported, ToolCallEnded, ToolCallStarted
+from fleet.events import SessionImported, ToolCallEndedV2, ToolCallStarted
 from fleet.imports import Fact, ImportedAgent, key_of, plain
 
 OPEN_LIMIT: Final = 10_000
@@ -24,10 +24,11 @@ def call_key(agent: ImportedAgent, what: str, call: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a call ended; ``code`` is an exit code that the agent reports."""
+    """How a call ended; ``code`` is an exit code that the agent reports, ``size`` that of its output in bytes."""
 
     outcome: ToolOutcome
     code: int | None = None
+    size: int | None = None
 
 
 class Calls:
@@ -63,7 +64,7 @@ class Calls:
     def end(self, conversation: str, call: str, ending: Ending, time_us: int, line: str) -> list[Fact]:
         """A call ends."""
         key = self._key("end", conversation, call, time_us, line)
-        event = ToolCallEnded(plain(call), str(ending.outcome), ending.code, "")
+        event = ToolCallEndedV2(plain(call), str(ending.outcome), ending.code, "", ending.size)
         ended = Fact(key, time_us, conversation, event)
         started = self._open.pop((conversation, call), None)
         return [ended] if started is None else [started, ended]

@@ -18,7 +18,7 @@ from google.protobuf.json_format import Parse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from bot.cli import main
-from fleet.events import PipeEnded, Refs, Source, ToolCallEnded, ToolCallStarted, UsageReported
+from fleet.events import PipeEnded, Refs, Source, ToolCallEnded, ToolCallEndedV2, ToolCallStarted, UsageReported
 from fleet.exits import Exited
 from fleet.store import ledger
 from fleet.store.core import Store
@@ -49,7 +49,7 @@ def lives(home: Home) -> None:
                 refs=refs,
             )
             if outcome:
-                ended = ToolCallEnded(f"c{number}", outcome, number, "its output")
+                ended = ToolCallEndedV2(f"c{number}", outcome, number, "its output", number or None)
                 ledger.append(tx, ended, actor="agent:claude", source=Source.AGENT, refs=refs)
         ledger.append(tx, UsageReported(7, 8, 9), actor="agent:claude", source=Source.AGENT, refs=refs)
         pipe = PipeEnded("p", Exited(0), 0, True, 0)
@@ -85,7 +85,8 @@ def test_a_row_says_who_what_when_and_how_and_no_words(home: Home, tmp_path: Pat
     }
     assert rows[1]["exit_code"] == "1" and rows[1]["subagent"] == "True" and rows[3]["ended_us"] == ""
     assert int(rows[0]["ended_us"]) >= int(rows[0]["started_us"]) > 0
-    assert "secret" not in text and "output" not in text
+    assert [row["output_bytes"] for row in rows] == ["", "1", "2", ""]
+    assert "secret" not in text and "its output" not in text
 
 
 def test_parquet_is_the_same_table_with_types(home: Home, tmp_path: Path) -> None:

@@ -20,12 +20,14 @@ from fleet.agents.session_files import Calls, Ending
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, parse_fleet
 from fleet.errors import Misused, Refused
+from fleet.events import ToolCallEndedV2
 from fleet.git.repository import Repository
 from fleet.imports import ImportedAgent
 from fleet.machines.runner import hook, hook_parts
 from fleet.model import PersonId
 from fleet.store import imports
 from fleet.store.core import Store
+from fleet.store.recent import last_events
 from gates.hooked import Caller, Happened, HookedSessions, NotBegun
 from gates.locks.service import LockService
 from tests.empty_store import filled
@@ -101,6 +103,23 @@ def test_a_patch_names_all_of_its_files() -> None:
     assert hook.paths_of(given_) == ["a", "b/c", "d", "e"]
     with pytest.raises(hook_parts.EditRefused):
         hook.paths_of({"tool_name": "apply_patch", "tool_input": {"command": "nothing"}})
+
+
+@pytest.mark.parametrize(
+    ("event", "size"),
+    [
+        ({"tool_response": {"stdout": "€", "stderr": "ab", "interrupted": False}}, 5),
+        ({"tool_response": {"type": "text", "file": {"filePath": "/a", "content": "abc"}}}, 3),
+        ({"tool_response": [{"type": "text", "text": "abcd"}, {"type": "image"}]}, 4),
+        ({"tool_response": "Exit code 0\nlone \ud800"}, 18),
+        ({"tool_response": {"stdout": ""}}, 0),
+        ({"tool_response": {"filePath": "/a", "structuredPatch": []}}, None),
+        ({"error": "Exit code 3"}, 11),
+        ({}, None),
+    ],
+)
+def test_the_bytes_that_a_tool_printed_are_counted(event: dict[str, object], size: int | None) -> None:
+    assert hook.output_size(event) == size
 
 
 def test_the_client_gives_up_before_the_agent_does() -> None:
@@ -225,6 +244,9 @@ async def test_a_session_is_spoken_for_by_its_secret_its_person_and_its_machine(
         {"session_id": "s", "paths": ["/etc/passwd"]},
         {"session_id": "s", "paths": ["a"] * 501},
         {"session_id": "s", "command": "c" * 5_000},
+        {"session_id": "s", "size": -1},
+        {"session_id": "s", "size": 2**41},
+        {"session_id": "s", "size": "7"},
     ],
 )
 async def test_a_malformed_request_is_refused(
@@ -252,8 +274,17 @@ async def test_what_hooks_recorded_is_not_counted_again_when_its_file_is_importe
     _, secret = await there.begin(ADA, mine)
     mine = replace(mine, secret=secret)
     assert await there.edit(ADA, mine) == ""
-    await there.note(ADA, replace(mine, name="PostToolUse"))
-    await there.note(ADA, replace(mine, name="PostToolUse"))
+    given_ = {
+        "session_id": "c1",
+        "hook_event_name": "PostToolUse",
+        "tool_use_id": call,
+        "secret": secret,
+        "size": 42,
+    }
+    for _ in range(2):
+        await door.answer(*made, ADA, {"agent": "claude", "op": "note", "given": given_})
+    said = await there.store.read(lambda tx: last_events(tx, 1, kinds=(ToolCallEndedV2.KIND,)))
+    assert [each.event for each in said] == [ToolCallEndedV2(call, "ok", None, "", 42)]
     other = "toolu_" + "b" * 24
     facts = [
         fact

@@ -12,7 +12,7 @@ from fleet.agents.claude_files import ClaudeFile
 from fleet.agents.codex_files import CodexFile
 from fleet.agents.lines import NOT_UNDERSTOOD, count
 from fleet.agents.session_files import OPEN_LIMIT
-from fleet.events import SessionImported, ToolCallEnded, ToolCallStarted, UsageReported
+from fleet.events import SessionImported, ToolCallEnded, ToolCallEndedV2, ToolCallStarted, UsageReported
 from fleet.imports import Fact, SessionFile, micros, plain
 from tests.session_files import ClaudeSession, codex_line
 
@@ -46,6 +46,10 @@ def used(facts: list[Fact]) -> list[UsageReported]:
     return [fact.event for fact in facts if isinstance(fact.event, UsageReported)]
 
 
+def sizes(facts: list[Fact]) -> list[int | None]:
+    return [fact.event.size for fact in facts if isinstance(fact.event, ToolCallEndedV2)]
+
+
 def claude(session: ClaudeSession) -> list[Fact]:
     return facts_of(ClaudeFile("name"), session.text().splitlines())
 
@@ -68,6 +72,21 @@ def test_a_claude_file_gives_its_calls_with_their_own_times() -> None:
         assert isinstance(after, ToolCallEnded)
         assert isinstance(start.event, ToolCallStarted)
         assert after.call == start.event.call
+
+
+def test_a_call_has_the_bytes_of_its_output() -> None:
+    session = ClaudeSession("s1", AT)
+    session.call(1)
+    session.call(2, failed="Exit code 3\n€")
+    session.call(3, end=False)
+    thread = codex(
+        item("function_call", name="exec_command", call_id="c1", arguments="{}"),
+        item("function_call_output", call_id="c1", output="Process exited with code 0\nOutput:\n€"),
+        item("custom_tool_call", name="apply_patch", call_id="c2", input="x"),
+        item("custom_tool_call_output", call_id="c2", output={"content": "12345", "success": True}),
+        item("web_search_call", id="w1", status="completed"),
+    )
+    assert sizes(claude(session)) == [2, 15] and sizes(thread) == [38, 5, None]
 
 
 @pytest.mark.parametrize("words", DENIED)

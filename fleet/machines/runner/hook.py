@@ -54,6 +54,7 @@ _SHELLS, _PATCH = ("Bash", "exec_command", "shell"), "*** Begin Patch"
 _CONVERSATION = 16 << 20
 _JOURNAL_BYTES = 1 << 20
 _LONGEST = 4000
+_SHOWN = ("stdout", "stderr", "output", "content", "text", "file")
 _PASSED = (
     *("session_id", "agent_id", "agent_type", "tool_name", "tool_use_id", "hook_event_name", "cwd", "source"),
     *("reason", "transcript_path", "stop_hook_active", "error"),
@@ -141,7 +142,8 @@ class Client:
             return
         found = self._repository(_cwd(event)) or ("", "")
         command = str(_given(event).get("command") or "")[:_LONGEST]
-        answer = self._proved(mode, event, {"repo": found[0], "top": found[1], "command": command})
+        more = {"repo": found[0], "top": found[1], "command": command, "size": output_size(event)}
+        answer = self._proved(mode, event, more)
         if answer.get("say"):
             say(answer["say"])
         if mode == "end":
@@ -307,6 +309,23 @@ def paths_of(event: Json) -> list[str]:
     if not found_paths:
         raise EditRefused("the agent does not say which file it edits")
     return found_paths
+
+
+def output_size(event: Json) -> Optional[int]:
+    """The bytes of what a tool printed or answered, in the fields that have it; ``None`` where none is there."""
+    shown = event.get("error") or event.get("tool_response")
+    texts = _texts(shown) if shown is not None else []
+    return sum(len(text.encode("utf-8", "replace")) for text in texts) if texts else None
+
+
+def _texts(shown: Any) -> list[str]:
+    if isinstance(shown, str):
+        return [shown]
+    if isinstance(shown, list):
+        return [text for part in shown for text in _texts(part)]
+    if isinstance(shown, dict):
+        return [text for name in _SHOWN if name in shown for text in _texts(shown[name])]
+    return []
 
 
 def refusal(why: str) -> Json:
