@@ -37,7 +37,8 @@ from fleet.events import (
 from fleet.events.codec import LIMIT
 from fleet.figures import DAY_US, ToolCalls
 from fleet.model import ENDS, TaskState
-from fleet.range_figures import Period, RangeFigures, figures_in, figures_of, kept_figures
+from fleet.range_figures import Period, RangeFigures
+from fleet.reading_figures import figures_in, figures_of, kept_figures
 from fleet.store import ledger
 from fleet.store.core import Store, Tx
 from fleet.verdict import Outcome

@@ -15,7 +15,7 @@ from bot.local import exporting
 from bot.local.verify import verify
 from fleet.config import load_fleet
 from fleet.config.home import FLEET_FILE
-from fleet.range_figures import figures_in
+from fleet.reading_figures import figures_in
 from fleet.store import ledger
 from fleet.store.core import Store
 from gates.receipts import day as receipts

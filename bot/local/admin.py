@@ -246,7 +246,7 @@ def digest_days(options: argparse.Namespace, home: Path) -> int:
     from bot.days import days_of
     from fleet.agent_events import ToolOutcome
     from fleet.figures import UNFINISHED
-    from fleet.range_figures import figures_in
+    from fleet.reading_figures import figures_in
 
     days = days_of(options.first, options.last, options.tz)
     with _open(home) as store:

@@ -1,7 +1,8 @@
 """Figures by day, added up in the transaction that appends the events, so that a digest reads a few rows.
 
-``fleet.range_figures.RangeFigures`` defines what is counted and reads them; whoever verifies computes the same from
-the events. The ledger is cut into segments: of whole segments, the figures are those of exactly that range.
+``fleet.range_figures`` defines what is counted, ``fleet.reading_figures`` reads it here; whoever verifies computes
+the same from the events. The ledger is cut into segments: of whole segments, the figures are those of exactly that
+range.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fleet.errors import Malformed
-from fleet.range_figures import Period, figures_of
+from fleet.range_figures import Period
+from fleet.reading_figures import figures_of
 from fleet.store import ledger, tree
 from fleet.store.core import Store, Tx
 from fleet.store.recent import numbers_in

@@ -17,7 +17,8 @@ import rfc8785
 
 from fleet.errors import DiskFull
 from fleet.files import replace_durably
-from fleet.range_figures import RangeFigures, figures_of, kept_figures
+from fleet.range_figures import RangeFigures
+from fleet.reading_figures import figures_of, kept_figures
 from fleet.store import ledger, tree
 from fleet.store.core import Store, Tx
 from gates.receipts import note, sshsig

@@ -29,7 +29,8 @@ from fleet.events import (
 )
 from fleet.exits import Exited
 from fleet.figures import DAY_US
-from fleet.range_figures import Period, figures_in, figures_of, kept_figures
+from fleet.range_figures import Period
+from fleet.reading_figures import figures_in, figures_of, kept_figures
 from fleet.store import day_figures, ledger, tree
 from fleet.store.core import Store
 from fleet.store.ledger import Entry
