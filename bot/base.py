@@ -43,6 +43,7 @@ from fleet.flight.keeping import Keeper
 from fleet.flight.services import Services
 from fleet.flight.sharing import SharedFleet
 from fleet.git.repository import Repository
+from fleet.git.shared import shared_repository
 from fleet.git.workspace import Workspaces
 from fleet.landing.base_branch import BaseBranch
 from fleet.machines.executors import Executors
@@ -50,6 +51,7 @@ from fleet.machines.watch import MachineSeen, MachineWatch
 from fleet.model import AIRBOSS, Task
 from fleet.redact import Redactor
 from fleet.setup.environments import Environments
+from fleet.shared_commits import StoredPacks
 from fleet.store import controllers, leases, ledger
 from fleet.store.controllers import Contender
 from fleet.store.core import Store, Tx
@@ -98,7 +100,9 @@ class Base:
             )
         key = (name, found.url, found.base)
         if key not in self.made:
-            self.made[key] = Repository(*key, self.home / "repos" / f"{name}.git", shared=self.store.can_be_shared)
+            mirror = self.home / "repos" / f"{name}.git"
+            shared, packs = self.store.can_be_shared, StoredPacks(self.store)
+            self.made[key] = shared_repository(*key, mirror, packs) if shared else Repository(*key, mirror)
         return self.made[key]
 
     async def services(self, *, coordinates: bool = True) -> Services:

@@ -133,7 +133,9 @@ class HookedWork:
             )
         await self.workspaces.accept(repository, pack, tree, base, session.id)
         words = f"{session.id}: work of {session.agent} by hand\n\nHanded over by its hook.\n"
-        return await repository.commit_tree(tree, (base,), words, session.began_us // 1_000_000)
+        commit = await repository.commit_tree(tree, (base,), words, session.began_us // 1_000_000)
+        await repository.share(commit, session.id)
+        return commit
 
     def _rows(self, tx: Tx, session: Hooked, base: str) -> tuple[Task, Session, Turn]:
         """The task of the session's work, which is over from the start, and a turn for this judgement."""

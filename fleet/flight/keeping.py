@@ -95,7 +95,7 @@ async def is_safe(services: Services, tree: Unlanded) -> bool:
         if await kept.kept(repository, name) != held:
             if not await repository.has(held):
                 return False
-            await kept.keep(repository, name, held)  # of a version that kept no refs
+            await kept.keep(repository, name, held, tree.task.id)  # of a version that kept no refs
     executor = services.executors.agent(session.machine, session.login)
     without = await snapshots.exceptions(services, session, tree.task.repo)
     now = await services.workspaces.tree_now(executor, repository, session.base, session.workspace, without)
@@ -220,6 +220,9 @@ class Keeper:
     async def _save(self, tree: Unlanded) -> None:
         if tree.row.state is TreeState.HERE:
             await save(self._services, tree.task, tree.session)
+            if tree.saved is not None:  # by a version that shared no commits
+                repository = self._services.repositories(tree.task.repo)
+                await repository.share(tree.saved.snapshot, tree.task.id)
 
     async def _reclaim(self, tree: Unlanded) -> None:
         services, session = self._services, tree.session

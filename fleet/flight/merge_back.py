@@ -80,6 +80,7 @@ class MergeBack:
         message = prompts.commit_message(task, session, turn, services.store.instance)
         tree, when = merged.tree or merged.marked, turn.ended_us // 1_000_000
         commit = await repository.commit_tree(tree, (onto.commit,), message, when)
+        await repository.share(commit, task.id)
         sides = merge_words.Sides(repository, session.base, onto.commit, snapshot.commit, merged)
         words = f"{back.words}\n\n{await merge_words.both(sides)}"
         merge = Merge(0, session.id, onto.commit, onto.looked_us, snapshot.commit, commit, tree, back.why, words)

@@ -26,7 +26,7 @@ async def complete(services: Services, task: Task, session: Session) -> Session:
     executor = services.executors.agent(session.machine, session.login)
     await services.workspaces.move(executor, repository, session.workspace, move)
     failpoint("worktree-moved")
-    await kept.keep(repository, session.outside(services.store.instance), merge.commit)
+    await kept.keep(repository, session.outside(services.store.instance), merge.commit, task.id)
     stat = await repository.shortstat(merge.base, merge.commit)
 
     def work(tx: Tx) -> Session:

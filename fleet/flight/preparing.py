@@ -42,4 +42,4 @@ async def _keep_fork(services: Services, task: Task, session: Session) -> None:
             attempted=f"begin with the work of {task.forked.session}",
             cause=f"its snapshot {snapshot[:12]} is gone: somebody deleted that work",
         )
-    await kept.keep(repository, session.outside(services.store.instance), snapshot)
+    await kept.keep(repository, session.outside(services.store.instance), snapshot, task.id)

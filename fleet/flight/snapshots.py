@@ -34,7 +34,7 @@ async def made(services: Services, task: Task, session: Session, turn: Turn) -> 
         await exceptions(services, session, task.repo),
     )
     if not snapshot.empty:
-        await kept.keep(repository, session.outside(instance), snapshot.commit)
+        await kept.keep(repository, session.outside(instance), snapshot.commit, task.id)
     return snapshot
 
 

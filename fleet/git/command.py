@@ -17,7 +17,7 @@ import errno
 import os
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,10 +87,15 @@ class GitEnded:
         return self.out.decode("utf-8", "replace").strip()
 
 
-class Git:
-    """Runs git for the controller. ``program`` is a name on PATH or an absolute path."""
+Before = Callable[[Path, Sequence[str], bytes | Path], Awaitable[None]]
 
-    def __init__(self, program: str = "git") -> None:
+
+class Git:
+    """Runs git for the controller. ``program`` is a name on PATH or an absolute path. ``before``: what is done
+    before each command in a repository, with its directory, arguments and standard input."""
+
+    def __init__(self, program: str = "git", before: Before | None = None) -> None:
+        self.before = before
         self.command: Sequence[str] = (program, *as_config())
         self.env: Mapping[str, str] = {name: os.environ[name] for name in _KEPT if name in os.environ} | dict(
             CLEAN_ENV
@@ -117,6 +122,8 @@ class Git:
         With ``stdin`` a file, it is read from there.
         A status outside ``expect`` (unless cut) raises ``Unavailable`` with git's own words.
         """
+        if self.before is not None and git_dir is not None:
+            await self.before(git_dir, args, stdin)
         where = {"GIT_DIR": str(git_dir)} if git_dir else {}
         sink = _sink(attempted, stdout) if stdout else None
         source = stdin.open("rb") if isinstance(stdin, Path) else None

@@ -14,7 +14,6 @@ from fleet.errors import Misused, Refused, Unavailable
 from fleet.git import origin
 from fleet.git.changes import ChangedPath, Stat
 from fleet.git.command import RAW_ATTRIBUTES, Git, GitEnded, is_object_id, without_credentials
-from fleet.git.mirror_lock import one_process
 from fleet.git.objects import COMMIT_BYTES, ObjectKind, ObjectReader, header, reader
 from fleet.git.origin import OpenedRepository
 from fleet.git.tree_walk import differences, entry_at, survey
@@ -40,8 +39,6 @@ _BROKEN = re.compile(
 class Repository:
     """One repository of ``fleet.toml``: ``url`` (a path or a URL), its ``base`` branch, and our ``mirror``.
 
-    ``shared``: other controllers may use the same mirror.
-
     Raises ``Misused`` for a name, branch or URL that git could misread.
     """
 
@@ -50,7 +47,6 @@ class Repository:
     base: str
     mirror: Path
     git: Git = field(default_factory=Git)
-    shared: bool = False
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, compare=False, repr=False)
     _patches: dict[object, GitEnded] = field(default_factory=dict, compare=False, repr=False)
 
@@ -314,6 +310,10 @@ class Repository:
         )
         return ended.line
 
+    async def share(self, commit: str, owner: str) -> None:
+        """A row of the store is about to name a commit that we made: where other controllers may need it, they can
+        get it from now on. ``owner``: the task or session that it is of."""
+
     async def is_ancestor(self, ancestor: str, commit: str) -> bool:
         """Whether ``ancestor`` is in the history of ``commit``."""
         if _id(ancestor) in (commit, *await self.parents(commit)):
@@ -336,8 +336,7 @@ class Repository:
         """Nobody else changes the mirror, which is there, in the block."""
         async with self._lock:
             await self._init()
-            async with one_process(self.mirror) if self.shared else contextlib.nullcontext():
-                yield
+            yield
 
     async def _init(self) -> None:
         if (self.mirror / "info" / "attributes").exists():

@@ -220,6 +220,7 @@ class LandingAttempt:
     async def _note(
         self, merged: Candidate, behind: tuple[str, ...], *, state: PlaceState = PlaceState.MERGED, why: str = ""
     ) -> None:
+        await self._repository.share(merged.commit, self._task.id)
         if not self._context.pushes_a_branch:
             place = LandingPlace(
                 self._task.id, self._task.repo, base=merged.base, commit=merged.commit, tree=merged.tree

@@ -13,6 +13,16 @@ class ApprovalKind(StrEnum):
     STALL = "stall"
 
 
+class BlobKind(StrEnum):
+    """What a file is that controllers share."""
+
+    COMMIT = "commit"  # a pack with a commit that we made, and what the repository lacks of what it reaches
+    GATE_OUTPUT = "gate-output"
+    REVIEW = "review"
+    CHAT_FILE = "chat-file"  # what a person sent, or a document of ours
+    LARGE_FILE = "large-file"  # an object of Git LFS
+
+
 class ControllerRole(StrEnum):
     """What a controller was when it was last seen."""
 

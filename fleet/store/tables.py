@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Index, Table, UniqueConstraint, literal_column
 
 from fleet.store import (
+    blob_tables,
     chat_tables,
     figure_tables,
     lock_tables,
@@ -34,6 +35,7 @@ from fleet.store.columns import (
 from fleet.store.states import ApprovalKind, InboxState, OutboxKind, OutboxState, TreeState
 
 __all__ = [
+    "blob_tables",
     "chat_tables",
     "figure_tables",
     "lock_tables",

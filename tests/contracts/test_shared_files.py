@@ -1,0 +1,254 @@
+"""Files and commits that controllers share through their store; on both databases."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, func, select, update
+
+from fleet import shared_files
+from fleet.errors import StoreUnavailable, Unavailable
+from fleet.faults import Fault, Point, injected
+from fleet.git.shared import SharedRepository, shared_repository
+from fleet.git.tree_walk import listing
+from fleet.shared_commits import StoredPacks
+from fleet.store import blobs
+from fleet.store.blob_tables import blob_chunks, blob_names
+from fleet.store.blob_tables import blobs as blob_rows
+from fleet.store.blobs import ABANDONED_US, CHUNK_BYTES, NamedBlob
+from fleet.store.core import Store, Tx
+from fleet.store.states import BlobKind
+from tests.far_end.repositories import advance, git, make_bare
+
+BIG = bytes(range(256)) * (CHUNK_BYTES // 256) * 2 + b"the end"
+
+
+async def put(store: Store, path: Path, name: str = "a", owner: str = "t1") -> None:
+    await shared_files.put(store, path, BlobKind.GATE_OUTPUT, name=name, owner=owner)
+
+
+def rows(tx: Tx) -> tuple[int, int, int]:
+    """How many names, blobs and chunks there are."""
+    found = (tx.connection.execute(select(func.count()).select_from(table)).scalar_one() for table in _TABLES)
+    return next(found), next(found), next(found)
+
+
+_TABLES = (blob_names, blob_rows, blob_chunks)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    made = tmp_path / "file"
+    made.write_bytes(BIG)
+    return made
+
+
+# --- files --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"y" * CHUNK_BYTES, BIG], ids=["empty", "one", "a chunk", "more"])
+async def test_what_is_put_comes_back_whole_and_private(store: Store, tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "file").write_bytes(data)
+    await put(store, tmp_path / "file")
+    target = tmp_path / "other" / "home" / "file"
+    found = await shared_files.bring(store, "a", target)
+    assert found is not None and found.owner == "t1"
+    assert target.read_bytes() == data
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert await shared_files.bring(store, "b", tmp_path / "nothing") is None
+    assert not (tmp_path / "nothing").exists()
+
+
+async def test_the_same_bytes_are_there_once_and_go_with_their_last_name(store: Store, file: Path) -> None:
+    for name, owner in (("a", "t1"), ("a", "t2"), ("b", "t1"), ("b", "t1")):
+        await put(store, file, name, owner)
+    assert await store.read(rows) == (3, 1, 3)
+
+    named = await store.read(lambda tx: [blobs.named(tx, "a"), blobs.named(tx, "b")])
+    assert None not in named
+    every = [each for each in named if each is not None]
+    await store.write(lambda tx: blobs.forget(tx, every))
+    assert await store.read(rows) == (1, 1, 3), "another task needs it"
+    left = await store.read(lambda tx: blobs.named(tx, "a"))
+    assert left is not None
+    await store.write(lambda tx: blobs.forget(tx, [left]))
+    assert await store.read(rows) == (0, 0, 0)
+
+
+async def test_no_name_for_bytes_that_are_not_all_there(store: Store, file: Path, tmp_path: Path) -> None:
+    """A commit that fails in the midst of it, and one who names what nobody put."""
+    with injected(Fault(Point.STORE_COMMIT, first=3)), pytest.raises(StoreUnavailable):
+        await put(store, file)
+    assert (await store.read(rows))[:2] == (0, 1), "in the midst of it"
+    assert await store.read(lambda tx: blobs.named(tx, "a")) is None
+    half = NamedBlob("a", "t1", BlobKind.GATE_OUTPUT, "0" * 64)
+    assert not await store.write(lambda tx: blobs.give_name(tx, half, 0))
+    assert await store.read(lambda tx: blobs.named(tx, "a")) is None
+    await put(store, file)
+    await shared_files.bring(store, "a", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == BIG
+
+
+async def test_what_an_earlier_try_left_is_never_taken_for_a_part(store: Store, file: Path, tmp_path: Path) -> None:
+    """Of a file that changed while it was put, say: its chunks stand under the digest of before."""
+    digest = hashlib.sha256(BIG).hexdigest()
+
+    def left(tx: Tx) -> None:
+        blobs.begin(tx, digest, len(BIG))
+        for position, data in enumerate((b"z" * CHUNK_BYTES, b"z" * CHUNK_BYTES, b"z" * 7, b"and more")):
+            blobs.put_chunk(tx, digest, position, data)
+
+    await store.write(left)
+    await put(store, file)
+    await shared_files.bring(store, "a", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == BIG
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+async def test_damage_is_found_by_the_digest_and_said(
+    store: Store, file: Path, tmp_path: Path, damage: str
+) -> None:
+    await put(store, file)
+    second = blob_chunks.c.position == 1
+
+    def harm(tx: Tx) -> None:
+        changed = update(blob_chunks).where(second).values(data=b"other")
+        tx.connection.execute(changed if damage == "changed" else delete(blob_chunks).where(second))
+
+    await store.write(harm)
+    with pytest.raises(Unavailable, match="the store's copy is damaged"):
+        await shared_files.bring(store, "a", tmp_path / "back")
+    assert [path.name for path in tmp_path.iterdir() if "back" in path.name] == [], "no part of it stays"
+
+
+async def test_bytes_without_a_name_are_swept_after_a_day(store: Store, file: Path) -> None:
+    def begin(digest: str, tx: Tx) -> None:
+        blobs.begin(tx, digest, 3)
+        blobs.put_chunk(tx, digest, 0, b"abc")
+
+    await put(store, file)
+    for digest in ("0" * 64, "f" * 64):
+        await store.write(partial(begin, digest))
+    old = update(blob_rows).where(blob_rows.c.digest != "f" * 64)
+    await store.write(lambda tx: tx.connection.execute(old.values(touched_us=tx.now_us() - ABANDONED_US - 1)))
+    after = await store.write(lambda tx: blobs.sweep(tx, "", 2))
+    assert after, "there is more"
+    assert not await store.write(lambda tx: blobs.sweep(tx, after, 2))
+    assert await store.read(rows) == (1, 2, 4), "what has a name stays, and what is being put"
+
+
+# --- commits ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    return make_bare(tmp_path / "origin.git", {"a.txt": "one\n", "d/b.txt": "b\n"})
+
+
+def of_home(store: Store, origin: Path, home: str) -> SharedRepository:
+    mirror = origin.parent / home / "repos" / "p.git"
+    return shared_repository("p", str(origin), "main", mirror, StoredPacks(store))
+
+
+async def change(repository: SharedRepository, base: str, text: str) -> str:
+    """A commit of ours on ``base``."""
+    blob = await repository.git.run(
+        "hash-object", "-w", "--stdin", attempted="x", git_dir=repository.mirror, stdin=text.encode()
+    )
+    tree = await repository.git.run(
+        "mktree", attempted="x", git_dir=repository.mirror, stdin=f"100644 blob {blob.line}\tnew.txt\n".encode()
+    )
+    return await repository.commit_tree(tree.line, (base,), text, 1_700_000_000)
+
+
+async def test_a_controller_with_an_empty_home_gets_commits_of_another(store: Store, origin: Path) -> None:
+    one, other = of_home(store, origin, "one"), of_home(store, origin, "other")
+    base = await one.fetch()
+    made = await change(one, base, "ours")
+    later = await change(one, made, "ours, later")
+    await one.share(made, "t1")
+    await one.share(later, "t1")
+    assert await other.show(later, "new.txt") == b"ours, later"
+    assert await other.parents(later) == [made]
+    assert await other.tree_of(made) == await one.tree_of(made)
+    assert await other.is_ancestor(base, later)
+    git(other.mirror, "fsck", "--strict", "--no-dangling")
+    boundary = await StoredPacks(store).boundary("p", later)
+    assert boundary == (base,), "what the repository has is not put"
+
+
+async def test_the_first_question_may_be_any(store: Store, origin: Path, tmp_path: Path) -> None:
+    one = of_home(store, origin, "one")
+    base = await one.fetch()
+    made = await change(one, base, "ours")
+    await one.share(made, "t1")
+    asked: list[Callable[[SharedRepository], Awaitable[object]]] = [
+        lambda each: each.has(made),
+        lambda each: each.tree_of(made),
+        lambda each: each.parents(made),
+        lambda each: each.diff(base, made, 1000),
+        lambda each: each.changed_paths(base, made),
+        lambda each: each.is_ancestor(base, made),
+        lambda each: each.show(made, "new.txt"),
+        lambda each: listing(each.objects, made),
+    ]
+    for number, question in enumerate(asked):
+        assert await question(of_home(store, origin, f"home{number}")), number
+    packing = of_home(store, origin, "packing")
+    await packing.fetch()
+    await packing.pack(tmp_path / "pack", made, [base])
+    assert (tmp_path / "pack").stat().st_size > 32
+
+
+async def test_a_base_that_moved_meanwhile_is_fetched(store: Store, origin: Path) -> None:
+    one, other = of_home(store, origin, "one"), of_home(store, origin, "other")
+    await other.fetch()
+    tip = advance(origin, {"a.txt": "two\n"})
+    assert await other.tree_of(tip), "nobody shared it: the repository has it"
+    newer = advance(origin, {"a.txt": "three\n"})
+    assert await one.fetch() == newer
+    made = await change(one, newer, "on the newer one")
+    await one.share(made, "t1")
+    assert await other.parents(made) == [newer]
+
+
+async def test_nothing_is_shared_of_what_the_repository_has(store: Store, origin: Path) -> None:
+    one = of_home(store, origin, "one")
+    await one.share(await one.fetch(), "t1")
+    assert await store.read(rows) == (0, 0, 0)
+
+
+async def test_a_damaged_pack_is_said_and_leaves_no_commit(store: Store, origin: Path) -> None:
+    one, other = of_home(store, origin, "one"), of_home(store, origin, "other")
+    made = await change(one, await one.fetch(), "ours")
+    await one.share(made, "t1")
+    await store.write(lambda tx: tx.connection.execute(update(blob_chunks).values(data=b"PACK")))
+    with pytest.raises(Unavailable, match="damaged"):
+        await other.has(made)
+    assert git(other.mirror, "cat-file", "--batch-all-objects", "--batch-check").count(made) == 0
+
+
+async def test_a_commit_whose_base_is_gone_is_not_taken_in(store: Store, origin: Path) -> None:
+    """The branch was rewritten, and the old commits are gone: a commit without its history is worse than none."""
+    one, other = of_home(store, origin, "one"), of_home(store, origin, "other")
+    first = await one.fetch()
+    tip = advance(origin, {"a.txt": "two\n"})
+    await one.fetch()
+    made = await change(one, tip, "ours")
+    await one.share(made, "t1")
+    git(origin, "update-ref", "refs/heads/main", first)
+    git(origin.with_suffix(".work"), "reset", "--quiet", "--hard", first)
+    advance(origin, {"a.txt": "another two\n"})
+    git(origin, "reflog", "expire", "--expire=now", "--all")
+    git(origin, "gc", "--quiet", "--prune=now")
+    with pytest.raises(Unavailable, match=f"{tip}, which it was made on, is no longer in the repository"):
+        await other.has(made)
+    again = await change(one, tip, "made after the branch was rewritten")
+    await one.fetch()
+    await one.share(again, "t1")
+    assert await other.has(again), "such a one brings its own history"
+    git(other.mirror, "fsck", "--strict", "--no-dangling")
