@@ -97,6 +97,12 @@ KEPT: Final = (
         "open tasks, work that did not land (logs)",
     ),
     Retained(
+        "Files that controllers share through PostgreSQL: commits of ours, and the kinds that this table has",
+        ("blobs", "blob_chunks", "blob_names"),
+        "gate_log_days",
+        "open tasks, work that did not land; each kind as its files",
+    ),
+    Retained(
         "What a reviewer read and answered", ("gates/RUN.review.json",), PERMANENT, "a receipt names its digest"
     ),
     Retained(

@@ -23,7 +23,7 @@ from bot.message import Message
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, Malformed
 from fleet.ports import Clock
-from fleet.store import contents, trees
+from fleet.store import blob_retention, contents, trees
 from fleet.store import gates as gate_runs
 from fleet.store.chat import inbox, retention
 from fleet.store.core import Store, Tx
@@ -69,6 +69,7 @@ class Retention:
             every = iter(await asyncio.to_thread(list, found(self._files, before_us)))
             while batch := list(itertools.islice(every, _BATCH)):
                 await self._store.write(partial(self._remove, batch, age_us, before_us))
+        await blob_retention.prune_work(self._store, self._config().limits.gate_log_days * _DAY_US)
         await self._prune_gates(self._clock.now_us() - self._config().limits.gate_log_days * _DAY_US)
 
     async def _prune_gates(self, before_us: int) -> None:

@@ -15,8 +15,9 @@ from fleet.errors import StoreUnavailable, Unavailable
 from fleet.faults import Fault, Point, injected
 from fleet.git.shared import SharedRepository, shared_repository
 from fleet.git.tree_walk import listing
+from fleet.model import ChatRef, Isolation, TaskMode, TaskState, TurnCause
 from fleet.shared_commits import StoredPacks
-from fleet.store import blobs
+from fleet.store import blob_retention, blobs, sessions, tasks
 from fleet.store.blob_tables import blob_chunks, blob_names
 from fleet.store.blob_tables import blobs as blob_rows
 from fleet.store.blobs import ABANDONED_US, CHUNK_BYTES, NamedBlob
@@ -139,6 +140,41 @@ async def test_bytes_without_a_name_are_swept_after_a_day(store: Store, file: Pa
     assert after, "there is more"
     assert not await store.write(lambda tx: blobs.sweep(tx, after, 2))
     assert await store.read(rows) == (1, 2, 4), "what has a name stays, and what is being put"
+
+
+async def test_retention_keeps_what_open_tasks_and_unlanded_work_need(store: Store, file: Path) -> None:
+    def asked(state: TaskState | None, tx: Tx) -> str:
+        task = tasks.create_task(
+            tx, repo="p", agent="a", machine="", prompt="x", mode=TaskMode.CHANGE,
+            requester="tg::ada", origin=ChatRef("tg", "1"),
+        )  # fmt: skip
+        if state is not None:
+            tasks.move(tx, task.id, state, "", "airboss")
+        return task.id
+
+    def with_work(task: str, tx: Tx) -> None:
+        session = sessions.create_session(
+            tx, task=task, machine="m", agent="a", base="b", isolation=Isolation.UNSAFE_SAME_USER
+        )
+        turn = sessions.create_turn(tx, session, TurnCause.REQUEST, "")
+        sessions.update_turn(tx, turn.id, snapshot="c" * 40, tree="d" * 40)
+        sessions.update(tx, session.id, workspace="/w", ended_us=1)
+
+    ended, open_, kept = [
+        await store.write(partial(asked, state)) for state in (TaskState.STOPPED, None, TaskState.STOPPED)
+    ]
+    await store.write(partial(with_work, kept))
+    for number, owner in enumerate((ended, open_, kept, "by-hand")):
+        file.write_bytes(bytes([number]) * 10)
+        await put(store, file, f"file {number}", owner)
+    await blob_retention.prune_work(store, 3_600_000_000, rows=1)
+    assert (await store.read(rows))[0] == 4, "nothing is that old"
+    long_ago = update(blob_names).values(put_us=blob_names.c.put_us - 2 * 3_600_000_000)
+    await store.write(lambda tx: tx.connection.execute(long_ago))
+    await blob_retention.prune_work(store, 3_600_000_000, rows=1)
+    left = await store.read(lambda tx: [blobs.named(tx, f"file {number}") for number in range(4)])
+    assert [blob.owner for blob in left if blob is not None] == [open_, kept]
+    assert await store.read(rows) == (2, 2, 2)
 
 
 # --- commits ------------------------------------------------------------------------------------------------

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from fleet.store import ledger, sessions
+from fleet.store import leads, ledger, sessions
 from fleet.store.core import Store
 from tests.empty_store import filled_database
 from tests.far_end.postgres import Postgres, running_postgres
@@ -21,9 +21,12 @@ SHARED = ("checkpoints", "files", "gates", "keys", "pinned", "receipts", "repos"
 
 
 class Pair:
-    """Two homes, or more, with one store and one set of files, each with a log of its own."""
+    """Two homes, or more, with one store, each with a log of its own. They have one set of files, or (``apart``)
+    each its own."""
 
-    def __init__(self, first: House, server: Postgres, url: str, more: Sequence[str] = ()) -> None:
+    def __init__(
+        self, first: House, server: Postgres, url: str, more: Sequence[str] = (), *, apart: bool = False
+    ) -> None:
         self.server, self.url, self.first = server, url, first
         self.homes = [first]
         for name in ("other", *more):
@@ -31,7 +34,7 @@ class Pair:
             home.mkdir(mode=0o700)
             self.homes.append(House(first.directory, home, first.bare, first.sshd))
         self.other = self.homes[1]
-        for name in SHARED:
+        for name in () if apart else SHARED:
             shared = first.directory / "shared" / name
             shared.mkdir(mode=0o700, parents=True)
             for each in self.homes:
@@ -75,15 +78,23 @@ class Pair:
             found = ledger.read(tx, limit=100_000, kinds=kinds)
             return [(recorded.refs.task, recorded.event.KIND) for recorded in found]
 
+    def led(self) -> dict[str, str]:
+        """The name of the home of the controller that leads each task; empty between two."""
+        with Store.open(self.url) as store, store.transaction() as tx:
+            instances = {task: lead.controller for task, lead in leads.every(tx).items()}
+        homes = {task: instance.partition(":")[2].partition(":")[0] for task, instance in instances.items()}
+        return {task: home.rpartition("/")[2] for task, home in homes.items()}
+
     def sessions(self, task: str) -> int:
         with Store.open(self.url) as store, store.transaction() as tx:
             return len(sessions.of_task(tx, task))
 
 
 @contextmanager
-def pair(*more: str) -> Iterator[Pair]:
+def pair(*more: str, apart: bool = False, files: Mapping[str, str] | None = None) -> Iterator[Pair]:
     """Two homes, and ``more`` of these names: for several tasks at once, which change different files."""
-    with running_postgres() as server, house({"work.txt": "GOOD already\n"} if more else None) as first:
+    content: dict[str, str | bytes] = {**({"work.txt": "GOOD already\n"} if more else {}), **(files or {})}
+    with running_postgres() as server, house(content) as first:
         url = server.new_database()
         filled_database(server, url)
-        yield Pair(first, server, url, more)
+        yield Pair(first, server, url, more, apart=apart)

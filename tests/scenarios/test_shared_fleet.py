@@ -4,19 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from fleet.store import leads
-from fleet.store.core import Store
 from tests.scenarios.house import House
 from tests.scenarios.pair import Pair, pair
-
-
-def led(both: Pair) -> dict[str, str]:
-    """The name of the home of the controller that leads each task; empty between two."""
-    with Store.open(both.url) as store, store.transaction() as tx:
-        homes = {
-            task: lead.controller.partition(":")[2].partition(":")[0] for task, lead in leads.every(tx).items()
-        }
-    return {task: home.rpartition("/")[2] for task, home in homes.items()}
 
 
 def waits(both: Pair, world: House, name: str) -> str:
@@ -34,23 +23,23 @@ def test_each_of_three_controllers_leads_a_task_and_the_last_leads_them_all() ->
             one.until(lambda: both.conditions(one) == there, "the others take part")
             tasks = [waits(both, one, name) for name in ("north", "south", "east")]
             one.until(lambda: len(both.events("turn.started")) == 3, "three agents are at work")
-            assert sorted(led(both).values()) == ["home", "other", "third"]
+            assert sorted(both.led().values()) == ["home", "other", "third"]
             shown = " ".join(one.say("/status").shown.replace("│", " ").split())
             assert "takes part, 1 task" in shown
 
             same = (third.home / "fleet.toml").read_text()
             (third.home / "fleet.toml").write_text(same + "\n# edited on one host\n")
-            one.until(lambda: "third" not in led(both).values(), "one that differs gives its task back")
+            one.until(lambda: "third" not in both.led().values(), "one that differs gives its task back")
             assert both.conditions(one)["third"] == "differs"
             (third.home / "fleet.toml").write_text(same)
             one.until(lambda: both.conditions(one) == there, "it takes part again")
             tasks.append(waits(both, one, "west"))
-            one.until(lambda: led(both).get(tasks[-1]) == "third", "it gets the next task")
+            one.until(lambda: both.led().get(tasks[-1]) == "third", "it gets the next task")
             one.until(lambda: len(both.events("turn.started")) == 4, "its agent is at work")
 
             killed.kill()
             frozen.send_signal(signal.SIGSTOP)
-            one.until(lambda: set(led(both).values()) == {"home"}, "one leads all of them now")
+            one.until(lambda: set(both.led().values()) == {"home"}, "one leads all of them now")
             for name in ("north", "south", "east", "west"):
                 (both.first.directory / name).touch()
             assert [one.wait(task).status for task in tasks] == [0, 0, 0, 0], both.said(one)

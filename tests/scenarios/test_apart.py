@@ -1,0 +1,46 @@
+"""Two controllers on one real PostgreSQL whose homes share nothing: one is killed, the other goes on."""
+
+from __future__ import annotations
+
+from tests.scenarios.pair import pair
+
+#: Waits, where the change says so, for a file that the scenario makes.
+CHECK = """\
+import pathlib, time
+wanted = pathlib.Path("wait.txt")
+while wanted.exists() and not pathlib.Path(wanted.read_text().strip()).exists():
+    time.sleep(0.05)
+print("1 passed")
+"""
+
+
+def test_what_one_controller_had_lands_through_another_home() -> None:
+    with pair(apart=True, files={"check.py": CHECK}) as both:
+        first, other = both.first, both.other
+        signs = first.directory / "signs"
+        signs.mkdir()
+        for each in both.homes:
+            each.gate_read.append(str(signs))
+            each.configure()
+        with both.standby(first, "--join") as killed:
+            first.until(first._answers, "the first coordinates: nobody else did")
+            with both.standby(other, "--join"):
+                there = {"home": "leads", "other": "shares"}
+                first.until(lambda: both.conditions(first) == there, "the other takes part")
+                at_work = first.say(
+                    f"/run shell while [ ! -e {signs}/work ]; do sleep 0.05; done; echo > a.txt"
+                ).task
+                first.until(lambda: both.led().get(at_work) == "other", "the other leads it")
+                judged = first.say(f"/run shell echo {signs}/judge > wait.txt").task
+                first.until(lambda: both.events("gate.opened"), "its gate runs")
+                assert both.led()[judged] == "home"
+
+                killed.kill()
+                other.until(other._answers, "the other coordinates")
+                (signs / "judge").touch()
+                assert other.wait(judged).status == 0, both.said(other)
+                (signs / "work").touch()
+                assert other.wait(at_work).status == 0, both.said(other)
+        assert [of for of, _ in both.events("landing.done")] == [judged, at_work], "each change landed once"
+        assert len(both.events("gate.opened", "gate.closed")) == 2 * len(both.events("gate.closed"))
+        assert [both.sessions(task) for task in (judged, at_work)] == [1, 1]
