@@ -325,6 +325,7 @@ def _serve(options: argparse.Namespace) -> int:
     from bot.local.owner import as_owner
     from bot.local.serving import serve
 
+    gc.freeze()  # nor does the first collection look through it
     gc.enable()
     as_owner(home_path(options))  # root's controller would own files that the home's login cannot change
     return serve(home_path(options), standby=options.standby, join=options.join)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from importlib import import_module
 from importlib.metadata import version
-from typing import Final
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Final
 
 from bot.metrics import CONTENT_TYPE, Totals, metrics, text_of, totals
 from bot.registry import Context
 from bot.telemetry_view import FleetView, look
 from fleet.errors import StoreUnavailable
 from fleet.store.core import Tx
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 HOST: Final = "127.0.0.1"
 _NAMES: Final = frozenset({HOST, "localhost"})
@@ -47,6 +49,9 @@ class MetricsServer:
 
     async def _listen(self, port: int, *, told: bool) -> web.AppRunner | None:
         """``told``: the log says already that the port is in use."""
+        await asyncio.to_thread(import_module, "aiohttp.web")  # it takes a tenth of a second, and few need it
+        from aiohttp import web
+
         app = web.Application()
         app.router.add_get("/metrics", self._page)
         runner = web.AppRunner(app, access_log=None)
@@ -61,6 +66,8 @@ class MetricsServer:
         return runner
 
     async def _page(self, request: web.Request) -> web.Response:
+        from aiohttp import web
+
         if request.host.partition(":")[0] not in _NAMES:  # a web page that has its own name point here
             return web.Response(status=403)
         context = self._context

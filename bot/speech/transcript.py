@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from bot.speech.command import by_command
-from bot.speech.endpoint import by_endpoint
 from fleet.config import Secrets, SpeechConfig
 from fleet.errors import Refused, Unavailable
 from fleet.untrusted import clean
@@ -29,6 +29,9 @@ async def transcribe(speech: SpeechConfig, audio: Path, *, env: Secrets) -> str:
             if speech.command is not None:
                 said = await by_command(speech.command, audio)
             else:
+                await asyncio.to_thread(import_module, "bot.speech.endpoint")  # takes long, and few need it
+                from bot.speech.endpoint import by_endpoint
+
                 key = env.require(speech.key, "transcribe a voice message") if speech.key else ""
                 said = await by_endpoint(speech, key, audio)
     except TimeoutError:

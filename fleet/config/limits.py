@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fleet.config.values import LongDuration, Size
 
 #: What every table of the two files has in common: unknown keys and wrong types are problems.
-SECTION: Final = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+SECTION: Final = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Limits(BaseModel):

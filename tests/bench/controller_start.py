@@ -1,7 +1,8 @@
 """How long `airboss serve` takes until it answers, against importing the libraries that it imports.
 
 The home exists: its store is there, with the schema of this version. The base is a Python that imports, by name,
-each module from outside this code base and the standard library that a serving controller has imported.
+each module from outside this code base and the standard library that a serving controller has imported. Without a
+chat, and with Telegram.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.bench.harness import command, compare, report
+from tests.bench.harness import Comparison, command, compare, report
 from tests.bench.serving import AIRBOSS, serving
+from tests.far_end.bot_api import TOKEN, BotApi
 
 BAR: Final = 1.3
 PATIENCE_SECONDS: Final = 60.0
@@ -39,12 +41,16 @@ program = ["cat"]
 url = "{home}/empty.git"
 agent = "echo"
 """
-#: What `airboss serve` imports before it serves, and what of that is not ours or Python's.
+#: What a controller has imported once it serves, and what of that is not ours or Python's.
 LIBRARIES: Final = """
-import sys
+import asyncio, sys
+from pathlib import Path
 import bot.cli, bot.local.serving, bot.app
 ours = {"bot", "fleet", "gates", "__main__"} | set(sys.stdlib_module_names)
-print("\\n".join(name for name in sys.modules if name.partition(".")[0] not in ours))
+async def served():
+    async with bot.app.App.open(Path(sys.argv[1])):
+        print("\\n".join(name for name in sys.modules if name.partition(".")[0] not in ours))
+asyncio.run(served())
 """
 IMPORT: Final = """
 import contextlib, importlib, sys
@@ -83,18 +89,25 @@ def ready(home: Path, env: Mapping[str, str]) -> float:
         server.wait(PATIENCE_SECONDS)
 
 
-def main() -> int:
-    """Prints the ratio; exits 1 when it is above what is promised."""
-    listed = subprocess.run([sys.executable, "-c", LIBRARIES], capture_output=True, text=True, check=True).stdout
-    names = " ".join(listed.split())
-    with tempfile.TemporaryDirectory(prefix="airboss-bench-") as name:
-        directory = Path(name)
-        with serving(directory, FLEET.format(home=directory / "machine")) as served:
+def started(name: str, secrets: str = "") -> Comparison:
+    """One start against its libraries. ``secrets``: the home's .env."""
+    with tempfile.TemporaryDirectory(prefix="airboss-bench-") as scratch:
+        directory = Path(scratch)
+        with serving(directory, FLEET.format(home=directory / "machine"), secrets) as served:
             home, env = served.home, dict(served.env)
-        bare = command([sys.executable, "-c", IMPORT, names], env=dict(os.environ))
+        asked = [sys.executable, "-c", LIBRARIES, str(home)]
+        names = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+        bare = command([sys.executable, "-c", IMPORT, " ".join(names)], env=dict(os.environ))
         ours = ("airboss serve, until it answers", lambda: ready(home, env))
-        base = (f"importing its {len(names.split())} library modules", bare)
-        return report([compare("a controller's start", ours, base, bar=BAR, rounds=5, warm=1)])
+        return compare(name, ours, (f"importing its {len(names)} library modules", bare), bar=BAR, rounds=9, warm=1)
+
+
+def main() -> int:
+    """Prints the ratios; exits 1 when one is above what is promised."""
+    with BotApi() as api:
+        telegram = f"AIRBOSS_TELEGRAM_TOKEN={TOKEN}\nAIRBOSS_TELEGRAM_API={api.url}\n"
+        found = [started("a start without a chat"), started("a start with Telegram", telegram)]
+        return report(found)
 
 
 if __name__ == "__main__":

@@ -303,3 +303,15 @@ def test_a_short_answer_loads_no_heavy_library(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].strip() == "loaded:"
+
+
+def test_a_controller_starts_without_the_libraries_that_it_may_never_need() -> None:
+    heavy = ("alembic", "asyncssh", "telegram", "slack_bolt", "aiohttp", "matplotlib")
+    script = (
+        "import bot.app, sys\n"
+        "from bot.commands import every_command\n"
+        "every_command()\n"
+        f"print('loaded:', *[name for name in {heavy!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "loaded:"
