@@ -64,6 +64,7 @@ def _texts(model: type[BaseModel]) -> dict[str, str]:
                     and isinstance(key.target, ast.Name)
                     and isinstance(below, ast.Expr)
                     and isinstance(below.value, ast.Constant)
+                    and isinstance(below.value.value, str)
                 ):
                     texts[key.target.id] = inspect.cleandoc(below.value.value)
     return texts
