@@ -99,7 +99,6 @@ class App:
             supervisor, timer = Supervisor(SystemClock()), Timer(wall_clock())
             stack.push_async_callback(supervisor.close)
             away = StoreWatch(supervisor.clock)
-            supervisor.run("leadership", lambda: base.renew(away, outbox), OnDeath.FATAL)
             registry = Registry(every_command())
             slack, telegram = (chat.from_secrets(base.env, home, registry) for chat in (slack_chat, telegram_chat))
             phones = [chat for chat in (slack, telegram) if chat is not None]
@@ -108,6 +107,7 @@ class App:
                 frozenset(chat.name for chat in phones),
             )
             health = ControllerHealth(supervisor, away, config, store.redact, contacts)
+            supervisor.run("leadership", lambda: base.renew(away, outbox, health), OnDeath.FATAL)
             services = await base.services()
             dispatcher = Dispatcher(services, supervisor, version("airboss"))
             watch = base.watch(services)

@@ -10,13 +10,15 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from bot import journal
+from bot.controller_view import troubles_elsewhere
 from bot.gatekeeping import gatekeeper_of
-from bot.health import StoreWatch
+from bot.health import ControllerHealth, StoreWatch
 from bot.home_lock import only_one
 from bot.leading import RENEW_SECONDS, TTL_US, StandBy, lead
 from bot.outbox.posting import Outbox
@@ -25,7 +27,7 @@ from bot.telling import sounds
 from fleet.clock import SystemClock, wall_clock
 from fleet.config import Secrets, load_fleet
 from fleet.config.home import FLEET_FILE
-from fleet.errors import Misconfigured, StoreUnavailable
+from fleet.errors import LeadershipLost, Misconfigured, Misused, StoreUnavailable
 from fleet.events import (
     ConfigReloaded,
     LocksReleased,
@@ -160,19 +162,20 @@ class Base:
 
         await self.store.write(work)
 
-    async def renew(self, away: StoreWatch, outbox: Outbox) -> None:
-        """Until cancelled. Notices when the store is unavailable. Raises ``LeadershipLost`` when another controller
-        leads."""
+    async def renew(self, away: StoreWatch, outbox: Outbox, health: ControllerHealth) -> None:
+        """Until cancelled. Notices when the store is unavailable, and what other controllers say of themselves.
+        Raises ``LeadershipLost`` when another controller leads."""
 
-        def work(tx: Tx) -> None:
+        def work(tx: Tx) -> dict[str, str]:
             leases.renew(tx, self.lease, TTL_US)
-            controllers.note(tx, self.me, ControllerRole.LEADS, self.config.in_force)
+            controllers.note(tx, self.me, ControllerRole.LEADS, self.config.in_force, health.own())
             away.report(outbox.open(tx))
+            return troubles_elsewhere(controllers.seen(tx), self.me)
 
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
-                await self.store.write(work)
+                health.elsewhere = await self.store.write(work)
             except StoreUnavailable as error:
                 away.failed(error)
             else:
@@ -203,7 +206,7 @@ async def base_of(
     """The base of the controller that leads; waits for that with ``standby``. ``join``: what one that takes part
     does until then."""
     store, env, me = await open_store(home, stack)
-    stack.push_async_callback(store.write, lambda tx: controllers.forget(tx, me))
+    stack.push_async_exit(partial(_leave, store, me))
     if standby is not None:
         load_fleet(home / FLEET_FILE)  # what is wrong in it is said now, not when it is needed
     if standby is not None and standby.takes_part and join is not None:
@@ -213,6 +216,18 @@ async def base_of(
     made = await based(stack, store, env, lease, me)
     await made.store.write(lambda tx: controllers.note(tx, me, ControllerRole.LEADS, made.config.in_force))
     return made
+
+
+async def _leave(
+    store: Store, me: Contender, kind: type[BaseException] | None, error: BaseException | None, _: object
+) -> None:
+    """This controller ends: nothing is left of it to see, or why it ended. One that was put out has been told."""
+    if isinstance(error, Exception) and not isinstance(error, LeadershipLost | Misused):
+        redact = store.redact or str
+        why = redact(f"ended: {type(error).__name__}: {error}".splitlines()[0])
+        await store.write(lambda tx: controllers.last_words(tx, me, why))
+    else:
+        await store.write(lambda tx: controllers.forget(tx, me))
 
 
 async def based(stack: AsyncExitStack, store: Store, env: Secrets, lease: Lease, me: Contender) -> Base:

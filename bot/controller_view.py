@@ -7,7 +7,7 @@ from datetime import UTC, tzinfo
 
 from bot import words
 from bot.cards import Line, Text, line, one_line
-from fleet.store.controllers import Condition, ControllerSeen
+from fleet.store.controllers import Condition, Contender, ControllerSeen
 
 _NAMED = 8
 
@@ -41,10 +41,28 @@ def full_line(seen: ControllerSeen, zone: tzinfo = UTC) -> str:
     """All that is known of one, for the command line."""
     row = seen.controller
     return (
-        f"{row.host}:{row.home} {_WORDS[seen.condition]} · {row.role} since {words.day(row.since_us, zone)} · "
+        f"{condition_of(seen)} · {row.role} since {words.day(row.since_us, zone)} · "
         f"{_named(seen)}airboss {row.version} · fleet.toml {words.short(row.digest)} · "
-        f"seen {words.about(seen.ago_us)} ago"
+        f"seen {words.about(seen.ago_us)} ago" + "".join(f"\n    ⚠ {said}" for said in seen.troubles.values())
     )
+
+
+def troubles_elsewhere(seen: Sequence[ControllerSeen], me: Contender) -> dict[str, str]:
+    """What is not well with the controllers besides this one: a line for each cause, by a name for each."""
+    found: dict[str, str] = {}
+    for each in seen:
+        row = each.controller
+        if row.instance == me.instance:
+            continue
+        name = row.host if row.host != me.host else f"{row.host}:{row.home}"
+        for cause, said in each.troubles.items():
+            found[f"{cause} on {row.host}:{row.home}"] = f"controller {name}: {said}"
+    return found
+
+
+def condition_of(seen: ControllerSeen) -> str:
+    """What one does: ``evo-x2:/srv/airboss takes part``."""
+    return f"{seen.controller.host}:{seen.controller.home} {_WORDS[seen.condition]}"
 
 
 def _led(seen: ControllerSeen) -> str:
@@ -71,4 +89,5 @@ def plain(seen: ControllerSeen) -> dict[str, object]:
         "since_us": row.since_us,
         "seen_us": row.seen_us,
         "tasks": list(seen.tasks),
+        "troubles": list(seen.troubles.values()),
     }

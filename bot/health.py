@@ -94,7 +94,8 @@ class StoreWatch:
 
 
 class ControllerHealth:
-    """Collects what is wrong now. ``redact`` is applied to the text of errors; ``chats``: whether each answers."""
+    """Collects what is wrong now. ``redact`` is applied to the text of errors; ``chats``: whether each answers.
+    ``elsewhere``: what other controllers of the store said of themselves, a line for each cause."""
 
     def __init__(
         self,
@@ -104,6 +105,7 @@ class ControllerHealth:
         redact: Callable[[str], str] | None,
         chats: Mapping[str, Contact] = MappingProxyType({}),
     ) -> None:
+        self.elsewhere: Mapping[str, str] = MappingProxyType({})
         self._chats = chats
         self._supervisor, self._store, self._config = supervisor, store, config
         self._redact = redact or (lambda text: text)
@@ -117,6 +119,10 @@ class ControllerHealth:
 
     def causes(self) -> dict[str, str]:
         """What is wrong besides the store: a line for each cause, by its name."""
+        return {**self.own(), **self.elsewhere}
+
+    def own(self) -> dict[str, str]:
+        """What is wrong with this controller alone."""
         found: dict[str, str] = {}
         if self._config.invalid_us:
             since = words.clock(self._config.invalid_us)

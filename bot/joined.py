@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot.base import Base, based, store_of
+from bot.health import ControllerHealth, StoreWatch
 from bot.reload import LiveSecrets
 from fleet.clock import SystemClock
 from fleet.config import Secrets
@@ -69,12 +70,14 @@ async def _begin(base: Base, supervisor: Supervisor, stack: AsyncExitStack, disp
     dispatcher = dispatcher_of(services, supervisor, version("airboss"))
     watch = base.watch(services)
 
+    health = ControllerHealth(supervisor, StoreWatch(supervisor.clock), base.config, base.store.redact)
+
     async def reconfigured() -> None:
         base.executors.reconfigure(base.config())
         dispatcher.woken()
 
     components: dict[str, Work] = {
-        "membership": partial(_renew, base, sharing, dispatcher),
+        "membership": partial(_renew, base, sharing, dispatcher, health),
         "machines": watch.run,
         "what machines offer": watch.probes.run,
         "locks": base.locks.run,
@@ -86,12 +89,13 @@ async def _begin(base: Base, supervisor: Supervisor, stack: AsyncExitStack, disp
     stack.push_async_callback(supervisor.run("dispatcher", dispatcher.run, OnDeath.FATAL).end)
 
 
-async def _renew(base: Base, sharing: SharedFleet, dispatcher: Dispatcher) -> None:
-    """Until cancelled. Gives the tasks back while ``fleet.toml`` differs from that of the one that leads."""
+async def _renew(base: Base, sharing: SharedFleet, dispatcher: Dispatcher, health: ControllerHealth) -> None:
+    """Until cancelled. Gives the tasks back while ``fleet.toml`` differs from that of the one that leads. Says what
+    is not well here."""
 
     def work(tx: Tx) -> bool:
         leases.renew(tx, base.lease, leads.TTL_US)
-        controllers.note(tx, base.me, ControllerRole.SHARES, base.config.in_force)
+        controllers.note(tx, base.me, ControllerRole.SHARES, base.config.in_force, health.own())
         leader = controllers.last_leader(tx)
         return leader is not None and leader.digest != base.config.in_force
 

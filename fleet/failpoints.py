@@ -1,13 +1,15 @@
 """Named places where a test can kill the controller with SIGKILL, to prove that nothing is lost there.
 
-``AIRBOSS_FAILPOINT=name`` kills at the first visit of ``name``, ``name:3`` at the third. When unset, a visit costs
-one dictionary look-up.
+``AIRBOSS_FAILPOINT=name`` kills at the first visit of ``name``, ``name:3`` at the third. ``@PATH``: what that file
+says by then, so that a controller can be told while it runs. When unset, a visit costs one dictionary look-up.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+from pathlib import Path
 
 #: All failpoints, in the order in which a task reaches them; the crash scenario visits each.
 NAMES = (
@@ -31,6 +33,9 @@ NAMES = (
     "receipt-written",
     "task-landed",
 )
+
+#: Those that each message of a chat and each card meet.
+OF_CHATS = ("update-committed", "update-handled", "card-claimed", "card-sent", "card-settled")
 
 #: Those that only a schedule's run meets.
 OF_SCHEDULES = ("slot-due", "slot-taken")
@@ -65,9 +70,17 @@ def failpoint(name: str) -> None:
     wanted = os.environ.get("AIRBOSS_FAILPOINT")
     if not wanted:
         return
+    if wanted.startswith("@"):
+        wanted = _told(Path(wanted[1:]))
     wanted_name, _, count = wanted.partition(":")
     if name != wanted_name:
         return
     _visits[name] = _visits.get(name, 0) + 1
     if _visits[name] >= int(count or 1):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _told(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text().strip()
+    return ""

@@ -7,18 +7,22 @@ import pwd
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bot import words
+from bot.controller_view import condition_of, troubles_elsewhere
 from bot.doctor.findings import Finding, Severity
 from fleet.agents.acts import ASKED, TOOLS, meaning
 from fleet.agents.versions import version_in
 from fleet.config import AgentConfig, FleetConfig, Secrets
 from fleet.config.home import FLEET_FILE, SECRETS_FILE
-from fleet.errors import Misused
+from fleet.errors import Misused, StoreUnavailable
 from fleet.model import Isolation
+from fleet.store import controllers
+from fleet.store.controllers import Condition, Contender
+from fleet.store.core import Store
 from gates.people import console_person, owner_is_admin
 
 DISK_FLOOR = 1 << 30  # bytes
@@ -59,6 +63,29 @@ def running(served: Mapping[str, Any], own: str, home: Path) -> Iterator[Finding
         yield from _read_secrets(frozenset(served["secrets"]), frozenset(Secrets.load(home)))
     for trouble in served.get("troubles", ()):
         yield Finding(Severity.BAD, _SUBJECT, trouble, f"see {home}/airboss.log")
+
+
+async def other_controllers(
+    served: Mapping[str, Any], own: str, home: Path, me: Contender, open_store: Callable[[], Store]
+) -> list[Finding]:
+    """What :func:`running` says. Where no controller is served here, the store says what there is: one that takes
+    part or stands by on this home has no socket, and those elsewhere say themselves what is not well with them."""
+    if served:
+        return list(running(served, own, home))
+    try:
+        with open_store() as store:
+            seen = await store.read(controllers.seen) if store.can_be_shared else []
+    except (Misused, StoreUnavailable):
+        seen = []  # other findings say so
+    found = [
+        Finding(Severity.BAD, _SUBJECT, said, f"see airboss.log in its home: {each.controller.home}")
+        for each in seen
+        for said in troubles_elsewhere([each], me).values()
+    ]
+    here = [each for each in seen if (each.controller.host, each.controller.home) == (me.host, me.home)]
+    if any(each.condition is not Condition.SILENT for each in here):
+        return [Finding(Severity.OK, _SUBJECT, condition_of(each)) for each in here] + found
+    return [*running(served, own, home), *found]
 
 
 def _read_secrets(has: frozenset[str], written: frozenset[str]) -> Iterator[Finding]:

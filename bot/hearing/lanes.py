@@ -12,6 +12,7 @@ from bot.hearing import acts
 from bot.hearing.meaning import Background
 from bot.message import Message
 from bot.registry import Registry
+from fleet.failpoints import failpoint
 from fleet.store.chat import inbox
 from fleet.supervise import Component
 
@@ -48,6 +49,7 @@ class Lane:
 
     async def next_act(self, registry: Registry) -> list[WaitingMessage]:
         """The next message, with those that its sender sent with it. Waits for them, if there may be some."""
+        failpoint("update-committed")
         now = asyncio.get_running_loop().time
         while True:
             found, complete = self._gathered(registry)

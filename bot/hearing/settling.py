@@ -20,6 +20,7 @@ from bot.outbox.posting import Outbox
 from bot.registry import Context, Effect, Result
 from bot.telling import sounds
 from fleet.errors import Misused, Refused
+from fleet.failpoints import failpoint
 from fleet.model import ChatRef
 from fleet.store.chat import inbox
 from fleet.store.core import Tx
@@ -60,6 +61,7 @@ def carried_out(tx: Tx, outbox: Outbox, handled: Handled, effect: Effect, result
     for row in rows:
         inbox.done(tx, row.id, final.to_json())
     _answered(tx, outbox, rows, posts.numbers)
+    tx.after_commit(partial(failpoint, "update-handled"))
     posts.leave_at_once()
     return final
 

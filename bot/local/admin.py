@@ -8,6 +8,7 @@ import contextlib
 import csv
 import json
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -163,7 +164,7 @@ def doctor(options: argparse.Namespace, home: Path) -> int:
 
 async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     from bot.doctor import Severity, bypass, examine, reach, reach_table, status_of, to_json
-    from bot.doctor.controller import running
+    from bot.doctor.controller import other_controllers
     from bot.doctor.gates import check_gate_network
     from bot.doctor.offers import check_offers
     from bot.doctor.programs import check_programs
@@ -172,6 +173,7 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     from bot.doctor.speech import check_speech
     from bot.local.client import NotServed, ask
     from fleet.machines.executors import Executors
+    from fleet.store.controllers import Contender
     from gates.review.agent import AgentReviewers
 
     served: dict[str, Any] = {}
@@ -193,7 +195,8 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     own = version("airboss")
     if served.get("version", own) == own:  # this version's schema may be too new for a controller that runs
         findings += await check_gate_network(config, lambda: _open(home))
-    findings += running(served, own, home)
+    asks = Contender("", socket.gethostname(), str(home), own)
+    findings += await other_controllers(served, own, home, asks, lambda: _open(home))
     with contextlib.suppress(DiskFull):  # a finding of its own says so
         bypass.keep(home, findings, config.repos)
         reach.keep(home, findings)

@@ -21,6 +21,7 @@ from bot.outbox.port import Adapter, ChatMoved, Outgoing, RetryAfter, Undelivera
 from bot.outbox.posting import Outbox
 from fleet.errors import AirbossError, Malformed, Unavailable
 from fleet.events import Refs, RootPosted, Source
+from fleet.failpoints import failpoint
 from fleet.faults import Point, fault
 from fleet.model import AIRBOSS, ChatRef
 from fleet.store import ledger
@@ -226,7 +227,9 @@ class Deliverer:
         delivery = claimed.delivery
         try:
             fault(Point.CHAT_CALL)
+            failpoint("card-claimed")
             message_id = await route.adapter.deliver(_outgoing(claimed))
+            failpoint("card-sent")
         except RetryAfter as asked:
             if asked.everywhere:
                 route.paused_until = asyncio.get_running_loop().time() + asked.seconds
@@ -260,6 +263,7 @@ class Deliverer:
                 self._take(tx, route, room)
 
         await retry_while_store_is_away(lambda: self._store.write(work), self._supervisor.clock)
+        failpoint("card-settled")
         async with self._settled:
             self._settled.notify_all()
 

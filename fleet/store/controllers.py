@@ -6,8 +6,10 @@ stands by may take over. Who leads is what the lease says.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -21,6 +23,10 @@ from fleet.store.states import ControllerRole
 SILENT_US: Final = 15_000_000
 """Unseen for so long, a controller is dead, frozen, or cut off from the store."""
 _FORGOTTEN_US: Final = 24 * 3_600_000_000
+ENDED: Final = "ended"
+"""The cause of what a controller says last: why it ended."""
+_TROUBLES: Final = 20
+_LENGTH: Final = 300
 
 _EVERY = select(controllers).order_by(controllers.c.host, controllers.c.home, controllers.c.since_us)
 _LEADERS = select(controllers).where(controllers.c.role == ControllerRole.LEADS)
@@ -58,7 +64,8 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """A row. ``digest``: the SHA-256 of the fleet.toml that it runs on, or has. ``since_us``: in this role."""
+    """A row. ``digest``: the SHA-256 of the fleet.toml that it runs on, or has. ``since_us``: in this role.
+    ``troubles``: what is not well with it, a line for each cause."""
 
     instance: str
     host: str
@@ -68,6 +75,7 @@ class Controller:
     role: ControllerRole
     since_us: int
     seen_us: int
+    troubles: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +89,32 @@ class ControllerSeen:
     ago_us: int
     tasks: tuple[str, ...] = ()
 
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """What is not well with it; of one that is silent only why it ended, if it could say so."""
+        said = self.controller.troubles
+        if self.condition is Condition.SILENT:
+            return {cause: line for cause, line in said.items() if cause == ENDED}
+        return said
 
-def note(tx: Tx, me: Contender, role: ControllerRole, digest: str) -> None:
-    """Writes a controller's row: it was seen now. What was before it at its place is dead, and forgotten."""
+
+_NONE: Final[Mapping[str, str]] = {}
+
+
+def note(tx: Tx, me: Contender, role: ControllerRole, digest: str, troubles: Mapping[str, str] = _NONE) -> None:
+    """Writes a controller's row: it was seen now. What was before it at its place is dead, and forgotten.
+    ``troubles``: what is not well with it, a line for each cause, redacted."""
     now = tx.now_us()
+    said = json.dumps({cause: line[:_LENGTH] for cause, line in list(troubles.items())[:_TROUBLES]})
     known = next((row for row in _rows(tx) if row.instance == me.instance), None)
     if known is None:
         tx.connection.execute(_DELETE_PLACE, {"at": me.host, "of": me.home})
         values = {"instance": me.instance, "host": me.host, "home": me.home, "version": me.version}
-        tx.connection.execute(_INSERT, {**values, "digest": digest, "role": role, "since_us": now, "seen_us": now})
+        seen = {"digest": digest, "role": role, "since_us": now, "seen_us": now, "troubles": said}
+        tx.connection.execute(_INSERT, {**values, **seen})
     else:
         since = known.since_us if known.role is role else now
-        changed = {"digest": digest, "role": role, "since_us": since, "seen_us": now}
+        changed = {"digest": digest, "role": role, "since_us": since, "seen_us": now, "troubles": said}
         tx.connection.execute(_CHANGE, {"key": me.instance, **changed})
     if role is ControllerRole.LEADS:
         tx.connection.execute(_DELETE_LEADERS, {"key": me.instance})
@@ -102,6 +124,13 @@ def note(tx: Tx, me: Contender, role: ControllerRole, digest: str) -> None:
 def forget(tx: Tx, me: Contender) -> None:
     """Removes the row of a controller that ends."""
     tx.connection.execute(_DELETE, {"key": me.instance})
+
+
+def last_words(tx: Tx, me: Contender, why: str) -> None:
+    """A controller ends, and not in order. Its row is that of one that is gone, and says why."""
+    values = {"role": ControllerRole.STANDS_BY, "seen_us": tx.now_us() - SILENT_US}
+    values |= {"troubles": json.dumps({ENDED: why[:_LENGTH]})}
+    tx.connection.execute(_CHANGE, {"key": me.instance, **values})
 
 
 def last_leader(tx: Tx) -> Controller | None:
@@ -140,4 +169,5 @@ def _rows(tx: Tx) -> list[Controller]:
 
 
 def _controller(row: Any) -> Controller:
-    return Controller(**row._mapping)
+    values = dict(row._mapping)
+    return Controller(**{**values, "troubles": json.loads(values["troubles"] or "{}")})

@@ -56,6 +56,7 @@ controllers = Table(
     choice("role", ControllerRole),
     number("since_us"),
     number("seen_us"),
+    text("troubles"),  # JSON: a line for each cause
 )
 
 # Which controller leads a task that was started; only where several share the store. Gone soon after its end.

@@ -7,74 +7,35 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
-from random import Random
 
 import pytest
 
-from fleet.failpoints import NAMES
 from tests.conftest import FULL, SEED
 from tests.far_end.bot_api import TOKEN, BotApi
-from tests.far_end.clocks import wall_clock
+from tests.scenarios.killed_controllers import Play, killed_controllers
 from tests.scenarios.pair import Pair, pair
 from tests.scenarios.telegram_house import ADA
 
-SEEDS = range(SEED, SEED + (200 if FULL else 1))
-_BEFORE_A_LEADER = ("slot-reserved", "session-placed")
-"""Only the coordinator reaches these."""
+_SEEDS = 200 if FULL else 1
+_IN_ONE_FLEET = 10
 
 
-@dataclass(frozen=True)
-class Play:
-    """What one seed plays: who dies where, with the clock of the other controller off by an hour or right."""
-
-    point: str
-    coordinator: bool
-    clock: str
-
-    @classmethod
-    def of(cls, seed: int) -> Play:
-        chance = Random(seed)
-        point = chance.choice(NAMES)
-        coordinator = point in _BEFORE_A_LEADER or chance.random() < 0.5
-        return cls(point, coordinator, chance.choice(("", "+3600", "-3600")))
+_FIRSTS = range(SEED, SEED + _SEEDS, _IN_ONE_FLEET)
 
 
-@pytest.mark.parametrize("what", [*SEEDS, *(("outage", "poller") if FULL else ())])
+@pytest.mark.parametrize("what", [*_FIRSTS, *(("outage", "poller") if FULL else ())])
 def test_two_controllers_land_everything_once_whatever_happens(what: int | str) -> None:
-    with pair("third") as both:
-        match what:
-            case "outage":
+    match what:
+        case "outage":
+            with pair("third") as both:
                 _outage(both)
-            case "poller":
+        case "poller":
+            with pair("third") as both:
                 _poller(both)
-            case int(seed):
-                _killed(both, Play.of(seed))
-
-
-def _killed(both: Pair, play: Play) -> None:
-    """Whoever dies, wherever: the other lands everything once."""
-    dies = {"AIRBOSS_FAILPOINT": play.point}
-    with contextlib.ExitStack() as stack:
-        one, other = both.homes[:2]
-        skewed = wall_clock(play.clock, both.first.directory) if play.clock else {}
-        first = stack.enter_context(both.standby(one, "--join", **(dies if play.coordinator else {})))
-        one.until(one._answers, "the first coordinates")
-        more = skewed | ({} if play.coordinator else dies)
-        second = stack.enter_context(both.standby(other, "--join", **more))
-        one.until(lambda: both.conditions(one).get("other") == "shares", "the other takes part")
-        wanted = 1 if play.point in _BEFORE_A_LEADER else 2
-        for number in range(wanted):
-            one.say(f"/run chatter 20\nshell echo {number} > {number}.txt")
-        victim, survivor = (first, other) if play.coordinator else (second, one)
-        assert victim.wait(60) == -9, f"{play} was on no task's way"
-        survivor.until(survivor._answers, f"after {play}, the other coordinates")
-        tasks = sorted({of for of, _ in both.events("task.requested")})
-        assert [survivor.wait(task).status for task in tasks] == [0] * wanted, (play, both.said(survivor))
-        for kind in ("landing.done", "receipt.issued", "session.placed"):
-            assert sorted(of for of, _ in both.events(kind)) == tasks, (play, kind)
-        assert [one.main(f"{number}.txt").strip() for number in range(wanted)] == list(map(str, range(wanted)))
-        assert [both.sessions(task) for task in tasks] == [1] * wanted
+        case int(first):
+            with killed_controllers() as fleet:
+                for seed in range(first, min(first + _IN_ONE_FLEET, SEED + _SEEDS)):
+                    fleet.play(Play.of(seed))
 
 
 def _outage(both: Pair) -> None:

@@ -1,0 +1,122 @@
+"""A controller that takes part, on a real PostgreSQL: what the fleet sees of what is not well with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.base import base_of
+from bot.controller_view import full_line, plain
+from bot.doctor.controller import other_controllers
+from bot.doctor.findings import Severity
+from bot.health import ControllerHealth, StoreWatch
+from bot.joined import take_part
+from bot.leading import StandBy
+from bot.outbox.posting import Outbox
+from fleet.clock import SystemClock
+from fleet.flight.dispatcher import Dispatcher
+from fleet.flight.services import Services
+from fleet.store import controllers
+from fleet.store.controllers import Condition, Contender, ControllerSeen
+from fleet.store.core import Store
+from fleet.supervise import Supervisor, alongside
+from tests.empty_store import filled_database
+from tests.far_end.postgres import Postgres
+from tests.flying import FLEET
+from tests.schema import load, problems
+
+
+class Homes:
+    """A store, and homes on it with one ``fleet.toml``."""
+
+    def __init__(self, url: str, directory: Path) -> None:
+        self.url, self.directory = url, directory
+
+    def home(self, name: str) -> Path:
+        made = self.directory / name
+        made.mkdir(mode=0o700)
+        (made / "fleet.toml").write_text(FLEET.format(url=self.directory))
+        (made / ".env").touch(mode=0o600)
+        (made / ".env").write_text(f"AIRBOSS_STORE={self.url}\n")
+        return made
+
+    def seen(self) -> dict[str, ControllerSeen]:
+        with Store.open(self.url) as store, store.transaction() as tx:
+            return {Path(each.controller.home).name: each for each in controllers.seen(tx)}
+
+
+@pytest.fixture
+def homes(postgres: Postgres, tmp_path: Path) -> Homes:
+    made = postgres.new_database()
+    filled_database(postgres, made)
+    return Homes(made, tmp_path)
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(100):
+        while not true():
+            await asyncio.sleep(0.1)
+
+
+def joins(home: Path, stack: AsyncExitStack, dispatcher_of: Callable[..., Any]) -> Any:
+    """``airboss serve --join``, with this dispatcher, until it leads."""
+    join = partial(take_part, dispatcher_of=dispatcher_of)
+    return base_of(home, stack, StandBy(lambda _: None, takes_part=True), join)
+
+
+async def dies() -> None:
+    raise KeyError("no weather")
+
+
+async def test_a_component_that_dies_in_a_joined_controller_is_seen_by_the_coordinator(homes: Homes) -> None:
+    def with_weather(services: Services, supervisor: Supervisor, version: str) -> Dispatcher:
+        supervisor.run("weather", dies)
+        return Dispatcher(services, supervisor, version)
+
+    one, other = homes.home("one"), homes.home("other")
+    async with AsyncExitStack() as stack, AsyncExitStack() as theirs:
+        base = await base_of(one, stack)
+        supervisor, away = Supervisor(SystemClock()), StoreWatch(SystemClock())
+        stack.push_async_callback(supervisor.close)
+        health = ControllerHealth(supervisor, away, base.config, None)
+        assert health.troubles().lines == ()
+        supervisor.run("leadership", lambda: base.renew(away, Outbox(base.store), health))
+        async with alongside(joins(other, theirs, with_weather), "the other"):
+            await until(lambda: health.elsewhere)
+            (said,) = health.troubles().lines
+            assert said.startswith(f"controller {base.me.host}:{other}: weather failed ")
+            assert health.own() == {}, "each says its own"
+            seen = homes.seen()["other"]
+            assert "\n    ⚠ weather failed " in full_line(seen)
+            document = {"v": 1, "controllers": [plain(each) for each in homes.seen().values()]}
+            assert problems(document, load("controllers.json")) == []
+            me = Contender("", base.me.host, str(other), "1")
+            fine, found = await other_controllers({}, "1", other, me, lambda: Store.open(homes.url))
+            assert (fine.level, fine.what) == (Severity.OK, f"{base.me.host}:{other} takes part")
+            assert found.level is Severity.BAD and "weather failed " in found.what
+    assert homes.seen() == {}, "both ended in order"
+
+
+async def test_one_that_ends_for_an_error_leaves_why(homes: Homes) -> None:
+    class Broken(Dispatcher):
+        async def run(self) -> None:
+            raise RuntimeError("a bug in the dispatcher")
+
+    one, other = homes.home("one"), homes.home("other")
+    async with AsyncExitStack() as stack:
+        base = await base_of(one, stack)
+        with pytest.raises(RuntimeError, match="a bug"):
+            async with AsyncExitStack() as theirs:
+                await joins(other, theirs, Broken)
+        gone = homes.seen()["other"]
+        assert gone.condition is Condition.SILENT
+        assert list(gone.troubles.values()) == ["ended: RuntimeError: a bug in the dispatcher"]
+        me = Contender("", base.me.host, str(other), "1")
+        found = await other_controllers({}, "1", other, me, lambda: Store.open(homes.url))
+        assert [each.level for each in found] == [Severity.WARN, Severity.BAD], "none runs here, and why"

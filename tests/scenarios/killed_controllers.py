@@ -1,0 +1,275 @@
+"""Two controllers of one fleet, on a real PostgreSQL, with a phone: one or the other is killed where a seed says.
+
+After each kill the other leads everything to its end, and all that was written and shown is looked at. Then the one
+that was killed takes part again, for the next seed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Final, TypeVar
+
+from sqlalchemy import select
+
+from bot.cards import Card
+from bot.chats.telegram.inbox import parts
+from bot.chats.telegram.render import render
+from bot.telling.notify import CURSOR
+from fleet.events import Recorded
+from fleet.failpoints import NAMES, OF_CHATS, OF_MERGES
+from fleet.model import TaskState
+from fleet.store import controllers, leads, ledger, sessions, tasks
+from fleet.store.chat import inbox, settings
+from fleet.store.controllers import Condition
+from fleet.store.core import Store, Tx
+from fleet.store.states import OutboxKind, OutboxState
+from fleet.store.tables import outbox
+from tests.conftest import living_in
+from tests.far_end.bot_api import TOKEN, BotApi
+from tests.far_end.bot_api_text import read
+from tests.far_end.clocks import wall_clock
+from tests.far_end.repositories import advance
+from tests.scenarios.controllers import Controller
+from tests.scenarios.house import House
+from tests.scenarios.pair import Pair, pair
+from tests.scenarios.telegram_house import ADA
+
+T = TypeVar("T")
+
+POINTS: Final = (*NAMES, *OF_CHATS, *OF_MERGES)
+_OF_THE_COORDINATOR: Final = ("slot-reserved", "session-placed", *OF_CHATS)
+"""Only the coordinator reaches these."""
+_TASKS: Final = 2
+_LINES: Final = 10
+_PATIENCE: Final = 120.0
+
+
+@dataclass(frozen=True)
+class Play:
+    """What one seed plays: who dies where, at which visit, and how the clock of the one that is started anew is."""
+
+    seed: int
+    point: str
+    coordinator: bool
+    visit: int
+    clock: str
+
+    @classmethod
+    def of(cls, seed: int) -> Play:
+        chance = Random(seed)
+        point = chance.choice(POINTS)
+        coordinator = point in _OF_THE_COORDINATOR or chance.random() < 0.5
+        visit = chance.randint(1, 4) if point.startswith("card-") else 1
+        return cls(seed, point, coordinator, visit, chance.choice(("", "", "", "", "+3600", "-3600")))
+
+
+@dataclass
+class KilledControllers:
+    """The two, the phone, and what was played so far."""
+
+    both: Pair
+    api: BotApi
+    store: Store
+    stack: contextlib.ExitStack
+    running: dict[str, Controller] = field(default_factory=dict)
+    played: list[Play] = field(default_factory=list)
+    kills: Counter[str] = field(default_factory=Counter)
+
+    def start(self, world: House, clock: str = "") -> None:
+        """Takes part, and can be told where to die."""
+        told = self._death(world)
+        told.write_text("")
+        skewed = wall_clock(clock, self.both.first.directory) if clock else {}
+        more = {"AIRBOSS_FAILPOINT": f"@{told}", **skewed}
+        self.running[world.home.name] = self.stack.enter_context(self.both.standby(world, "--join", **more))
+
+    def play(self, play: Play) -> None:
+        """Raises ``AssertionError``, with the logs of both."""
+        self.played.append(play)
+        try:
+            self._play(play)
+        except Exception as error:
+            for world in self.both.homes[:2]:
+                error.add_note(f"--- {world.home.name}\n{self.both.said(world)[-1500:]}\n{_log(world)}")
+            error.add_note(f"played: {self.played}")
+            raise
+
+    def _play(self, play: Play) -> None:
+        leader, member = self._divided()
+        victim = leader if play.coordinator else member
+        before = self._size()
+        number = self._asked()
+        go = self.both.first.directory / f"go-{number}"
+        (self._death(victim)).write_text(f"{play.point}:{play.visit}")
+        conflict = play.point in OF_MERGES
+        for each in range(number, number + _TASKS):
+            ran = self.both.first.directory / f"ran-{each}"
+            wait = f"while [ ! -e {go} ]; do sleep 0.1; done; " if conflict else ""
+            work = f"echo ran >> {ran}; {wait}echo mine > both-{each}.txt; echo {each} > {each}.txt"
+            self.api.say(ADA, f"/run chatter {_LINES}\nshell {work}")
+        wanted = [f"t{each}" for each in range(number, number + _TASKS)]
+        if conflict:
+            self.until(lambda: self._all("turn.started", wanted), "both agents are at work")
+            theirs = {f"both-{each}.txt": "theirs\n" for each in range(number, number + _TASKS)}
+            advance(self.both.first.bare, dict(theirs))
+        go.touch()
+        dying = self.running[victim.home.name]
+        self.until(lambda: dying.poll() is not None, f"{play} dies")
+        assert dying.wait(1) == -9, f"{play} was on no task's way"
+        self.kills[play.point] += 1
+        self.until(lambda: self._ended(wanted), f"after {play}, both tasks end")
+        self.until(self._told, f"after {play}, everything is told")
+        self._check(play, wanted, before)
+        self.start(victim, play.clock)
+
+    # --- what is looked at --------------------------------------------------------------------------------
+
+    def _check(self, play: Play, wanted: list[str], before: int) -> None:
+        events = self._events(before)
+        numbers = [recorded.seq for recorded in events]
+        assert numbers == list(range(before + 1, before + len(events) + 1)), play
+        assert self._asked() - len(wanted) == int(wanted[0][1:]), f"{play}: each message has one task"
+        of = {task: [recorded for recorded in events if recorded.refs.task == task] for task in wanted}
+        for task, own in of.items():
+            self._check_task(play, task, own)
+        for where in ("evo-x2", "macbook"):
+            self.until(partial(self._empty, where), f"after {play}, nothing of it runs on {where}")
+        self._check_phone(play)
+
+    def _check_task(self, play: Play, task: str, events: list[Recorded]) -> None:
+        kinds = Counter(recorded.event.KIND for recorded in events)
+        about = (play, task, kinds)
+        for kind in ("task.requested", "session.placed", "landing.done", "receipt.issued", "session.ended"):
+            assert kinds[kind] == 1, (kind, *about)
+        found = self._read(lambda tx: (tasks.task(tx, task).state, len(sessions.of_task(tx, task))))
+        assert found == (TaskState.LANDED, 1), about
+        turns = kinds["turn.started"]
+        assert turns == (2 if play.point in OF_MERGES else 1), about
+        directory, name = self.both.first.directory, task[1:]
+        assert (directory / f"ran-{name}").read_text() == "ran\n" * turns, (*about, "one session a command")
+        said = [recorded.event.body()["text"] for recorded in events if recorded.event.KIND == "agent.said"]
+        lines = [line for line in "\n".join(said).splitlines() if line.startswith("line ")]
+        assert lines == [f"line {line}" for line in range(_LINES)] * turns, about
+        assert self.both.first.main(f"{name}.txt").strip() == name, about
+        assert self.both.first.main(f"both-{name}.txt").strip() == "mine", about
+
+    def _check_phone(self, play: Play) -> None:
+        """Each message is there once, and shows the last state of its card; a second one says what it is."""
+        rows = self._read(lambda tx: tx.connection.execute(select(outbox).order_by(outbox.c.id)).all())
+        last = {row.put or row.id: row for row in rows}
+        shown = {message.id: message for message in self.api.screen(ADA)}
+        again, known = 0, set[int]()
+        for row in rows:
+            assert row.state is OutboxState.DELIVERED, (play, row)
+            if row.kind is OutboxKind.PUT:
+                again += row.again
+                message = shown[parts(row.message_id)[1]]
+                known.add(message.id)
+                text = read(render(Card.from_json(last[row.id].card_json)).html, "HTML").text
+                missing = [piece for piece in text.splitlines() if piece not in message.text]
+                footer = f"shown again · {missing[0]}" if missing else ""
+                assert not missing or (row.again and footer in message.text), (play, text, message.text)
+        unknown = [message.text for message in shown.values() if message.id not in known]
+        assert len(unknown) <= again, (play, unknown, "twice, and the second does not say so")
+        for task in (f"t{number}" for number in range(1, self._asked())):
+            assert any(_card(message.text, task) for message in shown.values()), (play, task)
+
+    # --- the store ----------------------------------------------------------------------------------------
+
+    def _divided(self) -> tuple[House, House]:
+        """Who coordinates and who takes part, once both are there and lead nothing."""
+        there = {Condition.LEADS, Condition.SHARES}
+        what = "one coordinates, the other takes part, and nothing is left to lead"
+        self.until(lambda: self._roles().keys() == there and not self._read(leads.every), what)
+        roles = self._roles()
+        return roles[Condition.LEADS], roles[Condition.SHARES]
+
+    def _roles(self) -> dict[Condition, House]:
+        seen = self._read(controllers.seen)
+        homes = {str(world.home): world for world in self.both.homes}
+        return {each.condition: homes[each.controller.home] for each in seen}
+
+    def _asked(self) -> int:
+        """The number of the next task."""
+        return 1 + len(self._read(lambda tx: ledger.read(tx, limit=100_000, kinds=("task.requested",))))
+
+    def _events(self, after: int) -> list[Recorded]:
+        return self._read(lambda tx: ledger.read(tx, after=after, limit=100_000))
+
+    def _size(self) -> int:
+        return self._read(ledger.size)
+
+    def _all(self, kind: str, wanted: list[str]) -> bool:
+        found = self._read(lambda tx: ledger.read(tx, limit=100_000, kinds=(kind,)))
+        return {recorded.refs.task for recorded in found} >= set(wanted)
+
+    def _ended(self, wanted: list[str]) -> bool:
+        return self._all("task.requested", wanted) and self._all("session.ended", wanted)
+
+    def _told(self) -> bool:
+        """Nothing is left to handle, to tell or to send."""
+
+        def look(tx: Tx) -> bool:
+            unsettled = select(outbox.c.id).where(outbox.c.state != OutboxState.DELIVERED).limit(1)
+            return (
+                not inbox.pending(tx)
+                and int(settings.get(tx, CURSOR) or 0) == ledger.size(tx)
+                and tx.connection.execute(unsettled).first() is None
+            )
+
+        if self.api.unconfirmed() or not self._read(look):
+            return False
+        time.sleep(1.5)  # a card that was put off is drawn a second later
+        return self._read(look)
+
+    def _empty(self, where: str) -> bool:
+        return not living_in(self.both.first.directory / where / ".airboss" / "work")
+
+    def _read(self, work: Callable[[Tx], T]) -> T:
+        with self.store.transaction() as tx:
+            return work(tx)
+
+    def _death(self, world: House) -> Path:
+        return self.both.first.directory / f"dies-{world.home.name}"
+
+    def until(self, true: Callable[[], object], what: str) -> None:
+        """Looks five times a second: the controllers need the processor."""
+        give_up = time.monotonic() + _PATIENCE
+        while not true():
+            assert time.monotonic() < give_up, f"it never came about that {what}"
+            time.sleep(0.2)
+
+
+def _card(text: str, task: str) -> bool:
+    """Whether a message is a task's card, and says that it landed."""
+    lines = text.splitlines()
+    return len(lines) > 1 and f"{task} · shop" in lines[0] and "landed · turn" in lines[1]
+
+
+def _log(world: House) -> str:
+    with contextlib.suppress(OSError):
+        return (world.home / "airboss.log").read_text(errors="replace")[-6000:]
+    return ""
+
+
+@contextlib.contextmanager
+def killed_controllers() -> Iterator[KilledControllers]:
+    """Both take part in one fleet, and Ada has a phone."""
+    with pair("unused") as both, BotApi() as api, Store.open(both.url) as store, contextlib.ExitStack() as stack:
+        for world in both.homes[:2]:
+            world.configure(people=[{"name": "Ada", "role": "admin", "ids": [f"telegram::{ADA}"]}])
+            with (world.home / ".env").open("a") as env:
+                env.write(f"AIRBOSS_TELEGRAM_TOKEN={TOKEN}\nAIRBOSS_TELEGRAM_API={api.url}\n")
+        made = KilledControllers(both, api, store, stack)
+        one, other = both.homes[:2]
+        made.start(one)
+        one.until(one._answers, "the first coordinates")
+        made.start(other)
+        yield made
