@@ -50,7 +50,7 @@ def sampled(values: Iterable[T], most: int) -> list[T]:
 
 
 #: How long a process may take to die after the test that started it ended.
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 30.0
 
 
 @pytest.hookimpl(tryfirst=True)

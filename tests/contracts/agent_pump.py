@@ -94,7 +94,7 @@ class AgentSession:
     async def until(self, wanted: Callable[[Happening], bool]) -> Happening:
         """The next happening that is wanted; those before it are passed over."""
         while True:
-            happening = await asyncio.wait_for(self._fresh.get(), 15)
+            happening = await asyncio.wait_for(self._fresh.get(), 60)
             if wanted(happening):
                 return happening
 
@@ -112,7 +112,7 @@ class AgentSession:
 
     async def left_open(self) -> tuple[str, ...]:
         """What keeps a turn open whose agent is done; waits for it."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not (work := left_open(self._state)):
                 await asyncio.sleep(0.02)
         return work
@@ -134,7 +134,7 @@ class AgentSession:
         self._take(self.driver.finish(self._state))
         if not self.driver.ends_itself:  # the runner would end it
             os.killpg(self._process.pid, signal.SIGTERM)
-        return await asyncio.wait_for(asyncio.shield(self._reading), 30)
+        return await asyncio.wait_for(asyncio.shield(self._reading), 60)
 
     def of(self, kind: type[_Kind]) -> list[_Kind]:
         """All happenings of a kind."""

@@ -157,12 +157,12 @@ async def test_words_while_the_model_closes_its_turn_are_answered_before_the_tur
         if "late words" in asked.heard:
             return say("late words heard")
         loop.call_soon_threadsafe(asking.set)
-        answer.wait(20)
+        answer.wait(60)
         return say("first")
 
     stand.model.script(script)
     async with stand.session("do it") as session:
-        await asyncio.wait_for(asking.wait(), 15)
+        await asyncio.wait_for(asking.wait(), 60)
         session.say("late words")
         answer.set()
         assert (await session.turn()).claim.endswith("late words heard")

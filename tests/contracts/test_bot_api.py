@@ -30,7 +30,7 @@ def call(api: BotApi, method: str, token: str = "", **given: Any) -> tuple[int, 
     url = f"{api.url}/bot{token or api.token}/{method}"
     request = urllib.request.Request(url, json.dumps(given).encode(), {"content-type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -48,7 +48,7 @@ def upload(api: BotApi, method: str, field: str, data: bytes, **given: str) -> t
         f"{api.url}/bot{api.token}/{method}", body, {"content-type": "multipart/form-data; boundary=x"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -291,7 +291,7 @@ def test_files_have_limits_both_ways() -> None:
         api.say(ADA, document=("b.txt", b"123456"))
         small, large = list(api.world.files)[-2:]
         path = call(api, "getFile", file_id=small)[1]["result"]["file_path"]
-        with urllib.request.urlopen(f"{api.url}/file/bot{api.token}/{path}", timeout=20) as answer:
+        with urllib.request.urlopen(f"{api.url}/file/bot{api.token}/{path}", timeout=60) as answer:
             assert answer.read() == b"12345"
         assert refusal(api, "getFile", file_id=large) == (400, "Bad Request: file is too big")
         assert refusal(api, "getFile", file_id="none")[0] == 400

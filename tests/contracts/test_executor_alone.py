@@ -221,10 +221,12 @@ async def test_what_ran_before_is_ended_first(slots: tuple[Slot, Slot]) -> None:
     """As after a supervisor that was killed."""
     slot, _ = slots
     await slot.files.facts()
-    stray = subprocess.Popen(["setpriv", "--reuid", slot.login.pw_name, "--clear-groups", "sleep", "600"])
-    life = await slot.run("print('alone')")
-    assert life.ended.exit == Exited(0) and life.ended.isolation.account is Sharing.OWN
-    assert stray.wait(timeout=10) == -9
+    becomes = ["setpriv", "--reuid", slot.login.pw_name, "--clear-groups"]
+    with subprocess.Popen([*becomes, "sh", "-c", "echo up; exec sleep 600"], stdout=subprocess.PIPE) as stray:
+        assert stray.stdout is not None and stray.stdout.readline() == b"up\n"
+        life = await slot.run("print('alone')")
+        assert life.ended.exit == Exited(0) and life.ended.isolation.account is Sharing.OWN
+        assert stray.wait(timeout=60) == -9
 
 
 async def test_what_a_task_changed_in_its_home_goes_with_it(slots: tuple[Slot, Slot]) -> None:

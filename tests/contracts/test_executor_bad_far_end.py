@@ -66,7 +66,7 @@ async def nothing_left() -> AsyncIterator[None]:
 @pytest.mark.parametrize("mode", sorted({*bad_runner.BAD_FACTS, *bad_runner.ANSWERS} - {"truncated"}))
 async def test_a_malformed_answer_is_a_faulty_machine(make: Make, mode: str) -> None:
     executor = make(mode)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(MachineFaulty) as caught:
             await executor.facts()
     assert executor.machine in caught.value.on
@@ -75,13 +75,13 @@ async def test_a_malformed_answer_is_a_faulty_machine(make: Make, mode: str) -> 
 
 @pytest.mark.parametrize("mode", ["no-newline", "needy", "relative-root"])
 async def test_a_malformed_start_is_a_faulty_machine(make: Make, mode: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(MachineFaulty):
             await make(mode).facts()
 
 
 async def test_a_frame_that_is_cut_off_is_a_broken_link(make: Make) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(Unavailable, match="closed the link"):
             await make("truncated").facts()
 
@@ -91,7 +91,7 @@ async def test_a_pipe_that_tells_nonsense_is_a_faulty_machine(make: Make, mode: 
     """A gap or an overlap above all: output would be lost or repeated without a word."""
     executor = make(mode)
     told = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(MachineFaulty):
             async for event in executor.attach("p", NONCE, 0):
                 told.append(event)
@@ -116,7 +116,7 @@ async def test_a_far_end_that_sends_without_end_fills_no_memory(make: Make, tmp_
             lambda: anext(aiter(executor.attach("p", NONCE, 7))),
         )
         for call in calls:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 with pytest.raises(MachineFaulty):
                     await call()
         assert tracemalloc.get_traced_memory()[1] < 12 << 20
@@ -129,7 +129,7 @@ async def test_a_reader_that_does_not_come_back_bounds_what_waits_for_it(make: M
     """The far end ignores its credit: the link is closed as faulty, whoever waits hears why."""
     executor = make("endless-frames")
     lives = executor.attach("p", NONCE, 0)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await anext(lives)  # and then it is not read for a while
         with pytest.raises(MachineFaulty, match="credit"):
             while True:
@@ -154,7 +154,7 @@ async def test_the_watch_shows_who_is_faulty_and_the_others_go_on() -> None:
         watch = MachineWatch(lambda: config, executors, SystemClock())
         looking = asyncio.ensure_future(watch.run())
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while len(watch.seen) < 3:
                     await asyncio.sleep(0.02)
             states = {name: seen.state for name, seen in watch.seen.items()}

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -201,13 +202,13 @@ async def test_a_checkout_is_hashed_as_git_does_and_must_be_the_expected_tree(lo
 @pytest.mark.parametrize("contain", [False, True])
 async def test_stop_leaves_no_process_not_even_a_daemon(login: Login, contain: bool) -> None:
     executor = login.executor()
-    spec = pipe_spec(
-        "sh", "-c", "(setsid sh -c 'trap \"\" TERM HUP; sleep 301 & wait' &) ; echo up; sleep 302", contain=contain
-    )
+    daemon = f"sleep 300.{uuid.uuid4().int % 1_000_000_007}"  # a number that no other run has
+    script = f"(setsid sh -c 'trap \"\" TERM HUP; {daemon} & wait' &) ; echo up; sleep 302"
+    spec = pipe_spec("sh", "-c", script, contain=contain)
     await executor.start(spec)
     await said(executor, spec.id, b"up")
     await executor.stop(spec.id, 0.2)
-    assert (await executor.run(["sh", "-c", "ps -axo pid,args | grep -E 'sleep 30[1]' | grep -v grep"])).out == b""
+    assert daemon not in (await executor.run(["ps", "-axo", "args"])).out.decode()
     ended = (await follow(executor, spec.id)).ended
     assert ended.gone and isinstance(ended.exit, Signalled) and ended.contained == contain
     await executor.stop(spec.id)

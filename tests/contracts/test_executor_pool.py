@@ -28,14 +28,14 @@ def server(tmp_path: Path) -> Iterator[dict[str, Any]]:
     directory = tmp_path / "server"
     command = [sys.executable, "-m", "fleet.machines.ssh_server", "--dir", str(directory)]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 60
         while not (directory / "ready.json").exists():
             assert process.poll() is None and time.monotonic() < give_up, "the server does not come up"
             time.sleep(0.01)
         yield json.loads((directory / "ready.json").read_text())
         assert process.stdin
         process.stdin.close()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
 
 
 def fleet(**machines: MachineConfig) -> FleetConfig:

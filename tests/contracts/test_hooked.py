@@ -25,7 +25,7 @@ from gates.people import console_owner
 from tests.far_end.repositories import git
 from tests.scenarios.gate_house import WAITING, House, Judge, airboss_toml, begun
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 SLOW = {"airboss.toml": airboss_toml("sh", "-c", f"test -e quick || {{ {WAITING}; }}"), "a.txt": "a\n"}
 
 

@@ -21,7 +21,6 @@ from gates.locks.book import Request
 from gates.locks.service import LockService
 
 LONG = 60_000_000
-SHORT = 50_000
 
 
 def path(pattern: str, mode: LockMode = LockMode.EXCLUSIVE) -> Want:
@@ -58,6 +57,11 @@ def blocked(answer: LockAnswer) -> Blocked:
 
 async def freed(service: LockService, held: Granted) -> None:
     await service.change(lambda page: page.release(held.hold, HoldEnd.RELEASED))
+
+
+async def runs_out(store: Store, held: Granted) -> None:
+    """Its time is over, as if it had been left alone for so long."""
+    await store.write(lambda tx: book.renew(tx, held.hold, 0))
 
 
 async def in_line(service: LockService, count: int) -> None:
@@ -107,10 +111,10 @@ async def test_a_name_alone_releases_nothing(service: LockService, store: Store)
 
 
 async def test_an_expired_hold_is_in_nobodys_way_and_its_fence_fails(service: LockService, store: Store) -> None:
-    old = granted(await service.acquire(request("a", path("src/**"), ttl_us=SHORT)))
+    old = granted(await service.acquire(request("a", path("src/**"))))
     fence = LockFence.of(old)
     await store.write(lambda tx: None, under=[fence])
-    await asyncio.sleep(2 * SHORT / 1_000_000)
+    await runs_out(store, old)
     new = granted(await service.acquire(request("b", path("src/x"))))
     assert new.locks[0].token > old.locks[0].token
     with pytest.raises(LeaseLost):
@@ -130,9 +134,10 @@ async def test_a_fence_fails_when_one_of_its_locks_was_taken_away(service: LockS
 
 
 async def test_a_renewed_hold_lives_on(service: LockService, store: Store) -> None:
-    held = granted(await service.acquire(request("a", thing("deploy"), ttl_us=SHORT)))
-    await store.write(lambda tx: book.renew(tx, held.hold, LONG))
-    await asyncio.sleep(2 * SHORT / 1_000_000)
+    held = granted(await service.acquire(request("a", thing("deploy"), ttl_us=LONG)))
+    kept = await store.write(lambda tx: book.renew(tx, held.hold, 2 * LONG))
+    (found,) = await store.read(locks.open_holds)
+    assert found.expires_us == kept.expires_us >= held.hold.expires_us + LONG
     blocked(await service.acquire(request("b", thing("deploy"))))
 
 
@@ -141,7 +146,7 @@ async def test_the_line_is_served_in_order_by_the_release_itself(service: LockSe
     order: list[str] = []
 
     async def wait(name: str) -> None:
-        mine = granted(await service.acquire(request(name, thing("deploy")), wait_seconds=30))
+        mine = granted(await service.acquire(request(name, thing("deploy")), wait_seconds=60))
         order.append(name)
         await freed(service, mine)
 
@@ -156,7 +161,7 @@ async def test_the_line_is_served_in_order_by_the_release_itself(service: LockSe
 
 async def test_nobody_overtakes_one_who_waits_for_more(service: LockService) -> None:
     held = granted(await service.acquire(request("a", thing("x"))))
-    patient = own(service.acquire(request("b", thing("x"), thing("y")), wait_seconds=30), "patient")
+    patient = own(service.acquire(request("b", thing("x"), thing("y")), wait_seconds=60), "patient")
     await in_line(service, 1)
     late = blocked(await service.acquire(request("c", thing("y"))))
     assert late.ahead == "b"
@@ -167,9 +172,9 @@ async def test_nobody_overtakes_one_who_waits_for_more(service: LockService) -> 
 
 async def test_who_leaves_the_line_lets_the_next_one_pass(service: LockService) -> None:
     granted(await service.acquire(request("a", thing("x"))))
-    impatient = own(service.acquire(request("b", thing("x"), thing("y")), wait_seconds=30), "impatient")
+    impatient = own(service.acquire(request("b", thing("x"), thing("y")), wait_seconds=60), "impatient")
     await in_line(service, 1)
-    behind = own(service.acquire(request("c", thing("y")), wait_seconds=30), "behind")
+    behind = own(service.acquire(request("c", thing("y")), wait_seconds=60), "behind")
     await in_line(service, 2)
     impatient.cancel()
     assert granted(await behind).hold.holder == "c"
@@ -183,24 +188,24 @@ async def test_a_wait_that_runs_out_holds_nothing(service: LockService, store: S
 
 
 async def test_one_in_line_gets_what_expires(service: LockService) -> None:
-    granted(await service.acquire(request("a", thing("x"), ttl_us=SHORT)))
-    assert granted(await service.acquire(request("b", thing("x")), wait_seconds=30)).hold.holder == "b"
+    granted(await service.acquire(request("a", thing("x"), ttl_us=50_000)))
+    assert granted(await service.acquire(request("b", thing("x")), wait_seconds=60)).hold.holder == "b"
 
 
 async def test_a_caller_that_goes_away_in_the_middle_holds_nothing(service: LockService, store: Store) -> None:
     for _ in range(20):
-        asking = own(service.acquire(request("a", thing("x")), wait_seconds=30), "asking")
+        asking = own(service.acquire(request("a", thing("x")), wait_seconds=60), "asking")
         await asyncio.sleep(0)
         asking.cancel()
         await asyncio.wait([asking])
-    assert granted(await service.acquire(request("b", thing("x")), wait_seconds=30)).hold.holder == "b"
+    assert granted(await service.acquire(request("b", thing("x")), wait_seconds=60)).hold.holder == "b"
 
 
 async def test_a_commit_that_fails_grants_and_frees_nothing(service: LockService, store: Store) -> None:
     with injected(Fault(Point.STORE_COMMIT)), pytest.raises(StoreUnavailable):
         await service.acquire(request("a", thing("x")))
     held = granted(await service.acquire(request("b", thing("x"))))
-    waiting = own(service.acquire(request("c", thing("x")), wait_seconds=30), "waiting")
+    waiting = own(service.acquire(request("c", thing("x")), wait_seconds=60), "waiting")
     await in_line(service, 1)
     with injected(Fault(Point.STORE_COMMIT)), pytest.raises(StoreUnavailable):
         await freed(service, held)
@@ -252,9 +257,9 @@ async def test_ended_holds_of_tasks_are_forgotten_after_a_while(service: LockSer
 
 
 async def test_a_sweep_ends_what_expired(service: LockService, store: Store) -> None:
-    granted(await service.acquire(request("a", thing("x"), ttl_us=SHORT)))
+    over = granted(await service.acquire(request("a", thing("x"))))
     granted(await service.acquire(request("b", thing("y"))))
-    await asyncio.sleep(2 * SHORT / 1_000_000)
+    await runs_out(store, over)
     assert await service.sweep() == 1
 
     def holders(tx: Tx) -> list[str]:

@@ -69,7 +69,7 @@ async def first_output(executor: LoginExecutor, pipe: str) -> bytes:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0.02)
 

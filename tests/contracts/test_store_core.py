@@ -72,7 +72,7 @@ async def test_a_caller_that_is_cancelled_does_not_undo_its_write(store: Store) 
         settings.put(tx, "a", "1")
         tx.after_commit(committed.set)
         inside.set()
-        go_on.wait(30)
+        go_on.wait(60)
 
     writing = asyncio.create_task(store.write(work))
     await asyncio.to_thread(inside.wait, 30)
@@ -80,7 +80,7 @@ async def test_a_caller_that_is_cancelled_does_not_undo_its_write(store: Store) 
     with pytest.raises(asyncio.CancelledError):
         await writing
     go_on.set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await committed.wait()
     assert read(store, "a") == "1"
 
@@ -88,7 +88,7 @@ async def test_a_caller_that_is_cancelled_does_not_undo_its_write(store: Store) 
 async def test_a_reader_neither_waits_for_a_writer_nor_sees_half_of_it(store: Store) -> None:
     with store.transaction() as tx:
         settings.put(tx, "a", "half")
-        assert await asyncio.wait_for(store.read(lambda tx: settings.get(tx, "a")), 30) == ""
+        assert await asyncio.wait_for(store.read(lambda tx: settings.get(tx, "a")), 60) == ""
 
 
 async def test_a_reader_sees_one_moment(store: Store) -> None:
@@ -154,7 +154,7 @@ def test_first_openers_of_a_file_take_turns(tmp_path: Path) -> None:
 
     def connect(url: str) -> None:
         database = databases.connect(url, create=True)
-        together.wait(30)
+        together.wait(60)
         try:
             with database.writer.begin():
                 pass

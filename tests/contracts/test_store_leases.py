@@ -144,7 +144,7 @@ def test_a_holder_that_was_frozen_past_its_lease_is_refused_when_it_wakes(store:
         first.stdin.flush()
         os.kill(first.pid, signal.SIGCONT)
         assert first.stdout.readline() == "refused\n"
-        assert first.wait(30) == 0
+        assert first.wait(60) == 0
     with store.transaction() as tx:
         assert settings.get(tx, "last writer") == "second"
         leases.check(tx, second.fence)
@@ -153,11 +153,11 @@ def test_a_holder_that_was_frozen_past_its_lease_is_refused_when_it_wakes(store:
 def test_no_two_hold_it_at_once_however_they_hurry(store: Store) -> None:
     """Threads take, pause past the expiry or not, write and release; every accepted write has the newest token."""
     accepted: list[int] = []
-    deadline = time.monotonic() + 1.5
+    failed: list[BaseException] = []
     luck = random.Random(4)
 
     def work(name: str) -> None:
-        while time.monotonic() < deadline:
+        while len(accepted) < 30 and not failed:
             lease = take(store, name, luck.choice((0, 2_000, HOUR)))
             if lease is None:
                 continue
@@ -174,8 +174,6 @@ def test_no_two_hold_it_at_once_however_they_hurry(store: Store) -> None:
             with store.transaction() as tx:
                 leases.release(tx, lease)
 
-    failed: list[BaseException] = []
-
     def guarded(name: str) -> None:
         try:
             work(name)
@@ -188,7 +186,7 @@ def test_no_two_hold_it_at_once_however_they_hurry(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert not failed
-    assert len(accepted) > 5 and len(set(accepted)) == len(accepted)
+    assert len(accepted) >= 30 and len(set(accepted)) == len(accepted)
 
 
 STEPS = st.lists(

@@ -67,7 +67,7 @@ class BotApi:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(20), "the fake Bot API did not come up"
+        assert self._ready.wait(60), "the fake Bot API did not come up"
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -205,11 +205,11 @@ class BotApi:
         """The parameters of every call of a method so far."""
         return [given for name, given in list(self.calls) if name == method]
 
-    async def until(self, true: Callable[[], T], what: str = "", seconds: float = 30.0) -> T:
+    async def until(self, true: Callable[[], T], what: str = "", seconds: float = 60.0) -> T:
         """Waits until something is so at this end, and answers it."""
         return await asyncio.to_thread(self.wait, true, what, seconds)
 
-    def wait(self, true: Callable[[], T], what: str = "", seconds: float = 30.0) -> T:
+    def wait(self, true: Callable[[], T], what: str = "", seconds: float = 60.0) -> T:
         """The same for code without an event loop."""
         found: list[T] = []
 

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_READY_S = 20.0
+from tests.far_end.ports import unused_port
+
+_READY_S = 60.0
 
 
 @dataclass
@@ -93,7 +95,7 @@ def running_cluster(directory: Path, *, cpus: int = 2) -> Iterator[Cluster]:
     key = directory / "key"
     key.touch(mode=0o600)
     key.write_bytes(os.urandom(128))
-    made = Cluster(directory, (_free_port(), _free_port()))
+    made = Cluster(directory, (unused_port(), unused_port()))
     (directory / "slurm.conf").write_text(
         f"ClusterName=airboss\nSlurmctldHost={socket.gethostname()}(127.0.0.1)\nSlurmUser={getpass.getuser()}\n"
         f"SlurmdUser={getpass.getuser()}\nSlurmctldPort={made.ports[0]}\nSlurmdPort={made.ports[1]}\n"
@@ -120,9 +122,3 @@ def running_cluster(directory: Path, *, cpus: int = 2) -> Iterator[Cluster]:
         for name in ("slurmctld", "slurmd", "munged"):
             if name in made.processes:
                 made.kill(name)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
+
+from tests.far_end.ports import unused_port
 
 PACKAGES: Final = ("aics-witness==0.1.0", "aics-tlog==0.2.1")
 NAME: Final = "foreign.example/w1"
@@ -66,9 +67,7 @@ def serving(folder: Path, origin: str, log: str) -> Iterator[Foreign]:
     """The witness, which knows one log."""
     folder.mkdir()
     programs, config = installed(), str(folder / "witness.json")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{unused_port()}"
 
     def say(*words: str) -> str:
         command = [str(programs / "aics-witness"), *words, "--config", config]

@@ -57,7 +57,7 @@ class HeldGates:
                         run.close()
                     self._came.notify_all()
 
-    def wait_for(self, number: int, seconds: float = 60.0) -> None:
+    def wait_for(self, number: int, seconds: float = 120.0) -> None:
         """Waits until run ``number`` has begun; fails when it does not."""
         with self._came:
             assert self._came.wait_for(lambda: len(self._runs) >= number, seconds), f"run {number} did not begin"

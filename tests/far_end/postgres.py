@@ -51,7 +51,7 @@ class Postgres:
         """Stops it without waiting for its clients. Safe to call twice."""
         if self.process is not None:
             self.process.send_signal(how)
-            self.process.wait(30)
+            self.process.wait(60)
             self.process = None
 
     def url(self, database: str) -> str:

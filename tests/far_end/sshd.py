@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_START_SECONDS = 30
+_START_SECONDS = 60
 
 #: Turns into a command under the filter that a run has within its walls, without giving up set-uid programs.
 _WITHOUT_NAMESPACES = """

@@ -99,7 +99,7 @@ def booted(checkout: Path) -> Iterator[Booted]:
 
 def _child(outer: subprocess.Popen[bytes]) -> int:
     """Process 1 of the namespace, once it is systemd."""
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
         found = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
         with contextlib.suppress(OSError):

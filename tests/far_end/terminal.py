@@ -52,7 +52,7 @@ class PersonsTerminal:
         """Types it, in one go."""
         os.write(self._terminal, text.encode())
 
-    def until(self, *words: str, patience: float = 60, pressing: str = "") -> str:
+    def until(self, *words: str, patience: float = 120, pressing: str = "") -> str:
         """Waits until one of the words is shown, spaces aside, and answers which. It and all before is old then.
 
         ``pressing`` is typed every two seconds until then: a program may draw itself before it listens.
@@ -72,7 +72,7 @@ class PersonsTerminal:
             assert time.monotonic() < give_up, f"none of {words} was shown:\n{self.shown[-3000:]}"
             assert self._read(1.0), f"it ended before {words}:\n{self.shown[-3000:]}"
 
-    def end(self, patience: float = 60) -> int:
+    def end(self, patience: float = 120) -> int:
         """Waits until the command ends; its exit status."""
         give_up = time.monotonic() + patience
         while self._read(1.0):

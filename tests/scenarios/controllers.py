@@ -108,7 +108,7 @@ def _run(environment: dict[str, str], streams: tuple[str, str, str], argv: list[
     sys.exit(main(argv))
 
 
-def airboss(*argv: str, home: Path, stdin: str = "", timeout: float = 100.0) -> subprocess.CompletedProcess[str]:
+def airboss(*argv: str, home: Path, stdin: str = "", timeout: float = 200.0) -> subprocess.CompletedProcess[str]:
     """One command of the command line, whole. Raises ``subprocess.TimeoutExpired``."""
     with tempfile.TemporaryDirectory() as room:
         heard, said, complained = (Path(room) / name for name in ("stdin", "stdout", "stderr"))

@@ -33,7 +33,7 @@ from tests.scenarios.house import AGENT, FILES, GATE
 
 _ROOT: Final = Path(__file__).parents[2]
 _UNAVAILABLE: Final = 3
-_LONGEST_SECONDS: Final = 105.0
+_LONGEST_SECONDS: Final = 200.0
 _SETTLED_SECONDS: Final = 1.2  # longer than the pause between two forms of a card
 
 #: Speaks like Claude Code, and asks for permission before it changes a file.
@@ -106,7 +106,7 @@ class Controller:
         """Ends it, and raises what ended it before."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(60)
+            self._thread.join(120)
         assert not self._thread.is_alive(), "the controller did not end"
         if self.error is not None:
             raise self.error

@@ -157,7 +157,7 @@ WAITING = 'echo began >> "$HOME/count"; echo first; until test -e "$HOME/go"; do
 
 async def begun(room: Path) -> Path:
     """The home of the one run there is, once it says that it began."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (found := list(room.glob("machine/.airboss/gates/*/home/count"))) or not found[0].read_text():
             await asyncio.sleep(0.02)
     (count,) = found

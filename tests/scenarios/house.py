@@ -181,14 +181,14 @@ class House:
     def died(self) -> int:
         """Waits until the controller ended by itself; its return code."""
         assert self.controller is not None
-        return self.controller.wait(60)
+        return self.controller.wait(120)
 
     def stop(self) -> None:
         """Ends the controller as systemd does."""
         if self.controller is not None and self.controller.poll() is None:
             self.controller.send_signal(signal.SIGTERM)
             try:
-                self.controller.wait(20)
+                self.controller.wait(60)
             except subprocess.TimeoutExpired:
                 self.controller.kill()
                 self.controller.wait()
@@ -207,7 +207,7 @@ class House:
 
     def _ask(self, request: dict[str, Any]) -> Answer:
         with socket.socket(socket.AF_UNIX) as channel:
-            channel.settimeout(90)
+            channel.settimeout(200)
             channel.connect(str(self.home / "control.sock"))
             channel.sendall(json.dumps({"v": 1, **request}).encode() + b"\n")
             shown = []
@@ -226,7 +226,7 @@ class House:
         thread.start()
 
         def result() -> Answer:
-            thread.join(90)
+            thread.join(200)
             return answers[0]
 
         return result
@@ -279,7 +279,7 @@ class House:
         """The base branch's commits, newest first."""
         return git(self.bare, "log", "--format=%H", "main").split()
 
-    def until(self, true: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+    def until(self, true: Callable[[], object], what: str, seconds: float = 120.0) -> None:
         """Waits until something is so; fails with the controller's log when it does not come."""
         give_up = time.monotonic() + seconds
         while not true():

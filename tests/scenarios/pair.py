@@ -55,7 +55,7 @@ class Pair:
             yield made
         finally:
             made.kill()
-            made.wait(20)
+            made.wait(60)
 
     def log(self, world: House) -> Path:
         """What the controller of a home said."""

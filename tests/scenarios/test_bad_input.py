@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.far_end.ports import unused_port
 from tests.far_end.repositories import git, make_bare, make_work
 from tests.far_end.sshd import new_key, running_sshd
 from tests.scenarios.house import FILES, Answer, House, house
@@ -208,10 +208,8 @@ def _text(path: Path) -> str:
 
 
 def test_a_machine_that_is_away_is_waited_for() -> None:
-    with house() as built, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+    with house() as built:
+        port = unused_port()
         away = built.directory / "away"
         away.mkdir()
         key, identity = new_key(away / "host_key"), away / "client_key"

@@ -16,7 +16,7 @@ FAILED = ("gate tests failed: exit status 1", "gate tests failed: tampering: lay
 
 def test_the_demo_flies_from_chat_to_receipt_with_the_macbook_over_ssh() -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "bot.cli", "demo"], capture_output=True, text=True, timeout=110, check=False
+        [sys.executable, "-m", "bot.cli", "demo"], capture_output=True, text=True, timeout=200, check=False
     )
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
     ends = ("✅ the day's receipt", "✅ forty lines", "Continue by hand")

@@ -67,7 +67,7 @@ def _parents(pid: int) -> list[int]:
 
 
 async def _running(judge: Judge) -> gate_runs.GateRun:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not list(judge.house.room.glob("machine/.airboss/gates/*/home/count")):
             await asyncio.sleep(0.02)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from hypothesis import strategies as st
 from bot.chats.telegram.settings import Webhook
 from tests.far_end.bot_api import BotApi
 from tests.far_end.bot_api_world import BOT_NAME
+from tests.far_end.ports import unused_port
 from tests.scenarios.hostile_house import Siege, no_troubles
 from tests.scenarios.telegram_house import ADA, House, telegram_house
 from tests.scenarios.telegram_updates import Plan, crowds, plans
@@ -178,9 +178,7 @@ NONSENSE = (
 @asynccontextmanager
 async def hooked(directory: Path, api: BotApi) -> AsyncIterator[tuple[House, Callable[..., Awaitable[int]]]]:
     """A house that is called by webhook, and a way to call it: body and headers in, status out."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = unused_port()
     hook = Webhook(f"http://127.0.0.1:{port}/telegram", "127.0.0.1", port, SECRET)
     async with telegram_house(directory, api, webhook=hook) as there, aiohttp.ClientSession() as session:
 

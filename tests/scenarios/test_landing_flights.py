@@ -89,7 +89,7 @@ def test_of_two_that_change_one_file_one_lands_and_a_retry_of_the_other_lands(se
     with _holding(served, 1) as gate:
         begun = _together(served, "shell echo one > both.txt", "shell echo two > both.txt")
         gate.wait_for(1)
-        first, lost = begun if served.state(begun[0]) == "judging" else begun[::-1]
+        first, lost = begun if served.of(begun[0], "gate.opened") else begun[::-1]
         assert served.wait(lost).status == 2
     assert served.wait(first).status == 0
     assert served.state(lost) == "refused"

@@ -79,7 +79,7 @@ def test_commands_at_once_on_a_quiet_home_take_turns(tmp_path: Path) -> None:
         )
         for holder in ("anna", "ben", "cara")
     ]
-    assert sorted(process.wait(timeout=100) for process in asking) == [0, 1, 1]
+    assert sorted(process.wait(timeout=200) for process in asking) == [0, 1, 1]
 
 
 def test_what_is_malformed_is_said(tmp_path: Path) -> None:

@@ -293,7 +293,7 @@ async def test_a_running_controller_prunes_by_itself(home: Path) -> None:
     for path in (old, young):
         path.write_text("words")
     os.utime(old, (time.time() - 31 * 86_400,) * 2)
-    async with App.open(home), asyncio.timeout(30):
+    async with App.open(home), asyncio.timeout(60):
         while old.exists():
             await asyncio.sleep(0.01)
     assert young.exists()

@@ -101,7 +101,7 @@ async def test_a_crash_between_commit_and_effect_loses_and_doubles_nothing(tmp_p
 
 async def test_patience_is_kept_for_one_channel_while_others_go_on(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
-        there.proxy.fail("chat.postMessage", status=429, retry_after="4", channel=FLEET)
+        there.proxy.fail("chat.postMessage", status=429, retry_after="8", channel=FLEET)
         await say(there, Card(line("number 0")))
         while not there.proxy.called("chat.postMessage"):
             await asyncio.sleep(0.01)

@@ -16,7 +16,7 @@ from tests.far_end.slack import running_slack
 from tests.far_end.slack_proxy import proxied
 from tests.scenarios.slack_house import House, house, say, served, settings
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 async def ended(there: House) -> str:
@@ -76,7 +76,7 @@ async def test_who_starts_a_controller_without_tokens_is_told_which_chats_are_of
     )
     try:
         assert serve.stdout is not None
-        async with asyncio.timeout(PATIENCE_SECONDS * 3):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             said = [(await serve.stdout.readline()).decode() for _ in range(3)]
     finally:
         serve.terminate()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from bot.chats.telegram.settings import Webhook
 from tests.far_end.bot_api import TOKEN, BotApi
 from tests.far_end.bot_api_world import Said
+from tests.far_end.ports import unused_port
 from tests.scenarios.house import House, house
 from tests.scenarios.telegram_house import ADA, telegram_house
 
@@ -122,14 +122,8 @@ def test_a_wrong_token_ends_serve_with_a_remedy() -> None:
         assert "nobody" not in said
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 async def test_by_webhook_only_who_knows_the_secret_is_heard(tmp_path: Path) -> None:
-    port = _free_port()
+    port = unused_port()
     hook = Webhook(f"http://127.0.0.1:{port}/telegram", "127.0.0.1", port, "the-secret")
     with BotApi() as api:
         async with telegram_house(tmp_path, api, webhook=hook) as there:

@@ -77,7 +77,7 @@ def test_the_edit_is_refused_the_shell_is_stopped_and_a_frozen_session_cannot_la
     def holding(asking: Asking) -> Said:
         if asking.step < 2:
             return edited(asking, "one")
-        assert go_on.wait(100)
+        assert go_on.wait(200)
         return say("done")
 
     def second(asking: Asking) -> Said:

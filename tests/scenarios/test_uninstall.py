@@ -59,7 +59,7 @@ def test_it_leaves_no_unit_key_hook_or_worktree_behind_and_says_what_it_kept() -
         refused = airboss(built, "uninstall", "--yes")
         assert refused.returncode == 2 and "tasks are at work: 1 on evo-x2" in refused.stderr
         assert built.say(f"/stop {waiting}").status == 0
-        built.until(lambda: built.state(waiting) == "stopped", "it is stopped")
+        built.until(lambda: built.of(waiting, "session.ended"), "it is stopped, and its slot is free")
         refused = airboss(built, "uninstall", "--yes")
         assert refused.returncode == 2 and "its controller runs" in refused.stderr
         assert unit.exists(), "nothing is removed before it is sure"

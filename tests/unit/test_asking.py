@@ -49,7 +49,7 @@ async def _continued(there: World, then: Callable[[Tx], None]) -> tuple[Approval
     task = await there.running(TaskMode.ASK)
     flight, supervisor = Flight(there.services, task), Supervisor(there.clock)
     supervisor.run("flight", flight.run, ends=True)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await there.session(task)).pipe_end == "" or (await there.now(task)).state is not TaskState.ASKING:
             await asyncio.sleep(0.01)
         assert await there.store.read(sessions.busy) == {}

@@ -23,6 +23,7 @@ from fleet.store.landing_line import LandingPlace
 from fleet.store.states import PlaceState
 from gates.review import reach
 from tests.chat_flight import everything
+from tests.far_end.ports import unused_port
 from tests.far_end.repositories import git, make_bare
 
 _SSH = """#!/bin/sh
@@ -119,9 +120,8 @@ def test_a_wall_that_was_crossed_counts_and_a_file_that_was_read_does_not(tmp_pa
 
 
 async def test_a_reviewer_that_agents_reach_is_told_and_its_reviews_say_so(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as closed:
-        reached_at, gone = server.getsockname()[1], closed.getsockname()[1]
-        closed.close()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        reached_at, gone = server.getsockname()[1], unused_port()
         text = _FLEET.replace("HOME", str(tmp_path / "machine")).replace("URL", "/srv/shop.git")
         for name, port, more in (("near", reached_at, ""), ("gone", gone, ""), ("keyed", reached_at, "key = 'K'")):
             text += f"[reviewers.{name}]\nurl = 'http://127.0.0.1:{port}/v1'\nmodel = 'qwen3'\n{more}\n"

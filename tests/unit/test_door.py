@@ -22,7 +22,7 @@ def opened(directory: Path, first: int = 60, later: int = 60) -> subprocess.Pope
 
 def bridge(directory: Path, *command: str, said: bytes = b"") -> bytes:
     argv = [*PYTHON, door_source(), "bridge", str(directory), *command]
-    return subprocess.run(argv, input=said, capture_output=True, check=True, timeout=30).stdout
+    return subprocess.run(argv, input=said, capture_output=True, check=True, timeout=60).stdout
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def door(tmp_path: Path) -> Iterator[Path]:
     process = opened(directory)
     yield directory
     process.send_signal(signal.SIGTERM)
-    process.wait(10)
+    process.wait(60)
 
 
 def test_bytes_pass_unchanged_and_a_command_learns_where_it_is(door: Path) -> None:
@@ -51,8 +51,8 @@ def test_without_a_command_everything_ends_and_a_door_that_nobody_uses_ends_too(
     told = opened(tmp_path / "told")
     bridge(tmp_path / "told", "true")
     assert bridge(tmp_path / "told") == b""
-    assert told.wait(10) == 0
-    assert opened(tmp_path / "first", first=0).wait(10) == 0, "nobody came"
+    assert told.wait(60) == 0
+    assert opened(tmp_path / "first", first=0).wait(60) == 0, "nobody came"
     later = opened(tmp_path / "later", later=0)
     bridge(tmp_path / "later", "true")
-    assert later.wait(10) == 0, "nobody came any more"
+    assert later.wait(60) == 0, "nobody came any more"

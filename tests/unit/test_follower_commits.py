@@ -69,7 +69,7 @@ async def test_a_stream_is_committed_without_a_wait_for_more_of_it(tmp_path: Pat
         there.store.observe(observe)
         there.machine.say(lines.CONFIRMED, lines.INIT, lines.assistant(lines.text("one")))
         following = asyncio.ensure_future(follower.turn_end(turn))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await stored.wait()
             stored.clear()
             there.machine.say(lines.assistant(lines.text("two")))

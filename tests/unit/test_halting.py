@@ -100,13 +100,13 @@ class Flown:
 
     async def until(self, so: Callable[[], bool] | TaskState) -> None:
         """Waits for a condition or a state; time passes a second at a time."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await self.there.now(self.task)).state is not so if isinstance(so, TaskState) else not so():
                 await self.tick()
 
     async def written(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
         """The events of a kind, once there are so many; time passes until then, and a little longer."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(found := await bodies(self.there, kind)) < count:
                 await self.tick()
         await self.tick()

@@ -18,7 +18,7 @@ CONFTEST = (Path(__file__).resolve().parents[1] / "conftest.py").read_text()
 
 @pytest.fixture
 def run(pytester: pytest.Pytester) -> pytest.Pytester:
-    pytester.makeconftest(CONFTEST.replace("GRACE_SECONDS = 5.0", "GRACE_SECONDS = 0.5"))
+    pytester.makeconftest(CONFTEST.replace("GRACE_SECONDS = 30.0", "GRACE_SECONDS = 0.5"))
     return pytester
 
 

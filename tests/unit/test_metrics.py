@@ -24,6 +24,7 @@ from fleet.store import ledger
 from fleet.store.core import Store
 from tests.chat_house import house
 from tests.empty_store import filled
+from tests.far_end.ports import unused_port
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "deploy" / "grafana.json"
 LINE = re.compile(r'[a-z_]+(\{[a-z]+="[^"]*"\})? \d+')
@@ -85,8 +86,8 @@ async def test_the_page_is_for_this_machine_only_and_survives_a_store_that_is_aw
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with house(tmp_path) as there:
-        taken = socket.create_server(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+        port = unused_port()
+        taken = socket.create_server(("127.0.0.1", port))
         there.configured(there.config.model_copy(update={"metrics": MetricsConfig(port=port)}))
         there.supervisor.run("metrics", MetricsServer(there.core.context).run)
         while "no metrics at" not in caplog.text:

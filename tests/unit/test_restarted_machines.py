@@ -62,7 +62,7 @@ async def test_a_task_goes_on_after_its_machine_restarted_and_only_then(
             await asyncio.sleep(0.01)
             flight.wake()
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await there.store.read(approvals.waiting):
             await asyncio.sleep(0.01)
         there.machine.vanish(boot)

@@ -151,7 +151,7 @@ async def test_go_on_ends_the_silent_process_and_continues_in_a_new_one(tmp_path
             flight.wake()
             await asyncio.sleep(0.01)
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not machine.heard:
                 await until()
             machine.say(lines.CONFIRMED, lines.INIT)
