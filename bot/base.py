@@ -27,7 +27,7 @@ from bot.telling import sounds
 from fleet.clock import SystemClock, wall_clock
 from fleet.config import Secrets, load_fleet
 from fleet.config.home import FLEET_FILE
-from fleet.errors import LeadershipLost, Misconfigured, Misused, StoreUnavailable
+from fleet.errors import LeadershipLost, Misused, StoreUnavailable
 from fleet.events import (
     ConfigReloaded,
     LocksReleased,
@@ -95,11 +95,7 @@ class Base:
     def repository(self, name: str) -> Repository:
         """The repository of that name in the current configuration. One object for each repository, since it
         locks."""
-        found = self.config().repos.get(name)
-        if found is None:
-            raise Misconfigured(
-                attempted="use a repository", on=name, cause=f"fleet.toml no longer names repository {name}"
-            )
+        found = self.config().repo(name)
         key = (name, found.url, found.base)
         if key not in self.made:
             mirror = self.home / "repos" / f"{name}.git"

@@ -290,12 +290,7 @@ class Pipeline:
     # --- parts ----------------------------------------------------------------------------------------
 
     def _config_of(self, repo: str) -> RepoConfig:
-        config = self._config().repos.get(repo)
-        if config is None:
-            raise Misconfigured(
-                attempted="find the gates", on=repo, cause=f"fleet.toml no longer names repository {repo}"
-            )
-        return config
+        return self._config().repo(repo)
 
     async def _definitions(
         self, repo: str, base: str

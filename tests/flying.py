@@ -173,15 +173,20 @@ class World:
             executors=_Logins(self),
             workspaces=(workspaces := Workspaces(lambda: self.config.limits)),
             environments=Environments(self.store, workspaces),
-            repositories=lambda _: self.repository,
-            base_branches=lambda _: BaseBranch(self.repository),
+            repositories=self.named,
+            base_branches=lambda name: BaseBranch(self.named(name)),
             gatekeeper=self.judge,
-            locks=LockGuard(self.store, LockService(self.store, self.clock), lambda _: self.repository),
+            locks=LockGuard(self.store, LockService(self.store, self.clock), self.named),
             issue_receipt=self._receipt,
             clock=self.clock,
             holder="me",
             new_nonce=lambda: "nonce",
         )
+
+    def named(self, name: str) -> Repository:
+        """The one repository, while the configuration has it."""
+        self.config.repo(name)
+        return self.repository
 
     async def _receipt(self, task: Task) -> None:
         if self.full > 0:

@@ -31,7 +31,7 @@ async def fork(context: Context, call: Call) -> Effect:
         tx, config = posts.tx, context.config()
         task = find_task(tx, call, named, newest=True)
         session, turn = _work_of(tx, task)
-        agent = task.agent if task.agent in config.agents else config.repos[task.repo].agent
+        agent = task.agent if task.agent in config.agents else config.repo(task.repo).agent
         made = request_task(
             context,
             posts,

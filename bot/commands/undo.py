@@ -39,7 +39,7 @@ async def undo(context: Context, call: Call) -> Effect:
     name = f"{task.id}-undo.patch"
     path = await asyncio.to_thread(documents.write, context.home / "files", name, patch)
     config = context.config()
-    agent = task.agent if task.agent in config.agents else config.repos[task.repo].agent
+    agent = task.agent if task.agent in config.agents else config.repo(task.repo).agent
 
     def effect(posts: Posts) -> None:
         tx, first = posts.tx, _first_line(task)

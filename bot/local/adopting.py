@@ -86,7 +86,7 @@ def _write(folder: Path, file: Path, data: bytes) -> None:
 
 def _agent(config: FleetConfig, session: Hooked) -> str:
     """The repository's agent if it is of the same kind, else the first that is, else the repository's."""
-    usual = config.repos[session.repo].agent
+    usual = config.repo(session.repo).agent
     alike = [name for name, agent in sorted(config.agents.items()) if agent.driver == session.agent]
     return usual if usual in alike or not alike else alike[0]
 

@@ -42,6 +42,7 @@ from fleet.config.values import (
     Variable,
     size_bytes,
 )
+from fleet.errors import Misconfigured
 from fleet.limits import DEFAULT_PROCESSES, RunLimits
 from fleet.model import ForeignPush, Isolation, LandingMode, WithoutWalls
 
@@ -279,6 +280,12 @@ class PersonConfig(_Section):
     """What their tasks may use together, a day; before `person` of `[budgets]`."""
 
 
+def no_longer_named(repo: str) -> Misconfigured:
+    """The error of what needs a repository that ``fleet.toml`` does not have."""
+    cause = f"fleet.toml no longer names repository {repo}"
+    return Misconfigured(attempted="use a repository", on=repo, cause=cause, hint="Put it back into fleet.toml.")
+
+
 class FleetConfig(_Section):
     """``fleet.toml``: machines, agents, repositories and people."""
 
@@ -316,6 +323,12 @@ class FleetConfig(_Section):
     """Who may open the console."""
     speech: SpeechConfig = SpeechConfig()
     """What writes down voice messages."""
+
+    def repo(self, name: str) -> RepoConfig:
+        """The repository of that name. Raises ``Misconfigured`` when ``fleet.toml`` no longer has it."""
+        if name not in self.repos:
+            raise no_longer_named(name)
+        return self.repos[name]
 
     def is_same_person(self, first: str, second: str) -> bool:
         """Whether two ids are one person's."""

@@ -22,6 +22,7 @@ from fleet.errors import (
     Unreachable,
 )
 from fleet.events import LinkChanged
+from fleet.flight import lacking
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.closing import close_sessions
 from fleet.flight.moves import NoSlot, move
@@ -112,6 +113,9 @@ class Flight:
             if stop:
                 await self._steps.stop(self.task)
             else:
+                config = self._services.config()
+                self.task = await lacking.told(self._services.store, config, self.task)
+                lacking.demand(config, self.task)
                 await self._steps.step(self.task)
             self._failures = 0
             self._services.slot_line.returned(self.task.id)
@@ -123,7 +127,7 @@ class Flight:
         except StopWanted:
             _log.info("task %s was stopped while %s", self.task.id, self.task.state)
         except Misconfigured as error:
-            await self._wait_because(f"waiting: {error.cause or error}", _RECONFIGURED_S)
+            await self._wait_because(lacking.waiting(error), _RECONFIGURED_S)
         except LandingsStopped as stopped:
             await self._wait_because(f"waiting: {stopped.why}; /resume {self.task.repo}", _RECONFIGURED_S)
         except LocksWanted as wanted:
@@ -159,7 +163,7 @@ class Flight:
 
     async def _wait_because(self, why: str, seconds: float) -> None:
         """Waits for news, at most ``seconds``; the task shows why, unless it has ended: then it shows that."""
-        if self.task.state not in ENDS and why != self.task.why:
+        if self.task.state not in ENDS and not lacking.says(self.task.why, why):
             await self._services.store.write(lambda tx: tasks.explain(tx, self.task.id, why))
         await self._waits.wait(seconds)
 

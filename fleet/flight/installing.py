@@ -10,7 +10,6 @@ import posixpath
 from collections.abc import Sequence
 from typing import Final
 
-from fleet.errors import Misconfigured
 from fleet.events import Refs
 from fleet.flight import given_files
 from fleet.flight.services import Services
@@ -30,12 +29,7 @@ _BREW: Final = "/home/linuxbrew/.linuxbrew"
 
 async def setups_of(services: Services, session: Session, repo: str) -> tuple[SetupDefinition, ...]:
     """The setups of the session's base. Raises ``Refused`` or ``Misused`` for one that cannot be used."""
-    config = services.config().repos.get(repo)
-    if config is None:
-        raise Misconfigured(
-            attempted="find the setups", on=repo, cause=f"fleet.toml no longer names repository {repo}"
-        )
-    return await load(services.repositories(repo), session.base, config)
+    return await load(services.repositories(repo), session.base, services.config().repo(repo))
 
 
 async def install(services: Services, task: Task, session: Session) -> None:

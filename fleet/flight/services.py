@@ -20,7 +20,7 @@ from fleet.landing.base_branch import BaseBranch
 from fleet.landing.outcome import LandingContext
 from fleet.landing.queue import LandingQueue
 from fleet.machines.watch import MachineSeen
-from fleet.model import ForeignPush, LandingMode, Session, Task
+from fleet.model import Session, Task
 from fleet.ports import AgentDriver, Clock, DriverState, Executor, Gatekeeper, Locks
 from fleet.setup.environments import Environments
 from fleet.store.core import Store
@@ -104,7 +104,7 @@ class Services:
 
     def landing_context(self, repo: str) -> LandingContext:
         """What a landing in this repository needs. Raises ``Misconfigured``."""
-        config = self.config().repos.get(repo)
+        config = self.config().repo(repo)
         return LandingContext(
             store=self.store,
             repository=self.repositories(repo),
@@ -115,9 +115,9 @@ class Services:
             holder=self.holder,
             stands=self.gatekeeper.stands,
             withdraw=self.gatekeeper.withdraw,
-            together=config.land_together if config else 1,
-            foreign_push=config.foreign_push if config else ForeignPush.JUDGE,
-            mode=config.mode if config else LandingMode.MERGE,
+            together=config.land_together,
+            foreign_push=config.foreign_push,
+            mode=config.mode,
         )
 
 

@@ -153,7 +153,7 @@ class Steps:
         if task.forked:
             base = task.forked.base
         if task.mode is TaskMode.CHANGE:
-            if self._services.config().repos[task.repo].mode is LandingMode.MERGE:
+            if self._services.config().repo(task.repo).mode is LandingMode.MERGE:
                 await self._services.base_branches(task.repo).check_landable()
             await self._services.gatekeeper.preflight(task.repo, base)
         return base
