@@ -52,6 +52,11 @@ KEPT: Final = (
     Retained("Places in the landing queue", ("landing_places",), "until the change has landed or left the queue"),
     Retained("Where base branches were last seen", ("base_tips",), "permanently"),
     Retained("Sessions started by hand, as their hooks report them", ("hooked",), PERMANENT),
+    Retained(
+        "Processes on machines that are away, to be ended",
+        ("left_running",),
+        "until they have ended",
+    ),
     Retained("Slots kept for tasks that start", ("reservations",), "until they have started or ended"),
     Retained("Slots of pools, ended ones too", ("pool_slots",), PERMANENT),
     Retained("Receipts and keys", ("receipts/", "keys/", "pinned/"), PERMANENT),

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SMALL = frozenset(
     {
         "meta", "settings", "leases", "ledger_frontier", "tool_calls", "alembic_version", "pauses", "reservations",
-        "landing_places", "base_tips", "served", "controllers", "leads",
+        "landing_places", "base_tips", "served", "controllers", "leads", "left_running",
     }
 )  # fmt: skip
 _OWN = re.compile(r"SCAN (?:anon_\d+|CONSTANT|\()")

@@ -143,6 +143,7 @@ async def _machines(config: FleetConfig, home: Path, report: Removal) -> None:
     """The runner's folders of each login, and our key where a login has it in its own file."""
     async with tending_alone(home) as (store, executors, keeper):
         await store.read(demand_over)
+        await keeper.end_left()
         logins = _Logins(executors, store.instance, home, report)
         for name, machine in config.machines.items():
             if gone := _missing_key(home, machine.identity):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from pathlib import Path
 
+from bot import words
 from bot.cards import Action, Card, Tone, line, one_line
 from bot.telling import asks, causes, chained, locked
 from bot.telling.answers import answer_cards
@@ -20,6 +21,7 @@ from fleet.events import (
     HoldReleased,
     LandingDone,
     LandingQueued,
+    LeftProcessEnded,
     LinkChanged,
     LocksRefused,
     LocksReleased,
@@ -44,7 +46,7 @@ from fleet.store import approvals, ledger, overrides, recent, refusals, sessions
 from fleet.store.approvals import Approval
 from fleet.store.chat import cards as card_rows
 from fleet.store.core import Tx
-from fleet.store.states import ApprovalKind
+from fleet.store.states import ApprovalKind, ProcessKind
 from fleet.verdict import Outcome
 from gates.people import Right
 
@@ -157,6 +159,8 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: Not
             return [Notice(locked.waited_card(task, ended, base))]
         case LinkChanged(up=False, why=why):
             return [Notice(_away(task, why, progress, base))]
+        case LeftProcessEnded() as ended:
+            return [Notice(_ended_late(task, ended, progress.machine, context.zone(task.requester), base))]
         case _:
             return []
 
@@ -184,6 +188,13 @@ def _away(task: Task, why: str, progress: Progress, base: str) -> Card:
         title = f"{task.id} · {progress.machine} cannot write to its disk"
         then = "The agent waits; nothing is lost. Free some disk space there, and it continues."
     return Card(line(title), (line(one_line(why, 120)), line(then)), footer=base, tone=Tone.BAD)
+
+
+def _ended_late(task: Task, ended: LeftProcessEnded, machine: str, zone: tzinfo, base: str) -> Card:
+    """What a machine that was away still ran of an ended task has ended."""
+    its = "the interface opened by hand" if ended.what == ProcessKind.INTERFACE else "its agent"
+    told = f"{machine} was away when the task ended, at {words.clock(ended.since_us, zone)}, and answers again."
+    return Card(line(f"{task.id} · {its} has ended on {machine}"), (line(told),), footer=base)
 
 
 def _asking(tx: Tx, task: Task, asked: Approval, progress: Progress, context: NoticeContext) -> Notice:

@@ -114,6 +114,8 @@ def _text(event: e.Event) -> list[str]:
             return [f"— gate {gate} {outcome}: {exit_ or reason}"]
         case e.VerdictGiven(outcome=outcome, tail=tail):
             return [f"— verdict {outcome}", *tail.splitlines()]
+        case e.LeftProcessEnded(what=what):
+            return [f"— the {what}, which could not be ended before, has ended"]
         case e.LinkChanged(up=up, why=why):
             return ["— link is back" if up else f"— no link: {why}"]
         case e.LandingQueued(place=place, behind=behind, without=without):

@@ -50,6 +50,7 @@ from fleet.events.reviews import ReviewAnswered, ReviewAsked, ReviewFinding
 from fleet.events.schedules import ScheduleDue, ScheduleMoved, ScheduleSet, ScheduleSetV2, ScheduleSetV3
 from fleet.events.sessions import (
     SPOOL_STALLED,
+    LeftProcessEnded,
     LinkChanged,
     PipeEnded,
     PipeEndedV2,
@@ -135,6 +136,7 @@ __all__ = [
     "LandingQueued",
     "LandingsResumed",
     "LedgerReset",
+    "LeftProcessEnded",
     "LinkChanged",
     "LocksGranted",
     "LocksRefused",

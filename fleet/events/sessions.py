@@ -109,6 +109,17 @@ class SessionEndedV2(SessionEnded):
 
 
 @dataclass(frozen=True, slots=True)
+class LeftProcessEnded(Event):
+    """Nothing runs any more of a process that could not be ended when its session was closed (``since_us``): its
+    machine did not answer. ``what`` is ``agent`` or ``interface``."""
+
+    KIND: ClassVar[str] = "pipe.stopped"
+    pipe: str
+    what: str
+    since_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class SessionTaken(Event):
     """A person works by hand from now on, in the agent's own interface: what the agent does then is not seen here.
     ``then`` is what is to follow."""

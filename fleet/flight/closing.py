@@ -13,9 +13,11 @@ from fleet.flight.own_files import OwnFiles
 from fleet.flight.services import Services
 from fleet.git import kept
 from fleet.model import PipeEnd, Session, Task, TaskMode, TaskState
-from fleet.store import sessions
+from fleet.store import left_running, sessions
 from fleet.store.core import Tx
+from fleet.store.left_running import LeftRunning
 from fleet.store.recording import record
+from fleet.store.states import ProcessKind
 
 _log = logging.getLogger(__name__)
 
@@ -45,14 +47,26 @@ async def close_sessions(services: Services, task: Task, agent: AgentProcess) ->
         else:
             why = ""
 
-        def work(tx: Tx, session_id: str = session.id, why: str = why, left: tuple[str, ...] = left) -> None:
+        def work(
+            tx: Tx,
+            session_id: str = session.id,
+            machine: str = session.machine,
+            why: str = why,
+            left: tuple[str, ...] = left,
+        ) -> None:
+            runs = tuple(_still_runs(found, machine) for found in left_running.note(tx, session_id))
             ended = sessions.update(tx, session_id, ended_us=tx.now_us())
             commits.close_unseen(tx, ended)
-            record(tx, SessionEndedV2(why, left), ended)
+            record(tx, SessionEndedV2(why, (*left, *runs)), ended)
 
         await services.store.write(work)
         if read is not None:
             await own_files.compare(services, session, read)
+
+
+def _still_runs(left: LeftRunning, machine: str) -> str:
+    what = "its agent" if left.kind is ProcessKind.AGENT else "the interface opened by hand"
+    return f"{what} may still run on {machine}: ended once {machine} answers"
 
 
 async def _ended(services: Services, agent: AgentProcess, session: Session) -> Session:

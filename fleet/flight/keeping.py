@@ -20,17 +20,20 @@ from fleet.flight import attachments, installing, moving, own_login, snapshots, 
 from fleet.flight.moves import demand_login
 from fleet.flight.services import Services
 from fleet.git import kept
-from fleet.model import AIRBOSS, PipeEnd, Session, Task
+from fleet.machines.watch import MachineState
+from fleet.model import AIRBOSS, Session, Task
 from fleet.ports import Clock
-from fleet.store import pool_slots, sessions, tasks, trees
+from fleet.store import left_running, pool_slots, sessions, tasks, trees
 from fleet.store.core import Tx
-from fleet.store.states import TreeState
+from fleet.store.left_running import LeftRunning
+from fleet.store.states import ProcessKind, TreeState
 from fleet.store.trees import TreeRow, Unlanded
 from fleet.supervise import first
 
 _log = logging.getLogger(__name__)
 
 _EVERY_S: Final = 3600.0
+_LEFT_S: Final = 30.0
 _OURS: Final = (StoreUnavailable, LeaseLost, LeadershipLost)
 
 
@@ -125,6 +128,19 @@ async def reclaim_at_end(services: Services, session: Session) -> None:
         await remove(services, await services.store.read(lambda tx: trees.of_session(tx, session)))
 
 
+def _left_running(tx: Tx) -> list[tuple[LeftRunning, Session, bool]]:
+    """What closed sessions left running, and whether it needs no end: its agent goes on in the process itself, or
+    its machine was a slot of a pool that is no more."""
+    return [
+        (left, session, _goes_on(left, session) or pool_slots.is_gone(tx, session.machine))
+        for left, session in left_running.every(tx)
+    ]
+
+
+def _goes_on(left: LeftRunning, session: Session) -> bool:
+    return left.kind is ProcessKind.AGENT and not session.ended_us
+
+
 class Keeper:
     """Reclaims worktrees after ``workspace_retention``, and does what people decided about unlanded work."""
 
@@ -144,20 +160,19 @@ class Keeper:
             self._woken.clear()
             now = self._clock.now_us()
             await self.finish()
+            await self.end_left()
             if now >= due:
                 await self.look()
                 due = now + int(_EVERY_S * 1_000_000)
-            await first(self._woken.wait(), self._clock.sleep((due - now) / 1_000_000))
+            await first(self._woken.wait(), self._clock.sleep(min((due - now) / 1_000_000, _LEFT_S)))
 
     async def look(self) -> None:
-        """Ends what a machine that was away at its task's end still runs, saves what has no snapshot yet, and
-        reclaims what ended long enough ago."""
+        """Saves what has no snapshot yet, and reclaims what ended long enough ago."""
         services = self._services
         age_us = duration_us(services.config().limits.workspace_retention)
         async with self._one:
             before = self._clock.now_us()
             found = await services.store.read(lambda tx: trees.closed_worktrees(tx, before))
-            await self._each(found, self._end)
             await self._each(found, self._save)
             old = await services.store.read(lambda tx: trees.closed_worktrees(tx, before - age_us))
             await self._each(old, self._reclaim)
@@ -191,6 +206,31 @@ class Keeper:
         if tree.in_worktree and tree.session.ended_us:
             await save(self._services, tree.task, tree.session, anew=True)
 
+    async def end_left(self) -> None:
+        """Ends what closed sessions left running on machines that were away and answer again."""
+        services = self._services
+        async with self._one:
+            for left, session, needs_none in await services.store.read(_left_running):
+                if needs_none:
+                    await services.store.write(partial(left_running.forget, left=left))
+                elif not self._away(session.machine):
+                    await self._end(left, session)
+
+    async def _end(self, left: LeftRunning, session: Session) -> None:
+        services = self._services
+        try:
+            await services.executors.agent(session.machine, session.login).stop(left.pipe)
+        except _OURS:
+            raise
+        except AirbossError as error:
+            _log.info("the %s of %s may still run: %s", left.kind, session.id, error)
+        else:
+            await services.store.write(partial(left_running.ended, left=left))
+
+    def _away(self, machine: str) -> bool:
+        seen = self._services.machines_seen.get(machine)
+        return seen is not None and seen.state is MachineState.AWAY
+
     async def finish(self) -> None:
         """Does the removals that are decided. What cannot be done now is tried again in the next round."""
         async with self._one:
@@ -211,11 +251,6 @@ class Keeper:
                 _log.info("the work of %s stays as it is: %s", tree.task.id, error)
             except AirbossError as error:
                 _log.info("the work of %s stays as it is: %s", tree.task.id, error)
-
-    async def _end(self, tree: Unlanded) -> None:
-        session = await self._services.store.read(lambda tx: sessions.session(tx, tree.session.id))
-        if session.ended_us and session.pipe and session.pipe_end is PipeEnd.NONE:  # nobody follows it
-            await self._services.executors.agent(session.machine, session.login).stop(session.pipe)
 
     async def _save(self, tree: Unlanded) -> None:
         if tree.row.state is TreeState.HERE:

@@ -51,6 +51,13 @@ class TakeoverState(StrEnum):
     OVER = "over"
 
 
+class ProcessKind(StrEnum):
+    """What a session's process is."""
+
+    AGENT = "agent"
+    INTERFACE = "interface"  # the agent's own, in which a person worked by hand
+
+
 class AfterHand(StrEnum):
     """What follows when a person has finished their work by hand."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlalchemy import Index, Table
 
 from fleet.store.columns import added_text, choice, counted, key, metadata, number, of, serial, text
-from fleet.store.states import AfterHand, HaltCause, TakeoverState
+from fleet.store.states import AfterHand, HaltCause, ProcessKind, TakeoverState
 
 # What was used, by quarter of an hour since the epoch; a task's has slot 0. ``cost_udollar`` is what agents report.
 usage = Table(
@@ -62,6 +62,16 @@ takeovers = Table(
     number("since_us"),
     number("ended_us"),
     Index(None, "task"),
+)
+
+# Processes of closed sessions that are to be ended once their machine answers.
+left_running = Table(
+    "left_running",
+    metadata,
+    key("pipe"),
+    of("session", "sessions.id"),
+    choice("kind", ProcessKind),
+    number("since_us"),
 )
 
 # Sessions that people start by hand. ``hold``: the id of the locks that it takes. ``secret_sha256``: of what its

@@ -17,9 +17,11 @@ import pytest
 from bot.cards import shown
 from fleet.agent_events import TurnOutcome
 from fleet.agents.by_hand import interface
+from fleet.clock import SystemClock
 from fleet.config import FleetConfig, MachineConfig
 from fleet.errors import Refused, Unreachable
 from fleet.events import LandingDone, Recorded, SessionHandedBack, SessionTaken
+from fleet.flight.keeping import Keeper
 from fleet.machines.executors import Executors
 from fleet.machines.hand_terminal import HandTerminal, in_terminal
 from fleet.model import Isolation, PipeEnd, Task, TaskMode, TaskState, TurnCause
@@ -105,7 +107,7 @@ async def test_nobody_has_an_ended_task_in_hand_whose_machine_is_away(tmp_path: 
         task = await stalled(there)
 
         def stopped(tx: Tx) -> None:
-            takeovers.starting(tx, take(tx, task), "p1", "n")
+            takeovers.starting(tx, take(tx, task), "fleet-t1.1-p1-name", "n")
             tasks.request_stop(tx, task.id, PERSON)
 
         await there.store.write(stopped)
@@ -113,6 +115,11 @@ async def test_nobody_has_an_ended_task_in_hand_whose_machine_is_away(tmp_path: 
         await there.fly(await there.now(task))
         assert "session.ended" in await there.kinds()
         assert await there.store.read(lambda tx: takeovers.current(tx, task.id)) is None
+        there.machine.trouble = None
+        await Keeper(there.services, SystemClock()).end_left()
+        assert there.machine.killed, "the interface is ended once the machine is back"
+        (late,) = [body for kind, body in await there.told() if kind == "pipe.stopped"]
+        assert (late["pipe"], late["what"]) == ("t1.1-p1", "interface")
 
 
 async def test_one_person_has_it_in_hand_and_a_card_can_end_that(tmp_path: Path) -> None:

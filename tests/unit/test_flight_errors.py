@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fleet.agent_events import TurnOutcome
-from fleet.clock import SystemClock
-from fleet.config import FleetConfig, parse_fleet
-from fleet.errors import LeaseLost, MachineFaulty, StoreUnavailable, Unreachable
+from fleet.config import parse_fleet
+from fleet.errors import LeaseLost, MachineFaulty, StoreUnavailable
 from fleet.faults import Fault, Point, injected
-from fleet.flight import lacking
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.flight import Flight
-from fleet.flight.keeping import Keeper
 from fleet.flight.pipe_reader import LinkDown, PipeReader, Woken
 from fleet.git.repository import Repository
 from fleet.landing.attempt import LandingAttempt
@@ -37,7 +32,6 @@ from gates.locks.service import LockService
 from tests.far_end.machine import Machine
 from tests.far_end.repositories import git, make_bare
 from tests.flying import FLEET, PERSON, World, passed, world
-from tests.scenarios.fault_house import PacedLoop
 
 
 @pytest.fixture
@@ -122,105 +116,6 @@ async def test_a_task_whose_machine_is_gone_can_be_stopped(there: World) -> None
     assert not await there.store.read(tasks.unfinished)
 
 
-NO_SHOP = "waiting: fleet.toml no longer names repository shop"
-
-
-def _without_shop(there: World) -> FleetConfig:
-    return parse_fleet(FLEET.format(url=there.repository.url).replace("repos.shop", "repos.other"), "fleet.toml")
-
-
-async def _late(there: World, state: TaskState) -> Task:
-    """A task in that state, whose agent's process has ended, with the question that belongs to the state."""
-    judged = (TaskState.JUDGING,) if state in (TaskState.HELD, TaskState.LANDING) else ()
-    task = await there.task(TaskState.PREPARING, TaskState.RUNNING, *judged, state)
-    session = await there.session(task)
-
-    def work(tx: Tx) -> Task:
-        sessions.update(tx, session.id, pipe="p", pipe_end=PipeEnd.GONE)
-        sessions.update_turn(tx, f"{session.id}.1", ended_us=1, outcome=TurnOutcome.FAILED)
-        if state is TaskState.HELD:
-            approvals.open_hold(tx, session=session, commit="c" * 40, tree="d" * 40, reason="protected: check.py")
-        if state in (TaskState.STALLED, TaskState.PARKED):
-            approvals.open_stall(tx, session=session, commit="", tree="", reason="exit status 1")
-        return tasks.explain(tx, task.id, "why it is there" if state is not TaskState.LANDING else "")
-
-    return await there.store.write(work)
-
-
-@pytest.mark.parametrize("state", sorted(lacking.LATE))
-async def test_a_late_task_says_that_its_repository_is_missing_and_can_be_stopped(
-    there: World, state: TaskState
-) -> None:
-    async def judging(candidate: Candidate) -> Verdict:
-        there.named(candidate.task.repo)
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    there.judge.judging = judging
-    there.services = replace(there.services, clock=SystemClock())
-    task = await _late(there, state)
-    there.config = _without_shop(there)
-    supervisor = Supervisor(there.clock)
-    for _ in range(2):  # a second start finds it as the first did
-        running = supervisor.run("dispatch", Dispatcher(there.services, supervisor, "1").run)
-        await _until_why(there, task, NO_SHOP)
-        assert (await there.now(task)).state is state
-        assert (await there.now(task)).why == f"{NO_SHOP}; {task.why}".removesuffix("; "), "and why it is there"
-        assert not supervisor.failed.done()
-        await running.end()
-    dispatcher = Dispatcher(there.services, supervisor, "1")
-    supervisor.run("dispatch", dispatcher.run)
-    await there.store.write(lambda tx: tasks.request_stop(tx, task.id, PERSON))
-    while (await there.now(task)).state is not TaskState.STOPPED:
-        dispatcher.wake()
-        await asyncio.sleep(0.01)
-    await supervisor.close()
-
-
-@pytest.mark.parametrize("state", [TaskState.STALLED, TaskState.ASKING, TaskState.JUDGING, TaskState.HELD])
-async def test_once_its_repository_is_back_a_late_task_says_why_it_waits(there: World, state: TaskState) -> None:
-    async def judging(candidate: Candidate) -> Verdict:
-        there.named(candidate.task.repo)
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    there.judge.judging = judging
-    there.services = replace(there.services, clock=SystemClock())
-    task = await _late(there, state)
-    whole, there.config = there.config, _without_shop(there)
-    supervisor = Supervisor(there.clock)
-    dispatcher = Dispatcher(there.services, supervisor, "1")
-    supervisor.run("dispatch", dispatcher.run)
-    await _until_why(there, task, NO_SHOP)
-    there.config = whole
-    while NO_SHOP in (await there.now(task)).why:
-        dispatcher.wake()  # as after each edit of fleet.toml
-        await asyncio.sleep(0.01)
-    now = await there.now(task)
-    assert (now.state, now.why) == (state, "why it is there")
-    await supervisor.close()
-
-
-async def test_a_released_change_waits_for_its_repository_and_lands(there: World) -> None:
-    there.services = replace(there.services, clock=SystemClock())
-    base = await there.repository.fetch()
-    blob = git(there.repository.mirror, "hash-object", "-w", "--stdin", stdin=b"two\n")
-    tree = git(there.repository.mirror, "mktree", stdin=f"100644 blob {blob}\ta.txt\n".encode())
-    task, commit = await there.released(tree, base)
-    whole, there.config = there.config, _without_shop(there)
-    supervisor = Supervisor(there.clock)
-    dispatcher = Dispatcher(there.services, supervisor, "1")
-    supervisor.run("dispatch", dispatcher.run)
-    await _until_why(there, task, NO_SHOP)
-    assert (await there.now(task)).state is TaskState.LANDING
-    there.config = whole
-    while (await there.now(task)).state is not TaskState.LANDED:
-        dispatcher.wake()
-        await asyncio.sleep(0.01)
-    await supervisor.close()
-    assert git(there.repository.path or "", "rev-parse", "main") == commit
-
-
 async def test_a_bug_ends_its_task_and_nothing_else(there: World, caplog: pytest.LogCaptureFixture) -> None:
     async def judging(candidate: Candidate) -> Verdict:
         raise ZeroDivisionError("a secret of the traceback")
@@ -262,37 +157,6 @@ async def test_what_could_not_be_ended_is_told_by_name(there: World) -> None:
     (ended,) = [body for kind, body in await there.told() if kind == "session.ended"]
     assert ended["left"][0] == there.machine.left[0], ended
     assert not any("unconfirmed" in line for line in ended["left"])
-
-
-@pytest.mark.parametrize(("soon", "lingers"), [(True, 1.0), (True, math.inf), (False, math.inf)])
-def test_a_stopped_agent_is_ended_once_its_machine_is_back(tmp_path: Path, soon: bool, lingers: float) -> None:
-    """While its session is closed, or later, when nobody follows it. One that ends by itself is not killed."""
-
-    async def stopped() -> PipeEnd:
-        there = world(tmp_path)
-        with there.store:
-            there.machine.lingers = lingers
-            task = await there.running(TaskMode.CHANGE)
-            flight = Flight(there.services, task)
-            async with alongside(flight.run(), "fly") as flying:
-                while "permission.asked" not in await there.kinds():
-                    await asyncio.sleep(0.1)
-                there.machine.trouble = Unreachable(attempted="reach it", cause="the link is down")
-                await there.store.write(lambda tx: tasks.request_stop(tx, task.id, PERSON))
-                flight.wake()
-                if soon:
-                    await asyncio.sleep(90)  # longer than it takes until the task has ended
-                    there.machine.trouble = None
-                await flying
-            there.machine.trouble = None
-            if not soon:
-                assert not there.machine.over
-                await Keeper(there.services, SystemClock()).look()
-            assert there.machine.over and there.machine.killed is (lingers == math.inf)
-            return (await there.session(task)).pipe_end
-
-    with asyncio.Runner(loop_factory=lambda: PacedLoop(100)) as runner:
-        assert runner.run(stopped()) is (PipeEnd.GONE if soon else PipeEnd.NONE)
 
 
 async def test_the_work_of_a_stopped_task_waits_for_the_disk_that_it_is_saved_on(there: World) -> None:

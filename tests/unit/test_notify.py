@@ -12,6 +12,7 @@ from bot.cards import shown
 from bot.telling.notify import CURSOR
 from fleet.events import (
     LandingDone,
+    LeftProcessEnded,
     LinkChanged,
     PermissionAsked,
     PermissionDecided,
@@ -107,6 +108,17 @@ async def test_who_said_no_is_not_pinged_for_it(tmp_path: Path, by: PersonId, pi
         assert flight.pings() == [*asked, *pings]
         end = next(post.card for post in there.phone.sent if shown(post.card.title) == "t1 · refused")
         assert f"{'Ada' if by is ADA else 'Anna'} denied it" in everything(end)
+
+
+async def test_what_ended_only_once_its_machine_was_back_is_told(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        for what in ("agent", "interface"):
+            await flight.note(LeftProcessEnded("i-t1.1-p1-n", what, 1_764_338_400_000_000))
+        told = [everything(post.card) for post in there.phone.sent]
+        for its in ("its agent", "the interface opened by hand"):
+            (card,) = [card for card in told if f"t1 · {its} has ended on macbook" in card]
+            assert "macbook was away when the task ended, at 14:00" in card
 
 
 async def test_what_goes_well_makes_no_sound(tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""Processes of closed sessions that could not be ended, as their machine did not answer: each is ended later.
+
+A row is written by the transaction that closes the session, and goes once the process was ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select
+
+from fleet.events import LeftProcessEnded
+from fleet.model import PipeEnd, Session
+from fleet.store import sessions, takeovers
+from fleet.store.core import Tx
+from fleet.store.recording import record
+from fleet.store.states import ProcessKind, TakeoverState
+from fleet.store.usage_tables import left_running as table
+
+
+@dataclass(frozen=True, slots=True)
+class LeftRunning:
+    """One process. ``since_us``: when its session was closed."""
+
+    session: str
+    pipe: str
+    kind: ProcessKind
+    since_us: int
+
+
+def note(tx: Tx, session_id: str) -> list[LeftRunning]:
+    """Part of the transaction that closes a session: what of it was not seen to end."""
+    session = sessions.session(tx, session_id)
+    found = []
+    if session.pipe and session.pipe_end is PipeEnd.NONE:
+        found.append(LeftRunning(session_id, session.pipe, ProcessKind.AGENT, tx.now_us()))
+    hand = takeovers.current(tx, session.task)
+    if hand is not None and hand.session == session_id and hand.pipe and hand.state is not TakeoverState.ENDED:
+        found.append(LeftRunning(session_id, hand.pipe, ProcessKind.INTERFACE, tx.now_us()))
+    for left in found:
+        row = {"session": session_id, "pipe": left.pipe, "kind": left.kind, "since_us": left.since_us}
+        tx.connection.execute(insert(table), row)
+    return found
+
+
+def every(tx: Tx) -> list[tuple[LeftRunning, Session]]:
+    """All that is still to be ended, with its session as it is now; the oldest first."""
+    query = select(table).order_by(table.c.since_us, table.c.pipe)
+    return [(_left(row), sessions.session(tx, row.session)) for row in tx.connection.execute(query)]
+
+
+def forget(tx: Tx, left: LeftRunning) -> None:
+    """Somebody follows it again, or its machine is no more."""
+    tx.connection.execute(delete(table).where(table.c.pipe == left.pipe))
+
+
+def ended(tx: Tx, left: LeftRunning) -> None:
+    """Nothing of it runs any more. Recorded once, however often this is called."""
+    if tx.connection.execute(delete(table).where(table.c.pipe == left.pipe)).rowcount:
+        event = LeftProcessEnded(left.pipe, str(left.kind), left.since_us)
+        record(tx, event, sessions.session(tx, left.session))
+
+
+def _left(row: Row[Any]) -> LeftRunning:
+    return LeftRunning(row.session, row.pipe, row.kind, row.since_us)

@@ -1,0 +1,99 @@
+"""What a stopped task left running on a machine that was away is recorded, ended once that is back, and told."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fleet.clock import SystemClock
+from fleet.errors import Unreachable
+from fleet.flight.flight import Flight
+from fleet.flight.keeping import Keeper
+from fleet.machines.watch import MachineSeen, MachineState
+from fleet.model import PipeEnd, TaskMode
+from fleet.store import left_running, sessions, tasks
+from fleet.store.core import Tx
+from fleet.supervise import alongside
+from tests.far_end.repositories import make_bare
+from tests.flying import PERSON, World, world
+from tests.scenarios.fault_house import PacedLoop
+
+
+@pytest.fixture
+async def there(tmp_path: Path) -> AsyncIterator[World]:
+    made = world(tmp_path, str(make_bare(tmp_path / "shop.git", {"a.txt": "one\n"})))
+    with made.store:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("mode", "soon", "lingers"),
+    [
+        (TaskMode.CHANGE, True, 1.0),
+        (TaskMode.CHANGE, True, math.inf),
+        (TaskMode.CHANGE, False, math.inf),
+        (TaskMode.ASK, False, math.inf),
+    ],
+)
+def test_a_stopped_agent_is_ended_once_its_machine_is_back(
+    tmp_path: Path, mode: TaskMode, soon: bool, lingers: float
+) -> None:
+    """While its session is closed, or later, when nobody follows it. One that ends by itself is not killed."""
+
+    async def stopped() -> PipeEnd:
+        there = world(tmp_path)
+        with there.store:
+            there.machine.lingers = lingers
+            task = await there.running(mode)
+            flight = Flight(there.services, task)
+            async with alongside(flight.run(), "fly") as flying:
+                while "permission.asked" not in await there.kinds():
+                    await asyncio.sleep(0.1)
+                there.machine.trouble = Unreachable(attempted="reach it", cause="the link is down")
+                await there.store.write(lambda tx: tasks.request_stop(tx, task.id, PERSON))
+                flight.wake()
+                if soon:
+                    await asyncio.sleep(90)  # longer than it takes until the task has ended
+                    there.machine.trouble = None
+                await flying
+            keeper = Keeper(there.services, SystemClock())
+            await keeper.end_left()  # tried, where it is away
+            there.machine.trouble = None
+            if not soon:
+                assert not there.machine.over
+                (ended,) = [body for kind, body in await there.told() if kind == "session.ended"]
+                assert ended["left"] == ("its agent may still run on box: ended once box answers",)
+            for _ in range(2):
+                await keeper.end_left()
+            late = [body["what"] for kind, body in await there.told() if kind == "pipe.stopped"]
+            assert late == ([] if soon else ["agent"]), "told once, if anything was left"
+            assert there.machine.over and there.machine.killed is (lingers == math.inf)
+            return (await there.session(task)).pipe_end
+
+    with asyncio.Runner(loop_factory=lambda: PacedLoop(100)) as runner:
+        assert runner.run(stopped()) is (PipeEnd.GONE if soon else PipeEnd.NONE)
+
+
+async def test_what_runs_on_is_not_ended_once_its_task_goes_on_or_its_machine_is_known_to_be_away(
+    there: World,
+) -> None:
+    task = await there.running(TaskMode.CHANGE)
+    session, keeper = await there.session(task), Keeper(there.services, SystemClock())
+
+    def closed(tx: Tx) -> None:
+        left_running.note(tx, session.id)
+        sessions.update(tx, session.id, ended_us=tx.now_us())
+
+    await there.store.write(closed)
+    there.services.machines_seen["box"] = MachineSeen(MachineState.AWAY)
+    await keeper.end_left()
+    assert not there.machine.over
+    await there.store.write(lambda tx: sessions.reopen(tx, session.id))
+    there.services.machines_seen["box"] = MachineSeen(MachineState.WELL)
+    await keeper.end_left()
+    assert not there.machine.over
+    assert await there.store.read(left_running.every) == []
