@@ -41,6 +41,7 @@ from fleet.range_figures import Period, RangeFigures
 from fleet.reading_figures import figures_in, figures_of, kept_figures
 from fleet.store import ledger
 from fleet.store.core import Store, Tx
+from fleet.store.recent import times_in
 from fleet.verdict import Outcome
 
 UTC = ZoneInfo("UTC")
@@ -191,16 +192,23 @@ async def before(store: Store, period: Period) -> Digest:
 async def in_period(store: Store, period: Period) -> Digest:
     """The figures of a period, with what was imported."""
     counted = await figures_in(store, period, UTC)
-    if counted.last_seq:
-        return await _made(store, counted.first_seq, counted.last_seq, counted.figures)
-    size = await store.read(ledger.size)
-    return Digest(size + 1, size, figures=counted.figures)
+    if not counted.last_seq:
+        size = await store.read(ledger.size)
+        return Digest(size + 1, size, figures=counted.figures)
+    made = await _made(store, counted.first_seq, counted.last_seq, counted.figures)
+    times = await store.read(partial(times_in, from_us=period.from_us, upto_us=period.upto_us))
+    made.from_us, made.upto_us = times or (0, 0)  # what was imported is in no order of its times
+    return made
 
 
 async def over(store: Store, first_seq: int, last_seq: int) -> Digest:
     """The figures of exactly this range, both ends included."""
     kept = await store.read(partial(kept_figures, first_seq=first_seq, last_seq=last_seq, zone=UTC, by_hour=True))
-    return await _made(store, first_seq, last_seq, kept or await figures_of(store, first_seq, last_seq, UTC))
+    made = await _made(store, first_seq, last_seq, kept or await figures_of(store, first_seq, last_seq, UTC))
+    bounds = await store.read(lambda tx: ledger.of_numbers(tx, (first_seq, last_seq)))
+    times = [recorded.time_us for recorded in bounds]
+    made.from_us, made.upto_us = min(times, default=0), max(times, default=0)
+    return made
 
 
 async def _made(store: Store, first_seq: int, last_seq: int, figures: RangeFigures) -> Digest:
@@ -218,9 +226,6 @@ async def _made(store: Store, first_seq: int, last_seq: int, figures: RangeFigur
         page = await store.read(partial(ledger.of_numbers, numbers=found[at : at + _PAGE]), long=True)
         _fold(digest, filter(figures.counts, page), asked, opened)
     await claims.look_up(store, digest.claims)
-    bounds = await store.read(lambda tx: ledger.of_numbers(tx, (first_seq, last_seq)))
-    times = [recorded.time_us for recorded in bounds]
-    digest.from_us, digest.upto_us = min(times, default=0), max(times, default=0)
     return digest
 
 

@@ -85,7 +85,7 @@ def _all(digest: Digest, isolation: Isolation) -> list[Field]:
     fields = [
         card_field("Tasks", _tasks(digest)),
         card_field("Gate runs", _gates(digest)),
-        card_field("Tool calls", f"{calls.ok} ok, {calls.failed} failed · {calls.error_rate()}"),
+        card_field("Tool calls", f"{calls.ok:,} ok, {calls.failed:,} failed · {calls.error_rate()}"),
         card_field("Not counted", _not_counted(digest)),
         card_field("Cost", _cost(digest)),
         *_of_people(digest),

@@ -69,6 +69,14 @@ def first_seq_since(tx: Tx, time_us: int) -> int:
     return int(older or 0) + 1
 
 
+def times_in(tx: Tx, from_us: int, upto_us: int) -> tuple[int, int] | None:
+    """The times of the earliest and the latest event of this period; ``None`` when it has none."""
+    inside = select(rows.c.time_us).where(rows.c.time_us >= from_us, rows.c.time_us < upto_us).limit(1)
+    first = tx.connection.execute(inside.order_by(rows.c.time_us)).scalar_one_or_none()
+    last = tx.connection.execute(inside.order_by(rows.c.time_us.desc())).scalar_one_or_none()
+    return None if first is None or last is None else (int(first), int(last))
+
+
 def numbers_in(tx: Tx, from_us: int, upto_us: int) -> tuple[int, int] | None:
     """The first and the last event with a time in this period, imported or not; ``None`` when it has none.
 

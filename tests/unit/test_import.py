@@ -85,7 +85,9 @@ def test_the_reference_month_is_imported_once_and_counted_exactly(home: Home, tm
         "21,875 tool calls · 24 active days · 46 sessions · peak 4,004 · "
         "0.0046 % failed (1 in 21,875) · 128 subagents"
     )
-    assert headline(made.figures) == said == shown(digest_card(made, Isolation.SEPARATE_LOGINS).lines[1])
+    card = digest_card(made, Isolation.SEPARATE_LOGINS)
+    assert headline(made.figures) == said == shown(card.lines[1])
+    assert shown(card.lines[0]).startswith("2026-11-03 08:00 to 2026-11-"), "the first file is not the earliest"
     with home.store() as store, store.transaction() as tx:
         assert recount.kept(tx) == recount.computed(tx)
     for zone in ("Pacific/Auckland", "America/Los_Angeles"):  # some of the sessions are on other days there
