@@ -166,6 +166,7 @@ _PATTERNS: Final = tuple(
         rb"x(?:ox|app-)",
     )
 )
+_LINE_END: Final = re.compile(rb"\\n")
 _LOWERED: Final = tuple(map(re.compile, (rb"a(?:uthor|cce)", rb"bearer", rb"x-(?:goog-)?ap")))
 
 
@@ -255,7 +256,7 @@ class Redactor:
         for pattern in _LOWERED:
             searched.match(pattern, lowered)
         if self._split:
-            searched.find(rb"\n")
+            searched.match(_LINE_END, searched.text)
         return searched.found
 
     def _joined(self, text: str) -> str:

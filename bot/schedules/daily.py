@@ -99,17 +99,16 @@ async def prepare(context: Context, schedule: Schedule, missed: int, now_us: int
         lines.append(look)
     if not any(map(bool, lines)):
         lines.append(line("No task ran."))
-    document, issued = "", None
+    document, issued, beside = "", None, f"checkpoint: /receipt {wanted.day}"
     try:
         path = await days.write(context.home, wanted, receipt, context.store.instance)
         document = str(path)
         issued = DayIssued(wanted.day, first, last, receipt.root_sha256, receipt.sha256, document)
     except AirbossError as error:
         log.warning("the receipt of %s is missing: %s", wanted.day, error)
-        lines.append(line(f"No receipt: {error.cause}."))
+        beside = f"no receipt: {error.cause}"
     await Checkpoints(context.store, context.home).try_to_keep()
-    fetched = f" · checkpoint: /receipt {wanted.day}" if issued else ""
-    lines.append(line(f"Root {receipt.root_sha256[:16]}… of {last:,} events · unwitnessed{fetched}"))
+    lines.append(line(f"Root {receipt.root_sha256[:16]}… of {last:,} events · unwitnessed · {beside}"))
     return Prepared(
         Card(
             title=line(f"Digest · {day:%a} {day.day} {day:%b}"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 
 from sqlalchemy import bindparam, delete, func, select, text
 
@@ -80,17 +81,18 @@ def count(tx: Tx, events: Sequence[Recorded]) -> tuple[list[Unfinished], list[La
     opened: dict[_Key, Recorded] = {}
     ended: dict[_Key, None] = {}
     unfinished, late = list[Unfinished](), list[Late]()
+    hashed = cache(call_key)  # most calls begin and end among these
     before: dict[str, dict[_Key, _Place]] = {}
     for recorded in events:
         day, session = recorded.time_us // DAY_US, recorded.refs.session
         imported = recorded.source is Source.IMPORT
         match recorded.event:
             case ToolCallStarted(call=call):
-                key = (session, call_key(call))
+                key = (session, hashed(call))
                 if not imported or (key not in opened and key not in _before(tx, session, before)):
                     opened[key] = recorded
             case ToolCallEnded(call=call, outcome=outcome):
-                key = (session, call_key(call))
+                key = (session, hashed(call))
                 started = opened.pop(key, None)
                 if imported:
                     place = _before(tx, session, before).pop(key, None) if started is None else _place(started)

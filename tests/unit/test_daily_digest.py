@@ -151,7 +151,7 @@ async def test_a_failed_commit_posts_nothing_and_a_full_disk_posts_without_a_rec
         assert await days(there) == []
         with injected(Fault(Point.FILE_WRITE, times=50)):
             assert await look(there) == ["Digest · Sat 28 Nov"]
-        assert "No receipt: No space left on device." in text(there.last())
+        assert "unwitnessed · no receipt: No space left on device" in text(there.last())
         await there.store.write(work)
         await posted(there, clock, "2026-11-29T19:00")
         (issued,) = await days(there)
