@@ -6,6 +6,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -70,6 +71,12 @@ ids = ["phone::ada"]
 CHAT = ChatRef("phone", "c1")
 VERA, OTTO, ADA = (PersonId("phone", "", name) for name in ("vera", "otto", "ada"))
 STRANGER = PersonId("phone", "", "mallory")
+
+
+def quiet_now() -> str:
+    """Quiet hours in which it is now, and for hours yet, at whatever time of the day a test runs."""
+    hour = datetime.now(UTC).hour
+    return f"{(hour - 2) % 24:02}:00-{(hour + 4) % 24:02}:00 UTC"
 
 
 @dataclass

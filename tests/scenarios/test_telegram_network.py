@@ -68,7 +68,7 @@ async def test_patience_is_kept_for_one_chat_while_others_go_on_and_receiving_to
 ) -> None:
     async with telegram_house(tmp_path, api) as there:
         api.world.person(ADA)
-        api.refuse(ADA, 1.0)
+        api.refuse(ADA, 5.0)
         here = ChatRef("telegram", str(ADA))
         await there.store.write(
             lambda tx: [there.outbox.open(tx).post(here, Card(line(text))) for text in ("a", "b")]

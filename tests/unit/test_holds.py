@@ -19,7 +19,7 @@ from fleet.model import ChatRef, Isolation, PersonId, TaskState
 from fleet.store import approvals, refusals, sessions, tasks
 from fleet.store.core import Tx
 from tests.chat_flight import Flight, everything
-from tests.chat_house import ADA, CHAT, FLEET, OTTO, VERA, House, house
+from tests.chat_house import ADA, CHAT, FLEET, OTTO, VERA, House, house, quiet_now
 
 ANNA = PersonId("phone", "", "anna")
 TWO = (
@@ -197,7 +197,7 @@ def test_a_morning_stays_a_morning_when_clocks_change() -> None:
 
 async def test_everyone_is_reminded_once_a_time_and_a_quiet_hour_waits(tmp_path: Path) -> None:
     async with house(tmp_path, fleet_toml=TWO) as there:
-        await there.say("/notify 00:00-23:59 UTC", ANNA)
+        await there.say(f"/notify {quiet_now()}", ANNA)
         flight = await held(there)
         remind = Reminders(there.outbox, lambda: there.config, SystemClock(), there.home / "files", ("phone",))
 

@@ -25,6 +25,7 @@ from fleet.git.changes import ChangedPath
 from fleet.git.command import Git
 from fleet.git.objects import ObjectFound, ObjectKind, ObjectReader
 from fleet.git.tree_walk import differences, entry_at, listing, survey
+from tests.contracts.executor_logins import ends
 from tests.far_end.repositories import advance, git, make_bare
 
 BIG = 1 << 20
@@ -98,7 +99,7 @@ async def test_a_repository_that_is_configured_anew_gets_a_new_process(reader: O
     (one,) = answering(bare)
     git(bare, "config", "core.bigFileThreshold", "1m")
     await tip(reader)
-    assert one not in answering(bare)
+    await ends(one)
 
 
 async def test_a_process_that_was_killed_is_replaced_and_one_that_does_not_answer_ends_with_its_question(
@@ -115,7 +116,7 @@ async def test_a_process_that_was_killed_is_replaced_and_one_that_does_not_answe
         async with asyncio.timeout(0.2):
             await tip(reader)
     assert await tip(reader) == first, "the late answer is not taken for this one"
-    assert two not in answering(bare)
+    await ends(two)
 
 
 async def test_an_object_that_cannot_be_read_is_an_error_and_the_others_can(

@@ -15,7 +15,7 @@ from fleet.events import LandingDone
 from fleet.model import TaskState
 from fleet.store import tasks
 from tests.chat_flight import COMMIT, TREE, Flight
-from tests.chat_house import OTTO, VERA, house
+from tests.chat_house import OTTO, VERA, house, quiet_now
 
 HOUR = 3_600_000_000
 EVERY = (Sound.RED, Sound.WAITS, Sound.BAD_END, Sound.GOOD_END)
@@ -62,8 +62,9 @@ async def test_a_task_is_heard_as_its_person_wishes(tmp_path: Path, level: str, 
 async def test_in_quiet_hours_only_the_end_sounds_and_what_waits_is_brought_up_afterwards(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         await there.say("/notify 00:00-24:00")
-        _, (told,) = await there.say("/notify 00:00-23:59 UTC")
-        assert "quiet 00:00-23:59 UTC" in told.to_json()
+        hours = quiet_now()
+        _, (told,) = await there.say(f"/notify {hours}")
+        assert f"quiet {hours}" in told.to_json()
         flight = await Flight.begin(there)
         await flight.red()
         await flight.ask()

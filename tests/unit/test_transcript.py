@@ -86,7 +86,7 @@ async def test_what_a_command_leaves_behind_is_ended(audio: Path, tmp_path: Path
     code = f"{start}open({str(note)!r}, 'w').write(str(left.pid))\nprint('stop it')"
     assert await words(python(code), audio) == "stop it"
     left = int(note.read_text())
-    for _ in range(500):
+    for _ in range(6_000):
         if not os.path.exists(f"/proc/{left}") or "Z" in Path(f"/proc/{left}/stat").read_text().split()[2]:
             break
         await asyncio.sleep(0.01)
