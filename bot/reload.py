@@ -12,7 +12,7 @@ from typing import Final
 from fleet.config import FleetConfig, MachineConfig, Secrets, load_fleet
 from fleet.config.home import FLEET_FILE, SECRETS_FILE
 from fleet.config.slots import with_slots
-from fleet.errors import AirbossError
+from fleet.errors import AirbossError, Misused
 from fleet.events import Redact
 from fleet.logs import log_redactors
 from fleet.ports import Clock
@@ -21,6 +21,7 @@ from fleet.redact import Redactor
 _log = logging.getLogger(__name__)
 
 _EVERY_S: Final = 1.0
+_WRITING_S: Final = 0.2
 
 
 class LiveConfig:
@@ -59,7 +60,9 @@ class LiveConfig:
             stamp = self._look()
             if stamp == self._stamp:
                 continue
+            stamp = await self._written()
             try:
+                self._demand_content(stamp)
                 self._file = await asyncio.to_thread(load_fleet, self.path)
                 self.in_force = await asyncio.to_thread(digest_of, self.path)
                 self.take(self._slots)
@@ -70,6 +73,20 @@ class LiveConfig:
                 await changed()
                 self.invalid_us, self.invalid = 0, ""
             self._stamp = stamp  # last: if this fails midway, it is done again
+
+    async def _written(self) -> tuple[int, int, int]:
+        """The file's stamp once two looks agree: many editors empty a file before they write it."""
+        stamp = self._look()
+        while True:
+            await self._clock.sleep(_WRITING_S)
+            if (again := self._look()) == stamp:
+                return stamp
+            stamp = again
+
+    def _demand_content(self, stamp: tuple[int, int, int]) -> None:
+        """Raises ``Misused`` for a file that is empty: whoever wrote it was cut off, or their disk is full."""
+        if stamp[2] and not stamp[1]:
+            raise Misused(attempted="read the configuration", on=str(self.path), cause="fleet.toml is empty")
 
     def _look(self) -> tuple[int, int, int]:
         return _stamp(self.path)

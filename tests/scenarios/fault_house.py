@@ -17,9 +17,9 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import tomlkit
 
@@ -31,6 +31,7 @@ from tests.far_end.repositories import make_bare
 from tests.far_end.tools import GATE_TOOLS
 from tests.scenarios.house import AGENT, FILES, GATE
 
+T = TypeVar("T")
 _ROOT: Final = Path(__file__).parents[2]
 _UNAVAILABLE: Final = 3
 _LONGEST_SECONDS: Final = 200.0
@@ -82,6 +83,13 @@ class PacedLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return time.monotonic() * self._pace
+
+
+def slowly(work: Coroutine[Any, Any, T]) -> T:
+    """Runs it on a clock that goes at a fifth of its pace: what comes within a second comes so on a busy machine,
+    too."""
+    with asyncio.Runner(loop_factory=lambda: PacedLoop(0.2)) as runner:
+        return runner.run(work)
 
 
 class Controller:

@@ -267,7 +267,7 @@ def test_a_full_disk_stalls_the_task_and_loses_nothing() -> None:
         told = [recorded.event.body() for recorded in built.of("t1", "link.changed")]
         assert [body["up"] for body in told] == [False, True] * (len(told) // 2)
         stalls = [body for body in told if full in body["why"]]
-        assert len(stalls) == 1, "a machine that is silent for a while is told beside it"
+        assert stalls, "a machine that is silent for a while is told beside it, and the stall again after that"
         (spool,) = (disk / ".airboss" / "pipes").glob("*/out")
         assert [line.split()[1] for line in spool.read_text().splitlines()] == [str(n) for n in range(lines)]
         assert built.bodies("pipe.ended")[0]["spool_bytes"] == spool.stat().st_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from fleet.store import tasks
 from fleet.store.chat import attachments as attachment_rows
 from tests.far_end.bot_api import BotApi
 from tests.far_end.bot_api_world import BOT_NAME
+from tests.scenarios.fault_house import slowly
 from tests.scenarios.telegram_house import ADA, OTTO, STRANGER, telegram_house
 
 HEAD = "/run on=macbook fix the cart\n" + "line of the log\n" * 200
@@ -49,26 +51,35 @@ async def test_a_paste_that_the_client_splits_is_one_task(tmp_path: Path, api: B
         assert (await there.tasks())[1].prompt == WHOLE, "in a group too, where the second half names nobody"
 
 
-async def test_a_half_paste_waits_for_its_rest_through_a_restart(tmp_path: Path, api: BotApi) -> None:
-    async with telegram_house(tmp_path, api):
-        api.say(ADA, HEAD.strip(), date=DATE)
-        await api.until(lambda: not api.unconfirmed(), "the first half is kept")
+def test_a_half_paste_waits_for_its_rest_through_a_restart(tmp_path: Path, api: BotApi) -> None:
+    async def first_half() -> None:
+        async with telegram_house(tmp_path, api):
+            api.say(ADA, HEAD.strip(), date=DATE)
+            await api.until(lambda: not api.unconfirmed(), "the first half is kept")
+
+    async def rest() -> None:
+        async with telegram_house(tmp_path, api) as there:
+            await there.handled()
+            assert [task.prompt for task in await there.tasks()] == [WHOLE]
+
+    slowly(first_half())
     assert not api.screen(ADA), "it may go on"
     api.say(ADA, TAIL, date=DATE)
-    async with telegram_house(tmp_path, api) as there:
-        await there.handled()
-        assert [task.prompt for task in await there.tasks()] == [WHOLE]
+    asyncio.run(rest())
 
 
-async def test_a_half_whose_commit_fails_is_waited_for(tmp_path: Path, api: BotApi) -> None:
-    async with telegram_house(tmp_path, api) as there:
-        api.say(ADA, HEAD.strip(), date=DATE)
-        await api.until(lambda: not api.unconfirmed(), "the first half is kept")
-        with injected(Fault(Point.STORE_COMMIT)):
-            api.say(ADA, TAIL, date=DATE)
-            await api.until(lambda: not api.unconfirmed(), "Telegram was asked for it again")
-        await there.handled()
-        assert [task.prompt for task in await there.tasks()] == [WHOLE]
+def test_a_half_whose_commit_fails_is_waited_for(tmp_path: Path, api: BotApi) -> None:
+    async def both() -> None:
+        async with telegram_house(tmp_path, api) as there:
+            api.say(ADA, HEAD.strip(), date=DATE)
+            await api.until(lambda: not api.unconfirmed(), "the first half is kept")
+            with injected(Fault(Point.STORE_COMMIT)):
+                api.say(ADA, TAIL, date=DATE)
+                await api.until(lambda: not api.unconfirmed(), "Telegram was asked for it again")
+            await there.handled()
+            assert [task.prompt for task in await there.tasks()] == [WHOLE]
+
+    slowly(both())
 
 
 async def test_a_rest_that_comes_too_late_goes_to_the_same_task(tmp_path: Path, api: BotApi) -> None:
