@@ -30,6 +30,7 @@ _WATCHES: Final = names_in(
     " threading.setprofile_all_threads faulthandler.dump_traceback logging.Logger.findCaller"
     " traceback.FrameSummary traceback.StackSummary tokenize.open"
 )
+_READS: Final = names_in("readline.read_history_file readline.read_init_file")
 _RAW_WRITES: Final = names_in("os.write os.pwrite os.writev os.pwritev os.sendfile os.splice os.fdopen")
 _MEMORY: Final = re.compile(r"/proc/(self|thread-self|curproc|\d|%[ds]|\{|$)|/dev/fd")
 _ENCODINGS: Final = frozenset({"utf-8", "utf8", "ascii", "us-ascii", "latin-1", "iso-8859-1", "iso-8859-15"})
@@ -98,6 +99,12 @@ def _private(module: str) -> bool:
 
 def _named(source: ParsedFile, node: ast.expr) -> str:
     name = source.names.dotted(node)
+    match node:
+        case ast.Attribute(attr="__dict__", value=ast.Name(id=root)) if root in source.names.modules:
+            if not source.ours(source.names.dotted(node.value)):
+                return f"reaches into a module: {ast.unparse(node)}"
+    if name in _READS:
+        return f"reads files where nothing watches it: {name}"
     if name in _WATCHES or name.split(".")[0] == "tracemalloc":
         return f"watches or finds what others run: {name}"
     if name in _RAW_WRITES:

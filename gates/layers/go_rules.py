@@ -33,7 +33,8 @@ _GO_NAMES: Final = {
     ),
     **dict.fromkeys(
         ("runtime.Caller", "runtime.Callers", "runtime.CallersFrames", "runtime.FuncForPC", "runtime.Stack",
-         "runtime/debug.Stack", "runtime/debug.PrintStack", "runtime/pprof.Lookup", "testing.Testing"), CALLERS
+         "runtime.GoroutineProfile", "runtime.ThreadCreateProfile", "runtime/debug.Stack",
+         "runtime/debug.PrintStack", "runtime/pprof.Lookup", "testing.Testing"), CALLERS
     ),
     **dict.fromkeys(("syscall.Mprotect", "syscall.Mmap", "syscall.PtraceAttach", "os.Getppid"), PATCHES),
     **dict.fromkeys(("flag.Set", "flag.Lookup", "flag.CommandLine"), FRAMEWORK),
@@ -54,6 +55,8 @@ _GO_LISTS: Final = frozenset(
         "path/filepath.WalkDir",
     }
 )
+#: What shows the flags that a test binary has: the command's own package may ask.
+_GO_FLAGS: Final = frozenset({"flag.VisitAll", "flag.Visit", "flag.NFlag", "flag.PrintDefaults", "flag.Usage"})
 #: What says which program runs: the command's own package may ask.
 _GO_PROGRAM: Final = frozenset({"os.Args", "os.Executable", "runtime/debug.ReadBuildInfo"})
 
@@ -127,11 +130,24 @@ def _go_reads(source: ScannedFile, node: Node) -> str:
     if node.type in ("interpreted_string_literal", "raw_string_literal"):
         return READS if _GO_SOURCES.match(word(node)) else ""
     if node.type == "selector_expression":
-        return CALLERS if _go_name(source, node) in _GO_PROGRAM and source.names.get(_PACKAGE) != "main" else ""
+        if source.names.get(_PACKAGE) == "main":
+            return ""
+        name = _go_name(source, node)
+        return CALLERS if name in _GO_PROGRAM else FRAMEWORK if name in _GO_FLAGS else ""
     if node.type != "call_expression":
         return ""
-    name, given = _go_name(source, node.child_by_field_name("function")), node.child_by_field_name("arguments")
-    words = [word(each) for each in given.named_children] if given is not None else []
+    function, given = node.child_by_field_name("function"), node.child_by_field_name("arguments")
+    name, words = (
+        _go_name(source, function),
+        [word(each) for each in given.named_children] if given is not None else [],
+    )
+    if (
+        text(function).endswith(".Output")
+        and len(words) == 2
+        and words[0] != "1"
+        and "log" in source.names.values()
+    ):
+        return CALLERS  # a logger's, with the depth of the caller whose place it says
     if name in ("os/exec.Command", "os/exec.CommandContext") and any(map(READERS.search, words[:2])):
         return COMMANDS
     return LISTS if name in _GO_LISTS and words and words[0] in HERE else ""

@@ -21,7 +21,8 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     are files of the checkout that changed meanwhile; ``bodies`` the inverted tests that were passed by themselves.
     ``hidden``: those of them that could not see that they are tests. ``commands`` are places in the source that let
     a command read files, ``replaced`` names of the tests' modules that changed while tests ran; ``at`` says of each
-    test from where its function is, and what it is compiled to.
+    test from where its function is, and what it is compiled to. ``callers`` are places in the source that look at
+    what others run, ``processes`` those that start code of the tree in a process that is not watched.
     ``report``: what another runner than pytest reported, as JUnit; canaries have ``token`` in their names.
     """
 
@@ -38,6 +39,8 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     reads: list[tuple[str, int]] = []
     stand_ins: list[str] = []
     commands: list[tuple[str, int]] = []
+    callers: list[tuple[str, int]] = []
+    processes: list[tuple[str, int]] = []
     replaced: list[tuple[str, str]] = []
     at: dict[str, str] = {}
     bodies: list[str] = []
@@ -76,6 +79,8 @@ class Baseline(msgspec.Struct, frozen=True):
     reads: list[tuple[str, int]]
     rewritten: list[str]
     commands: list[tuple[str, int]] = []
+    callers: list[tuple[str, int]] = []
+    processes: list[tuple[str, int]] = []
     replaced: list[tuple[str, str]] = []
     at: dict[str, str] = {}
 
@@ -125,6 +130,8 @@ def baseline_of(base: Phase, again: Phase | None) -> Baseline:
         reads=base.reads,
         rewritten=sorted(rewritten),
         commands=base.commands,
+        callers=base.callers,
+        processes=base.processes,
         replaced=base.replaced,
         at=base.at,
     )

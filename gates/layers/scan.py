@@ -52,23 +52,24 @@ class Scan:
     def judge(self, case: Case, runs: Runs) -> LayerFinding:
         known = {(file, name) for file, _, name in runs.baseline.equal}
         seen = [*runs.report.head.equal, *(runs.report.check.equal if runs.report.check else ())]
-        readers = {file for file, _ in runs.baseline.reads}
         held = [
             HeldPlace(file, line, f"an object of {name} equals an object that it has never seen")
             for file, line, name in seen
             if (file, name) not in known
         ]
-        held += [
-            HeldPlace(file, line, "reads the tests while they run")
-            for file, line in runs.report.head.reads
-            if file not in readers
-        ]
-        known_commands = {file for file, _ in runs.baseline.commands}
-        held += [
-            HeldPlace(file, line, "lets a command read files while the tests run")
-            for file, line in runs.report.head.commands
-            if file not in known_commands
-        ]
+        base, head = runs.baseline, runs.report.head
+        for before, now, why in (
+            (base.reads, head.reads, "reads the tests while they run"),
+            (base.commands, head.commands, "lets a command read files while the tests run"),
+            (base.callers, head.callers, "looks at what others run while the tests run"),
+            (
+                base.processes,
+                head.processes,
+                "starts its own code in a process that nothing watches, while the tests run",
+            ),
+        ):
+            files = {file for file, _ in before}
+            held += [HeldPlace(file, line, why) for file, line in now if file not in files]
         return LayerFinding(held=tuple(held))
 
     def _file(self, path: str, change: Change, ours: Callable[[str], bool]) -> Iterable[HeldPlace]:

@@ -224,7 +224,9 @@ def _script_hides(source: ScannedFile, node: Node) -> str:
         return ""
     index, of = node.child_by_field_name("index"), _dotted(source, node.child_by_field_name("object"))
     made = index is not None and index.type not in ("string", "number")
-    return LOADS if made and of in ("process", "globalThis", "global", "Error", "module", "require") else ""
+    if made and of in ("process", "globalThis", "global", "Error", "module", "require"):
+        return LOADS
+    return HIDES if index is not None and _is_put_together(index) else ""
 
 
 def _script_main(source: ScannedFile, node: Node) -> str:
@@ -263,6 +265,8 @@ def _script_reads(source: ScannedFile, node: Node) -> str:
     given = node.child_by_field_name("arguments")
     first = given.named_children[0] if given is not None and given.named_children else None
     name = _dotted(source, node.child_by_field_name("function"))
+    if name in ("util.inspect", "util.format") and _shows_stack(node, given):
+        return CALLERS
     if name.startswith("child_process.") and READERS.search(word(first)):
         return COMMANDS
     if name.rpartition(".")[2] in (
@@ -274,9 +278,40 @@ def _script_reads(source: ScannedFile, node: Node) -> str:
         "globSync",
         "cpSync",
     ):
-        return LISTS if word(first) in HERE or "recursive" in text(given) else ""
+        return LISTS if word(first) in HERE or "recursive" in text(given) or _is_here(first) else ""
     lists_variables = name in ("Object.keys", "Object.entries", "Reflect.ownKeys")
     return READS if lists_variables and text(first) == "process.env" else ""
+
+
+def _is_here(node: Node | None) -> bool:
+    """An expression for where the program is or works, and nothing below that."""
+    if node is None or any(
+        each.type in ("string", "template_string") and word(each) not in HERE for each in walk(node)
+    ):
+        return False
+    return any(
+        each in text(node) for each in ("path.resolve()", "__dirname", "__filename", "process.cwd()", "import.meta")
+    )
+
+
+def _shows_stack(node: Node, given: Node | None) -> bool:
+    """A text of an error that is made there, or of anything, and then taken apart."""
+    above = node.parent
+    taken = above is not None and above.type in ("member_expression", "subscript_expression")
+    return taken or (given is not None and any(each.type == "new_expression" for each in walk(given)))
+
+
+def _is_put_together(node: Node) -> bool:
+    """A string from parts that are all written down: nobody needs that, except to hide it."""
+    if node.type == "binary_expression":
+        sides = (node.child_by_field_name("left"), node.child_by_field_name("right"))
+        return all(side is not None and (side.type == "string" or _is_put_together(side)) for side in sides)
+    called = node.child_by_field_name("function") if node.type == "call_expression" else None
+    return text(called) in ("atob", "String.fromCharCode") or (
+        called is not None
+        and text(called.child_by_field_name("property")) in ("join", "concat", "replace", "toLowerCase")
+        and text(called).startswith(("[", "'", '"'))
+    )
 
 
 def _options_skip(source: ScannedFile, node: Node) -> str:

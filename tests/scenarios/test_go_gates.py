@@ -16,7 +16,7 @@ from tests.far_end.go_tools import GO, go_gate, go_machine, warm_cache
 from tests.scenarios.gate_house import Files, House
 
 FULL = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
-ATTEMPTS = Path(__file__).resolve().parents[1] / "tampering" / "go_attempts.toml"
+CORPUS = Path(__file__).resolve().parents[1] / "tampering"
 SAMPLE = (
     "results that are printed",
     "machine code of Fail patched in memory",
@@ -70,9 +70,15 @@ pytestmark = pytest.mark.timeout(900 if FULL else 300)
 
 
 def attempts() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = tomllib.loads(ATTEMPTS.read_text())["attempt"]
+    found: list[dict[str, Any]] = tomllib.loads((CORPUS / "go_attempts.toml").read_text())["attempt"]
     names = sampled(SAMPLE, 2)
     return [each for each in found if FULL or each["name"] in names]
+
+
+def honest() -> list[dict[str, Any]]:
+    """More of them in a whole campaign."""
+    found: list[dict[str, Any]] = tomllib.loads((CORPUS / "go_honest.toml").read_text())["change"]
+    return found if FULL else []
 
 
 async def test_no_attempt_passes_and_honest_changes_do(tmp_path: Path) -> None:
@@ -100,6 +106,10 @@ async def test_no_attempt_passes_and_honest_changes_do(tmp_path: Path) -> None:
         assert not any("not available" in reason for reason in fixed.reasons)
         (result,) = fixed.gates
         assert result.junit is not None and (result.junit.tests, result.junit.failures) == (2, 0)
+        for change in honest():
+            files = {path: text.lstrip("\n") for path, text in change["files"].items()}
+            verdict = await judge.pipeline.judge(await judge.candidate({"shop/shop.go": FIXED, **files}))
+            assert verdict.outcome is Outcome.PASSED, (change["name"], verdict.reasons)
         more: Files = {"shop/shop.go": FIXED, "shop/more_test.go": MORE, "tax/tax.go": "package tax\n"}
         new = await judge.pipeline.judge(await judge.candidate(more))
         assert new.outcome is Outcome.PASSED, new.reasons

@@ -27,7 +27,7 @@ SAMPLE = {
     "the caller decides",
     "the tests are rewritten by the source",
 }
-ATTEMPTS = Path(__file__).resolve().parents[1] / "tampering" / "node_attempts.toml"
+CORPUS = Path(__file__).resolve().parents[1] / "tampering"
 NODE = shutil.which("node") or "node"
 SHOP = """
 exports.sum = (prices) => prices.reduce((total, price) => total + price, 0);
@@ -45,8 +45,14 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def attempts() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = tomllib.loads(ATTEMPTS.read_text())["attempt"]
+    found: list[dict[str, Any]] = tomllib.loads((CORPUS / "node_attempts.toml").read_text())["attempt"]
     return found
+
+
+def honest() -> list[dict[str, Any]]:
+    """More of them in a whole campaign."""
+    found: list[dict[str, Any]] = tomllib.loads((CORPUS / "node_honest.toml").read_text())["change"]
+    return found if FULL else []
 
 
 async def test_no_attempt_passes_and_the_honest_change_does(tmp_path: Path) -> None:
@@ -61,11 +67,14 @@ async def test_no_attempt_passes_and_the_honest_change_does(tmp_path: Path) -> N
             told += " ".join(place.why for result in verdict.gates for place in result.held)
             assert verdict.outcome in (Outcome.FAILED, Outcome.HELD), (attempt["name"], verdict.reasons)
             assert attempt["seen"] in told, (attempt["name"], verdict.reasons)
-        honest = await judge.pipeline.judge(await judge.candidate({"shop.js": FIXED}))
-        assert honest.outcome is Outcome.PASSED, honest.reasons
-        assert not any("not available" in reason for reason in honest.reasons)
-        (result,) = honest.gates
+        fixed = await judge.pipeline.judge(await judge.candidate({"shop.js": FIXED}))
+        assert fixed.outcome is Outcome.PASSED, fixed.reasons
+        assert not any("not available" in reason for reason in fixed.reasons)
+        (result,) = fixed.gates
         assert result.junit is not None and (result.junit.tests, result.junit.failures) == (2, 0)
+        for change in honest():
+            verdict = await judge.pipeline.judge(await judge.candidate({"shop.js": FIXED, **change["files"]}))
+            assert verdict.outcome is Outcome.PASSED, (change["name"], verdict.reasons)
         red = await judge.pipeline.judge(await judge.candidate({"shop.js": SHOP + "\n"}))
         assert red.gates[0].failed == ("discounts",)
 

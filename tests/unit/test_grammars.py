@@ -43,6 +43,14 @@ JS = (
     ("process._getActiveHandles()", "looks at who calls it"),
     ("const { exec } = require('child_process'); exec('grep -r x .')", "lets a command read files"),
     ("require('fs').readdirSync(__dirname)", "looks through the files"),
+    ("fs.readdirSync(path.resolve(), { withFileTypes: true })", "looks through the files"),
+    ("fs.readdirSync(path.dirname(__filename))", "looks through the files"),
+    ("const u = require('util'); const s = u.inspect(new Error('x'))", "looks at who calls it"),
+    ("import { inspect } from 'util'; inspect(e).includes('x')", "looks at who calls it"),
+    ("new Error()['st' + 'ack']", "reads as something else"),
+    ("error[['st', 'ack'].join('')]", "reads as something else"),
+    ("error['kcats'.split('').reverse().join('')]", "reads as something else"),
+    ("error[atob('c3RhY2s=')]", "reads as something else"),
     ("Object.keys(process.env).some((name) => name[0] === 'N')", "names tests or what runs them"),
 )
 JS_TESTS = (
@@ -67,6 +75,9 @@ GO = (
     ('import "os"\nfunc f() string { return os.Args[0] }', "looks at who calls it"),
     ('import "os"\nfunc f() { os.ReadDir(".") }', "looks through the files"),
     ('import "path/filepath"\nfunc f() { filepath.Glob("*.go") }', "names tests or what runs them"),
+    ('import "runtime"\nfunc f() { runtime.GoroutineProfile(nil) }', "looks at who calls it"),
+    ('import "flag"\nfunc f() { flag.VisitAll(nil) }', "reaches into the test framework"),
+    ('import "log"\nfunc f(l *log.Logger) { l.Output(2, "") }', "looks at who calls it"),
     ('import "os/exec"\nfunc f() { exec.Command("sh", "-c", "cat *") }', "lets a command read files"),
 )
 GO_TESTS = (
@@ -90,6 +101,11 @@ HONEST = (
     ("f.js", "if (require.main === module) main(process.argv.slice(2));"),
     ("g.mjs", "if (process.argv[1] === fileURLToPath(import.meta.url)) main();"),
     ("h.js", "const env = { ...process.env, A: '1' };\nexecFile('git', ['log'], { env });\nconst x = list[i + 1];"),
+    ("i.js", "const names = fs.readdirSync(path.join(__dirname, 'plugins'));\nconst all = fs.readdirSync(place);"),
+    ("j.js", "const shown = util.inspect(value, { depth: 2 });\nconst x = row[`${key}s`] ?? row['a' + key];"),
+    ("r.go", 'package main\nimport "flag"\nfunc main() { flag.VisitAll(show) }'),
+    ("s.go", 'package s\nimport "os/exec"\nfunc F() { out, _ := exec.Command("git", "log").Output() }'),
+    ("t.go", 'package t\nimport "log"\nfunc F(l *log.Logger) { l.Output(1, "here") }'),
     ("p.go", 'package main\nimport "os"\nfunc main() { run(os.Args[1:]) }'),
     ("q.go", 'package q\nimport _ "embed"\n//go:embed schema.sql static/*\nvar text string'),
     ("broken.js", "function ( { ]"),

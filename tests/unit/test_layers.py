@@ -38,6 +38,12 @@ BY_RUNS = {
     "a new test takes others out of the session",
     "a new test registers a plugin whose hooks have made names",
     "functions of the tests wrapped when they are collected",
+    "a process of its own reads the tests",
+    "a worker that is spawned reads the tests",
+    "numbers of the tests' own code, under made names",
+    "a made type that equals every number",
+    "the kind of the output decides",
+    "the kind of the input decides",
 }
 
 

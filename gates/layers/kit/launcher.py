@@ -36,7 +36,7 @@ MOST_INVERTED = 200
 MOST_SUSPECTS = 50
 PR_SET_DUMPABLE = 4
 WATCHING = "from gates.layers.kit import pytest_watching"  # it has another name in each run
-LISTS = ("equal", "reads", "stand_ins", "bodies", "broken", "commands", "replaced")
+LISTS = ("equal", "reads", "stand_ins", "bodies", "broken", "commands", "replaced", "callers", "processes")
 KEPT = {"tree", "base", "home", "scratch", "report"}
 
 Json = dict[str, Any]

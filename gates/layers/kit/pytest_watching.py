@@ -11,10 +11,12 @@ import contextlib
 import functools
 import importlib.machinery
 import inspect
+import io
 import json
 import os
 import re
 import sys
+import threading
 import types
 import zlib
 from collections.abc import Iterator
@@ -32,6 +34,17 @@ _READS = re.compile(
     r"(^|[\s/;&|(])([ef]?grep|rg|ag|ack|[gmn]?awk|sed|perl|ruby|find|cat|head|tail|xargs|cp|ln|mv|tar|zip|dd|od|xxd"
     r"|hexdump|strings|cut|sort|tac|nl|diff|cmp|less|more|php|lua|(python[\d.]*|node)\s+-[ce])(\s|$)|\btests?\b"
 )
+#: Programs that run code of a file, or of a module.
+_RUNS_CODE = re.compile(r"(python[\d.]*|pypy[\d.]*|node|bun|deno|ruby|perl|php|lua|(ba|da|z)?sh|make)\Z")
+#: Processes that multiprocessing begins anew: nothing watches what they read.
+_BEGUN_ANEW = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver")
+_FINDS = (
+    "sys._getframe", "sys._getframemodulename", "sys._current_frames", "sys.settrace", "sys.setprofile",
+    "sys.addaudithook", "gc.get_objects", "gc.get_referrers", "gc.get_referents",
+)  # fmt: skip
+_FRAMES = ("f_code", "tb_frame", "gi_code", "cr_code", "ag_code")
+_EVENTS = frozenset(("open", "import", "object.__getattr__", *_COPIES, *_COMMANDS, *_FINDS))
+_ORDINARY: Any = (0, "", [], {})
 _BUILTIN = (int, float, str, bytes, tuple, list, dict, set, frozenset, complex, bytearray, BaseException)
 
 
@@ -103,30 +116,78 @@ def _probed(build: Any) -> Any:
     return build_class
 
 
-def _watch_reads() -> None:
-    """Reports where the tested code, tests aside, reads Python files of the tests, or lets a command read files."""
+def _watch_source() -> None:
+    """Reports where the tested code, tests aside, reads files or code of the tests, lets a command read files,
+    starts processes that are not watched, or looks for what others run. Its own names for these do not matter."""
     told = set()
+    asking = threading.local()
 
     def hook(event: str, arguments: Any) -> None:
-        if event == "open" or event in _COPIES:
-            kind, seen = "reads", _is_of_tests(arguments[0])
-        elif event in _COMMANDS:
-            kind, seen = "commands", _reads_files(_words(event, arguments))
-        else:
-            return
-        place = _who(sys._getframe(1)) if seen else None
-        if place is not None and (kind, place) not in told:
-            told.add((kind, place))
-            say(kind, what=place)
+        if event not in _EVENTS or getattr(asking, "now", False):
+            return  # what follows raises events, too
+        asking.now = True
+        try:
+            kind, place = _seen(event, arguments, sys._getframe(1))
+            if place is not None and (kind, place) not in told:
+                told.add((kind, place))
+                say(kind, what=place)
+        finally:
+            asking.now = False
 
     sys.addaudithook(hook)
 
 
+def _seen(event: str, arguments: Any, frame: Any) -> Any:
+    """Of which kind an event is, and its place in the tested code; ``None``: it is none of its doing."""
+    if event == "object.__getattr__":
+        if arguments[1] == "__code__":
+            return "reads", _itself(frame) if _is_of_tests(getattr(arguments[0], "__code__", None)) else None
+        return "callers", _itself(frame) if arguments[1] in _FRAMES else None
+    if event in _FINDS:
+        return "callers", _itself(frame)
+    if event == "import":
+        return "processes", _who(frame) if arguments[0] in _BEGUN_ANEW else None
+    if event not in _COMMANDS:
+        return "reads", _who(frame) if _is_of_tests(arguments[0]) else None
+    words = _words(event, arguments)
+    if _reads_files(words):
+        return "commands", _who(frame)
+    return "processes", _who(frame) if _runs_own(words) else None
+
+
 def _is_of_tests(name: Any) -> bool:
+    name = getattr(name, "co_filename", name)
     if not isinstance(name, (str, bytes)):
         return False
     file = os.fsdecode(name)
+    inside = within(file)
+    file = file if inside == ".." else inside
     return file.endswith(".py") and "test" in file
+
+
+def _itself(frame: Any) -> Any:
+    """The place in the tested code, tests aside, where this frame is; ``None``: it is elsewhere."""
+    file = within(frame.f_code.co_filename)
+    return None if file == ".." or "test" in file else (file, frame.f_lineno)
+
+
+def _runs_own(words: str) -> bool:
+    """Whether a command runs a program, a script or a module of the tree."""
+    named = words.split() or [""]
+    if _in_tree(named[0]):
+        return True
+    if not any(_RUNS_CODE.match(os.path.basename(word)) for word in named):
+        return False
+    return any(_in_tree(each) for word in named for each in (word, word.replace(".", "/"), _file_of(word)))
+
+
+def _file_of(module: str) -> str:
+    return module.replace(".", "/") + ".py"
+
+
+def _in_tree(word: str) -> bool:
+    path = os.path.join(asked["tree"], word)
+    return path.startswith(asked["tree"] + os.sep) and os.path.exists(path) and word not in ("", ".", "/")
 
 
 def _words(event: str, arguments: Any) -> str:
@@ -160,7 +221,7 @@ def _who(frame: Any) -> Any:
 
 
 if asked and not asked.get("check"):
-    _watch_reads()
+    _watch_source()
 if asked.get("check"):
     builtins.__build_class__ = _probed(builtins.__build_class__)
 
@@ -214,18 +275,37 @@ def within(file: str) -> str:
 
 @contextlib.contextmanager
 def hidden() -> Iterator[None]:
-    """Takes away what says that a test runs: variables, and the words of the command."""
+    """Takes away what says that a test runs: variables, the words of the command, and pytest's own streams."""
     taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PYTEST")}
+    streams = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr")}
+    plain = {name: _plain(stream) for name, stream in streams.items()}
     lists = [words for words in (sys.argv, getattr(sys, "orig_argv", None)) if words]
     kept = [words[:] for words in lists]
     for words in lists:
         words[:] = ["main.py"]
+    for name, stream in plain.items():
+        if stream is not None:
+            setattr(sys, name, stream)
     try:
         yield
     finally:
+        for name, stream in plain.items():
+            if stream is not None:
+                if getattr(sys, name) is stream:
+                    setattr(sys, name, streams[name])
+                stream.detach()
         for at, words in enumerate(lists):
             words[:] = kept[at]
         os.environ.update(taken)
+
+
+def _plain(stream: Any) -> Any:
+    """What looks like a program's own stream and leads where pytest's does; ``None``: it is no stream of pytest."""
+    if not type(stream).__module__.startswith("_pytest."):
+        return None
+    if not isinstance(stream, io.TextIOWrapper):  # the input, of which nothing can be read
+        return io.TextIOWrapper(io.BytesIO())
+    return io.TextIOWrapper(stream.buffer, stream.encoding, stream.errors, newline="", write_through=True)
 
 
 def disguised(body: Any) -> Any:
@@ -258,14 +338,15 @@ def equal_to_everything() -> list[list[Any]]:
     for cls in _classes():
         try:
             compare = type.__dict__["__dict__"].__get__(cls).get("__eq__")
-            file = getattr(sys.modules.get(cls.__module__), "__file__", None) or ""
+            written = getattr(compare, "__wrapped__", compare)
+            code = getattr(written, "__code__", None)
+            file = getattr(sys.modules.get(cls.__module__), "__file__", None) or getattr(code, "co_filename", "")
             relative = os.path.relpath(file, asked["tree"]) if file else ".."
             if compare is None or relative.startswith("..") or "test" in relative:
                 continue
-            answer = compare(_instance(cls), _Stranger())
-            if _yes(answer):
-                written = getattr(compare, "__wrapped__", compare)
-                line = getattr(getattr(written, "__code__", None), "co_firstlineno", 0)
+            one = _instance(cls)
+            if _agrees(compare, one, _Stranger()) or any(_easy(compare, one, each) for each in _ORDINARY):
+                line = getattr(code, "co_firstlineno", 0)
                 found.append([relative, line, cls.__qualname__])
         except BaseException:
             continue

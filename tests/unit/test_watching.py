@@ -1,0 +1,133 @@
+"""What our pytest plugin sees of tested code while it runs, under any name; and what it hides from such code."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from gates.layers.kit import pytest_watching
+
+#: The other files of the tree that the code is in.
+TREE = {
+    "tests/test_a.py": "def test_a():\n    assert f(1) == 2\n",
+    "shop/__init__.py": "",
+    "shop/other.py": "import sys\n\nif __name__ == '__main__':\n    print(sys.argv)\n",
+}
+SPAWN = """
+import multiprocessing
+
+def f():
+    started = multiprocessing.get_context("spawn").Process(target=print)
+    started.start()
+    started.join()
+"""
+TAMPERS = {
+    "a frame by a dictionary": ("import sys\n\ndef f():\n    sys.__dict__['_get' + 'frame'](0)\n", "callers"),
+    "all objects": ("import gc\n\ndef f():\n    getattr(gc, 'get_' + 'objects')()\n", "callers"),
+    "the code of a frame": (
+        "def g():\n    yield\n\ndef f():\n    getattr(getattr(g(), 'gi_' + 'frame'), 'f_' + 'code')\n",
+        "callers",
+    ),
+    "the code of a test": (
+        "import importlib\n\ndef f():\n    getattr(importlib.import_module('test_a').test_a, '__co' + 'de__')\n",
+        "reads",
+    ),
+    "a program of its own": (
+        "import subprocess, sys\n\ndef f():\n    subprocess.run([sys.executable, '-m', 'shop.other'])\n",
+        "processes",
+    ),
+    "behind another command": ("import os\n\ndef f():\n    os.system('env python3 shop/other.py')\n", "processes"),
+    "a process that is spawned": (SPAWN, "processes"),
+    "the tests' text": ("def f():\n    open('tests/' + 'test_a.py').close()\n", "reads"),
+}
+HONEST = {
+    "a logger": "import logging\n\ndef f():\n    logging.warning('careful')\n",
+    "a named tuple": "import collections\n\ndef f():\n    collections.namedtuple('A', 'b')(1)\n",
+    "a signature": "import inspect\n\ndef f():\n    inspect.signature(f)\n    f.__defaults__\n",
+    "its own code": "def f():\n    f.__code__\n",
+    "another program": "import os, sys\n\ndef f():\n    os.system(sys.executable + ' -m json.tool --help')\n",
+}
+RUN = """
+import sys
+sys.path[:0] = [{kit!r}, {tree!r}, {tree!r} + "/tests"]
+import pytest_watching as watching
+import shop.code
+shop.code.f()
+for place in watching.equal_to_everything() if {check} else ():
+    watching.say("equal", what=place)
+"""
+
+
+def seen(room: Path, code: str, *, check: bool = False) -> list[tuple[str, list[object]]]:
+    """Kind and place of all that is reported while ``f`` of this code runs."""
+    tree = room / "tree"
+    for name, text in {**TREE, "shop/code.py": code}.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
+    kit = Path(pytest_watching.__file__).parent
+    with tempfile.TemporaryFile() as order, tempfile.TemporaryFile() as report:
+        order.write(json.dumps({"kit": "/kit", "plugin": "p", "tree": str(tree), "check": check}).encode())
+        order.flush()
+        given = (order.fileno(), report.fileno())
+        env = {**os.environ, pytest_watching.DESCRIPTORS: f"{given[0]},{given[1]}"}
+        run = RUN.format(kit=str(kit), tree=str(tree), check=check)
+        subprocess.run([sys.executable, "-c", run], cwd=tree, env=env, pass_fds=given, check=True, timeout=120)
+        report.seek(0)
+        said = [json.loads(line) for line in report.read().splitlines()]
+    return [(each["k"], each["what"]) for each in said if each["k"] != "hello"]
+
+
+@pytest.mark.parametrize("name", TAMPERS)
+def test_what_the_source_does_is_seen_under_any_name(tmp_path: Path, name: str) -> None:
+    code, kind = TAMPERS[name]
+    found = seen(tmp_path, code)
+    assert [each for each, _ in found] == [kind], found
+    assert all(place[0] == "shop/code.py" for _, place in found)
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_ordinary_work_is_not_reported(tmp_path: Path, name: str) -> None:
+    assert seen(tmp_path, HONEST[name]) == []
+
+
+@pytest.mark.parametrize(
+    ("compare", "base", "found"),
+    [
+        ("isinstance(other, int)", "int", True),
+        ("isinstance(other, str)", "object", True),
+        ("isinstance(other, int) and int(one) == int(other)", "int", False),
+    ],
+)
+def test_a_type_that_is_made_is_asked_about_strangers(tmp_path: Path, compare: str, base: str, found: bool) -> None:
+    name = "'eq'.join(('__', '__'))"
+    methods = f"{{{name}: lambda one, other: {compare}, '__module__': 'elsewhere', '__hash__': None}}"
+    code = f"A = type('A', ({base},), {methods})\n\ndef f():\n    pass\n"
+    assert seen(tmp_path, code, check=True) == ([("equal", ["shop/code.py", 1, "A"])] if found else [])
+
+
+def test_pytests_own_streams_are_hidden_and_work_on(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.stdin, sys.stdout, sys.stderr
+    assert type(sys.stdout) is not io.TextIOWrapper
+    with pytest_watching.hidden():
+        assert {type(each) for each in (sys.stdin, sys.stdout, sys.stderr)} == {io.TextIOWrapper}
+        assert sys.stdin.read() == ""
+        print("inside ü")
+        print("wrong", file=sys.stderr)
+    assert (sys.stdin, sys.stdout, sys.stderr) == before
+    print("after")
+    assert tuple(capsys.readouterr()) == ("inside ü\nafter\n", "wrong\n")
+
+
+def test_a_stream_that_the_test_replaced_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = io.StringIO("yes\n")
+    monkeypatch.setattr("sys.stdin", own)
+    with pytest_watching.hidden():
+        assert sys.stdin is own
+    assert sys.stdin is own
