@@ -338,11 +338,14 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _gate_try(options: argparse.Namespace) -> int:
+    gc.disable()  # as in _serve
     import asyncio
     from pathlib import Path
 
     from bot.local.gate_try import gate_try
 
+    gc.freeze()
+    gc.enable()
     home = home_path(options)
     at = home if os.access(home / "fleet.toml", os.R_OK) else None
     return asyncio.run(gate_try(Path(options.repo), options.base, options.head, options.json, at))
