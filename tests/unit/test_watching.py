@@ -125,9 +125,12 @@ def test_pytests_own_streams_are_hidden_and_work_on(capsys: pytest.CaptureFixtur
     assert tuple(capsys.readouterr()) == ("inside ü\nafter\n", "wrong\n")
 
 
-def test_a_stream_that_the_test_replaced_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = io.StringIO("yes\n")
-    monkeypatch.setattr("sys.stdin", own)
-    with pytest_watching.hidden():
+def test_a_stream_that_the_test_replaced_stays() -> None:
+    before, own = sys.stdin, io.StringIO("yes\n")
+    sys.stdin = own
+    try:
+        with pytest_watching.hidden():
+            assert sys.stdin is own
         assert sys.stdin is own
-    assert sys.stdin is own
+    finally:
+        sys.stdin = before
