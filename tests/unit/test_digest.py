@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.text import Text
 
 from bot.cards import shown
-from bot.digest import HOUR_US, WEEK_US, make_digest, over, parse_span
+from bot.digest import HOUR_US, WEEK_US, in_period, make_digest, over, parse_span
 from bot.digest_card import digest_card
 from bot.plots import digest_figure, digest_picture
 from fleet.events import (
@@ -34,6 +34,7 @@ from fleet.events import (
 from fleet.exits import Exited
 from fleet.figures import DAY_US, ToolCallCounter, ToolCalls, active
 from fleet.model import Isolation, Session, TaskState
+from fleet.range_figures import Period
 from fleet.store import ledger, rollups, tasks
 from fleet.store.core import Store, Tx
 from fleet.store.ledger import Entry
@@ -291,19 +292,24 @@ async def test_a_digest_reads_its_range_in_pages(store: Store) -> None:
 async def test_whole_days_are_read_from_what_is_kept_and_the_rest_from_events(store: Store) -> None:
     refs = Refs(task="t1", session="t1.1", machine="m")
     ended = Entry(ToolCallEnded("c", "ok", None, ""), "a", Source.AGENT, refs)
-    for days in (2, 1, 0):
+    begin = 20_000 * DAY_US
+    for day in range(3):
         with store.transaction() as tx:
-            tx._now_us = tx.now_us() - days * DAY_US
+            tx._now_us = begin + day * DAY_US + 12 * HOUR_US  # the store's clock
             ledger.append_all(tx, [ended] * 10)
     with store.transaction() as tx:
         tx.connection.exec_driver_sql("UPDATE figure_calls SET calls = 1000")
-        kept = {"first_seq": 1, "last_seq": 30}
-    week, part = await make_digest(store, WEEK_US), await make_digest(store, HOUR_US)
-    assert week.calls.ok in (2_010, 3_000)  # today is a whole day at midnight only
-    assert sum(week.figures.by_hour.values()) == week.calls.ok
-    assert part.calls == ToolCalls(ok=10)
-    for made, first in ((await over(store, **kept), 3_000), (await over(store, 2, 29), 28)):
-        assert sum(made.figures.by_hour.values()) == first
+    for first_hour, last_hour, calls in (
+        (0, 72, 3_000),
+        (11, 61, 1_020),
+        (11, 13, 10),
+        (13, 59, 1_000),
+        (13, 24, 0),
+    ):
+        made = await in_period(store, Period(begin + first_hour * HOUR_US, begin + last_hour * HOUR_US))
+        assert (made.calls.ok, sum(made.figures.by_hour.values())) == (calls, calls)
+    for numbers, calls in (((1, 30), 3_000), ((2, 29), 28)):
+        assert sum((await over(store, *numbers)).figures.by_hour.values()) == calls
 
 
 def test_active_is_a_process_seen_within_a_minute(store: Store) -> None:
