@@ -1,8 +1,8 @@
 """What agents' own session files report, on its way into the ledger.
 
 It is testimony of the past: each fact keeps the time that its file gives, and a key by which it is imported once,
-however often and from wherever it is read. Only figures are imported: which tool, when, how it ended, how many bytes
-and tokens. Prompts, commands and output stay in the files.
+however often and from wherever it is read. Only figures are imported: which tool, when, how it ended, how many
+bytes and tokens. Prompts, commands and output stay in the files.
 """
 
 from __future__ import annotations
