@@ -5,6 +5,7 @@ Lock files are read as far as they are understood. What is not understood is hel
 
 from __future__ import annotations
 
+import itertools
 import json
 import posixpath
 import re
@@ -30,11 +31,15 @@ Packages = dict[str, str]
 _LIMIT: Final = 32 << 20
 _SHOWN: Final = 10
 _PAGE: Final = 500
-_REQUIREMENT: Final = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?\s*(?:===?\s*([^\s;\\]+))?", re.MULTILINE)
+_LINE: Final = 1_000
+"""A longer line names no package: the patterns take their time on one, and a change may contain any."""
+_REQUIREMENT: Final = re.compile(
+    r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]\n]*\])?[ \t]*(?:===?[ \t]*([^\s;\\]+))?", re.MULTILINE
+)
 _YARN: Final = re.compile(r'^"?(@?[^@\s"]+)@[^\n]*:\n  version:? "?([^"\n]+)"?', re.MULTILINE)
-_PNPM: Final = re.compile(r"^  '?/?(@?[^@\s'(]+)@([^:('\s]+)[^\n]*:$", re.MULTILINE)
-_GO: Final = re.compile(r"^(?:require )?\s*([\w.-]+\.[\w./~-]+) (v[^\s/]+)(?: //.*)?$", re.MULTILINE)
-_GEM: Final = re.compile(r"^    ([\w.-]+) \(([^)]+)\)$", re.MULTILINE)
+_PNPM: Final = re.compile(r"^  '?/?(@?[^@\s'(]+)@([^:('\s]++)[^\n]*:$", re.MULTILINE)
+_GO: Final = re.compile(r"^(?:require )?[ \t]*([\w.-]+\.[\w./~-]+) (v[^\s/]+)(?: //.*)?$", re.MULTILINE)
+_GEM: Final = re.compile(r"^    ([\w.-]+) \(([^)\n]+)\)$", re.MULTILINE)
 
 
 async def held_places(
@@ -48,7 +53,7 @@ async def held_places(
     found: list[HeldPlace] = []
     for path, wanted in sorted(owners.items()):
         old, new = (data.get(tree[path].id, b"") if path in tree else b"" for tree in (change.base, change.head))
-        added = _added(path, old, new)
+        added = added_places(path, old, new)
         found += added or [HeldPlace(path, 0, f"decides what [setup.{wanted.setup.name}] installs")]
     return tuple(found)
 
@@ -88,7 +93,7 @@ def packages(path: str, data: bytes) -> Packages:
     if reader is None:
         return {}
     try:
-        return reader(data.decode("utf-8"))
+        return {str(found): version for found, version in reader(data.decode("utf-8")).items()}
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return {}
 
@@ -98,18 +103,18 @@ def _id(change: Change, path: str) -> bool:
     return change.base.get(path) != change.head.get(path)
 
 
-def _added(path: str, old: bytes, new: bytes) -> list[HeldPlace]:
+def added_places(path: str, old: bytes, new: bytes) -> list[HeldPlace]:
+    """The packages that a file newly names, or names with another version: the first of them, and how many more."""
     before, after = packages(path, old), packages(path, new)
     lines = new.decode("utf-8", "replace").splitlines()
+    news = {name: version for name, version in after.items() if before.get(name) != version}
     found = []
-    for name, version in after.items():
-        if before.get(name) == version:
-            continue
+    for name, version in itertools.islice(news.items(), _SHOWN):
         was = f" (was {before[name]})" if name in before else ""
         kind = "dependency" if name in before else "new dependency"
         found.append(HeldPlace(path, _line(lines, name), clean(f"{kind}: {name} {version}".rstrip() + was, 200)))
-    more = len(found) - _SHOWN
-    return [*found[:_SHOWN], *([HeldPlace(path, 1, f"and {more} more dependencies")] if more > 0 else [])]
+    more = len(news) - len(found)
+    return [*found, *([HeldPlace(path, 1, f"and {more} more dependencies")] if more > 0 else [])]
 
 
 def _line(lines: list[str], name: str) -> int:
@@ -138,11 +143,15 @@ def _composer(text: str) -> Packages:
 
 
 def _requirements(text: str) -> Packages:
-    return dict(_REQUIREMENT.findall(text))
+    return dict(_REQUIREMENT.findall(_short_lines(text)))
 
 
 def _by(pattern: re.Pattern[str]) -> Callable[[str], Packages]:
-    return lambda text: dict(pattern.findall(text))
+    return lambda text: dict(pattern.findall(_short_lines(text)))
+
+
+def _short_lines(text: str) -> str:
+    return "\n".join(line if len(line) <= _LINE else "" for line in text.split("\n"))
 
 
 _READERS: Final[Mapping[str, Callable[[str], Packages]]] = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from gates.dependencies import packages
+from gates.dependencies import added_places, packages
 
 UV = b'version = 1\n[[package]]\nname = "shop"\nversion = "1.0"\n[[package]]\nname = "pad"\nversion = "2.5"\n'
 NPM = (
@@ -69,3 +71,37 @@ def test_packages_of_lock_files(path: str, data: bytes, found: dict[str, str]) -
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"[", b"null", b"[]", b'{"packages": 1}', b"package = 3"])
 def test_nonsense_is_not_understood(path: str, data: bytes) -> None:
     assert packages(path, data) in ({}, {"package": ""}, {"null": ""})
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("go.mod", b""),
+        ("requirements.txt", b"a["),
+        ("Gemfile.lock", b"    a (" * 100),
+        ("pnpm-lock.yaml", b"  a@" + b"b" * 990),
+        ("pnpm-lock.yaml", b"  a@" + b"b" * 1_000_000),
+        ("yarn.lock", b'"a' * 400),
+    ],
+)
+def test_a_file_that_is_made_to_be_slow_is_read_at_once(path: str, line: bytes) -> None:
+    """With time in the square of its size each would take the controller minutes, in which it does nothing else."""
+    assert len(packages(path, (line + b"\n") * max(1, 2_000_000 // (len(line) + 1)))) <= 1
+
+
+def test_of_many_new_packages_the_first_are_named_and_the_others_counted() -> None:
+    every = {f"node_modules/p{number}": {"version": "1"} for number in range(20_000)}
+    found = added_places("package-lock.json", b"{}", json.dumps({"packages": every}, indent=1).encode())
+    assert [(place.line, place.why) for place in found[:2]] == [
+        (3, "new dependency: p0 1"),
+        (6, "new dependency: p1 1"),
+    ]
+    assert (len(found), found[-1].why) == (11, "and 19990 more dependencies")
+
+
+def test_a_package_whose_name_is_no_text_is_shown() -> None:
+    data = b'{"packages": [{"name": 5, "version": 1}, {"name": null, "version": []}]}'
+    assert [place.why for place in added_places("composer.lock", b"", data)] == [
+        "new dependency: 5 1",
+        "new dependency: None []",
+    ]
