@@ -136,6 +136,6 @@ def digest_of(path: Path) -> str:
 def _stamp(path: Path) -> tuple[int, int, int]:
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except OSError:  # it is not there, or cannot be reached: reading it says why
         return (0, 0, 0)
     return (found.st_mtime_ns, found.st_size, found.st_ino)

@@ -26,7 +26,7 @@ _BY_WORDS: Final = tuple(
             TurnOutcome.NOT_LOGGED_IN,
         ),
         (
-            r"(session|usage|weekly|spend|rate|opus|sonnet|hour) limit|(hit|reached) your [\w -]*limit"
+            r"(session|usage|weekly|spend|rate|opus|sonnet|hour) limit|(hit|reached) your [\w -]{0,80}limit"
             r"|credit balance|quota|out of (extra usage|credits)|too many requests",
             TurnOutcome.LIMITED,
         ),

@@ -10,6 +10,9 @@ from zoneinfo import ZoneInfo
 from fleet.agent_events import TurnOutcome
 from fleet.model import Turn
 
+_LENGTH: Final = 10_000
+_GAP: Final = re.compile(r"\s+")
+"""In long white space the patterns below would look for minutes; an agent writes these words."""
 _WHEN: Final = r"(?:resets?|try\s+again|available\s+again|retry)\s*(?:at|on|after)?\s*:?\s*"
 _CLOCK: Final = re.compile(
     _WHEN
@@ -33,6 +36,7 @@ _LONGEST: Final = timedelta(days=40)
 def resets_us(words: str, now_us: int) -> int:
     """The reset time that ``words``, said at ``now_us``, name; epoch microseconds, 0 when they name none."""
     now = datetime.fromtimestamp(now_us / 1_000_000, UTC)
+    words = _GAP.sub(lambda gap: "\n" if "\n" in gap.group() else " ", words[:_LENGTH])
     try:
         found = _absolute(words) or _span(words, now) or _clock(words, now)
     except (ValueError, OverflowError):

@@ -7,6 +7,7 @@ import os
 import pwd
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -123,7 +124,11 @@ def _toml(text: str | bytes, origin: str) -> tuple[dict[str, Any], LineMap]:
         problem = Problem(origin, line, "", "is not UTF-8", "save the file as UTF-8")
         raise ConfigProblems(origin, [problem]) from error
     try:
-        return tomllib.loads(text), LineMap(text)
+        raw = tomllib.loads(text)
+        found = list(_unusable(raw))
+        if found:
+            raise _problems(found, LineMap(text), origin)
+        return raw, LineMap(text)
     except tomllib.TOMLDecodeError as error:
         at = _AT_LINE.search(str(error))
         line = int(at.group(1)) if at else text.count("\n") + 1
@@ -133,6 +138,24 @@ def _toml(text: str | bytes, origin: str) -> tuple[dict[str, Any], LineMap]:
     except RecursionError as error:
         problem = Problem(origin, 1, "", "nests values too deeply", "nest no deeper than the documentation shows")
         raise ConfigProblems(origin, [problem]) from error
+    except ValueError as error:  # of Python, for a number of thousands of digits
+        problem = Problem(origin, 1, "", "has a number that is too large", "write one of at most 18 digits")
+        raise ConfigProblems(origin, [problem]) from error
+
+
+def _unusable(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Found]:
+    """What no field can be: a text with a NUL byte, which no program, path or variable takes, and a number beyond
+    TOML's own range."""
+    if isinstance(value, str) and "\0" in value:
+        yield Found(path, "contains a NUL byte", "remove it")
+    elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        yield Found(path, "is a number that is too large", "write one of at most 18 digits")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _unusable(key, (*path, key)) if "\0" in key else _unusable(item, (*path, key))
+    elif isinstance(value, list):
+        for at, item in enumerate(value):
+            yield from _unusable(item, (*path, at))
 
 
 def _validated(model: type[_Model], raw: dict[str, Any]) -> tuple[_Model | None, list[Found]]:

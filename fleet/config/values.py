@@ -72,8 +72,6 @@ def _argv(argv: list[str]) -> list[str]:
         raise wrong("is empty", 'give the program and its arguments, for example ["python3", "-m", "pytest"]')
     if argv[0].startswith("-"):
         raise wrong(f"starts with an option ({argv[0]!r})", "the first item is the program")
-    if any("\0" in item for item in argv):
-        raise wrong("contains a NUL byte", "remove it: arguments cannot contain one")
     return argv
 
 

@@ -199,15 +199,14 @@ def place(wants: Wants, now: FleetNow) -> Answer:
     """Of the machines that meet every requirement the one with the most free slots (ties: the less loaded one)."""
     config = now.config
     if wants.agent not in config.agents:
-        return Impossible(f"unknown agent {wants.agent!r}", f"Known agents: {_list(config.agents)}.")
+        return Waiting(f"fleet.toml no longer names agent {wants.agent}")
     pool = now.pools.get(wants.machine)
     if wants.machine and wants.machine not in config.machines and pool is None:
-        known = _list({**config.machines, **config.pools})
-        return Impossible(f"unknown machine {wants.machine!r}", f"Known machines: {known}.")
+        return Waiting(f"fleet.toml no longer names machine {wants.machine}")
     candidates = _candidates(wants, now)
     more = growth(wants.machine, _needs(wants, now), now.pools)
     if not candidates and not more.reasons:
-        return Impossible("the fleet has no machines", "Add one with `airboss machines add`.")
+        return Waiting("the fleet has no machines: `airboss machines add` adds one")
     if not more.possible and all(_never(wants, name, now) for name in candidates):
         why = "; ".join((*(f"{name}: {_labels(wants, name, now)}" for name in candidates), *more.reasons))
         return Impossible(why, "Change needs=, or install what is missing; /machines NAME shows what it has.")
@@ -308,7 +307,3 @@ def _load(machine: str, now: FleetNow) -> tuple[int, float, str]:
     seen = now.seen.get(machine)
     load = seen.load_milli / max(1, seen.cpus) if seen is not None else 0.0
     return now.used(machine) - now.config.machines[machine].slots, load, machine
-
-
-def _list(names: Mapping[str, object]) -> str:
-    return ", ".join(sorted(names)) or "none"

@@ -219,6 +219,8 @@ def test_a_process_that_is_killed_within_a_turn_failed_by_that_signal(name: str)
         ("input exceeds the context window of this model", TurnOutcome.CONTEXT_FULL),
         ("the test for the login page failed", None),
         ("execution error", None),
+        ("You have hit your weekly Opus limit", TurnOutcome.LIMITED),
+        ("hit your " * 100_000, None),  # an agent writes these words: they are read at once
     ],
 )
 def test_words_where_there_is_nothing_better(words: str, outcome: TurnOutcome | None) -> None:

@@ -204,6 +204,9 @@ def test_an_ssh_machine_that_is_this_host_is_no_way_round_the_controllers_login(
         ("a = 1\nisolation = \n", "fleet.toml:2: is not TOML: Invalid value"),
         ("[machines.a]\n[machines.a]\n", "fleet.toml:2: is not TOML: "),
         ("a = " + "[" * 50_000, "fleet.toml:1: nests values too deeply"),
+        ("a = " + "9" * 5_000, "fleet.toml:1: has a number that is too large"),
+        ("a = 1\nb = [0x" + "f" * 5_000 + "]", "fleet.toml:2: b[0] is a number that is too large"),
+        ('[x]\na = "b\\u0000"', "fleet.toml:2: x.a contains a NUL byte"),
     ],
 )
 def test_a_syntax_error_has_its_line(text: str, start: str) -> None:
@@ -232,6 +235,8 @@ def test_a_repository_file() -> None:
         ('run = ["a"]\nprotected = ["!x"]', 3, "removes protection"),
         ('run = ["a"]\nprotect = ["x"]', 3, "did you mean `protected`"),
         ('run = ["a"]\nrework_turns = -1', 3, "rework_turns"),
+        ('run = ["a\\u0000"]', 2, r"run\[0\] contains a NUL byte"),
+        ('run = ["a"]\nenv = { A = "\\u0000" }', 3, "env.A contains a NUL byte"),
     ],
 )
 def test_a_wrong_gate(body: str, line: int, words: str) -> None:

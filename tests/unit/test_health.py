@@ -88,6 +88,22 @@ async def test_an_invalid_edit_is_said_until_it_is_mended_and_a_change_that_fail
     await supervisor.close()
 
 
+async def test_a_file_that_cannot_even_be_looked_at_is_an_invalid_edit(tmp_path: Path) -> None:
+    config, supervisor = LiveConfig(home(tmp_path), Clock()), Supervisor(Clock())
+
+    async def changed() -> None:
+        raise AssertionError("nothing valid was written")
+
+    supervisor.run("fleet.toml", lambda: config.watch(changed))
+    (tmp_path / "new").symlink_to(FLEET_FILE)
+    (tmp_path / "new").replace(tmp_path / FLEET_FILE)  # it leads to itself
+    while not config.invalid_us:
+        await asyncio.sleep(0.01)
+    assert "symbolic links" in config.invalid
+    assert [each.deaths for each in supervisor.health()] == [0]
+    await supervisor.close()
+
+
 async def test_chats_with_open_tasks_hear_of_a_long_outage_once_it_is_over(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         await there.say("/run repo=shop agent=demo -- fix it")

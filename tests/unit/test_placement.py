@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.config import parse_fleet
-from fleet.flight.placement import FleetNow, Impossible, Placed, Waiting, Wants, free_login, place, plan
+from fleet.flight.placement import FleetNow, Placed, Waiting, Wants, free_login, place, plan
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ChatRef, Task, TaskMode, TaskState
 from fleet.store.sessions import SlotHeld
@@ -91,13 +91,9 @@ def test_every_machine_says_what_it_lacks() -> None:
     assert place(wants("macbook"), now) == Waiting("macbook: demo's account is used up until 29 Nov 14:00 UTC")
 
 
-def test_what_no_machine_can_ever_take_says_what_is_known() -> None:
-    assert place(wants("mini"), FleetNow(FLEET)) == Impossible(
-        "unknown machine 'mini'", "Known machines: evo-x2, macbook."
-    )
-    assert place(wants(agent="codex"), FleetNow(FLEET)) == Impossible(
-        "unknown agent 'codex'", "Known agents: demo."
-    )
+def test_what_fleet_toml_no_longer_names_is_waited_for() -> None:
+    assert place(wants("mini"), FleetNow(FLEET)) == Waiting("fleet.toml no longer names machine mini")
+    assert place(wants(agent="codex"), FleetNow(FLEET)) == Waiting("fleet.toml no longer names agent codex")
 
 
 def test_tasks_that_started_before_and_want_to_go_on_come_first() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, update
 
 from fleet.clock import SystemClock
 from fleet.config import parse_fleet
@@ -22,8 +22,10 @@ from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.placer import Placer
 from fleet.git.command import Git, GitEnded
 from fleet.locks import Resource, Want
+from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import TaskMode, TaskState
 from fleet.store import queue, sessions, tasks
+from fleet.store.tables import tasks as task_rows
 from fleet.supervise import Supervisor
 from tests.far_end.machine import Machine
 from tests.far_end.repositories import make_bare
@@ -200,15 +202,44 @@ async def test_a_task_that_waits_for_a_lock_keeps_no_slot(there: World) -> None:
 
 
 async def test_what_no_machine_can_ever_take_is_refused_with_the_remedy(there: World) -> None:
+    text = FLEET.format(url=there.repository.url).replace('agent = "helper"', 'agent = "helper"\nneeds = ["xcode"]')
+    there.config = parse_fleet(text, "fleet.toml")
+    there.services.machines_seen["box"] = MachineSeen(MachineState.WELL, 1, offers={"linux": "6.1"})
     task = await there.task(mode=TaskMode.ASK)
-    text = FLEET.format(url=there.repository.url).replace("agents.helper", "agents.other")
-    there.config = parse_fleet(text.replace('agent = "helper"', 'agent = "other"'), "fleet.toml")
     async with dispatching(there):
         while (await there.now(task)).state is TaskState.QUEUED:
             await asyncio.sleep(0.01)
     now = await there.now(task)
     assert now.state is TaskState.REFUSED
-    assert "unknown agent 'helper'" in now.why
+    assert "box: lacks xcode" in now.why
+
+
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        ("[agents.helper]", "no longer names agent helper"),
+        ("[machines.box]", "no longer names machine box"),
+        ("[repos.shop]", "no longer names repository shop"),
+    ],
+)
+async def test_a_task_that_has_not_started_waits_for_what_fleet_toml_no_longer_names(
+    there: World, gone: str, said: str
+) -> None:
+    whole, text = there.config, FLEET.format(url=there.repository.url)
+    changed = text.replace(gone, gone.replace("]", "-2]"))
+    if gone.startswith("[agents"):
+        changed = changed.replace('agent = "helper"', 'agent = "helper-2"')
+    there.config = parse_fleet(changed, "fleet.toml")
+    task = await there.task(mode=TaskMode.ASK)
+    await there.store.write(lambda tx: tx.connection.execute(update(task_rows).values(machine="box")))
+    async with dispatching(there) as dispatcher:
+        while said not in (await there.now(task)).why:
+            await asyncio.sleep(0.01)
+        assert (await there.now(task)).state is TaskState.QUEUED
+        there.config = whole
+        dispatcher.woken()
+        dispatcher.wake(task.id)
+        await until(there, TaskState.PREPARING, [task.id])
 
 
 async def test_a_task_that_wants_to_go_on_gets_the_slot_before_one_that_has_not_started(there: World) -> None:

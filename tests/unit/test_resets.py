@@ -53,6 +53,7 @@ def test_the_reset_hour_is_read(words: str, at: str) -> None:
 @pytest.mark.parametrize(
     "words",
     ["You've hit your session limit", "529 Overloaded", "resets 99:99pm", "resets Feb 31, 5pm", "",
+     "resets" + " " * 1_000_000 + "x",
      "try again later", "resets at 9999999999", "resets at 1000000000", "retry after a coffee", "resets 5"],
 )  # fmt: skip
 def test_without_an_hour_there_is_none(words: str) -> None:
