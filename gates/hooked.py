@@ -34,7 +34,7 @@ from fleet.events import (
 )
 from fleet.git.repository import Repository
 from fleet.imports import ImportedAgent
-from fleet.locks import Blocked, HoldEnd, LockCause
+from fleet.locks import Blocked, HoldEnd, LockCause, Want
 from fleet.machines.runner.hook_parts import plain
 from fleet.model import AIRBOSS, PersonId
 from fleet.store import hooked, imports, leases, ledger, locks
@@ -102,7 +102,7 @@ class HookedSessions:
         repositories: Callable[[str], Repository],
         config: Callable[[], FleetConfig],
     ) -> None:
-        self.store, self._service, self._config = store, service, config
+        self.store, self.service, self._config = store, service, config
         self._repositories, self._rules = repositories, BaseRules(repositories)
         self._bases: dict[str, tuple[str, float]] = {}
 
@@ -145,27 +145,24 @@ class HookedSessions:
 
     async def edit(self, caller: Caller, what: Happened) -> str:
         """Locks what is about to be edited. Empty: it may be; else why not. Raises ``NotBegun``."""
-        base = await self._base(what.repo)
-        keep_us = self._keep_us
+        denied, wants = await self._wanted(what)
+        keep_us, acquire = self._keep_us, self.service.at_once()
         started = ToolCallStarted(what.call, what.tool, _summary(what, ", ".join(what.paths[:_NAMED])))
 
-        def work(tx: Tx) -> Hooked:
-            session = _proved(tx, caller, what)
+        def work(tx: Tx) -> str:  # one commit for all of it: a person waits for this at each edit
+            why, session = denied, _proved(tx, caller, what)
             _record(tx, session, started)
-            return self._with_hold(tx, session, keep_us, doing=printable(f"{what.tool} {what.paths[0]}")[:200])
+            session = self._with_hold(tx, session, keep_us, doing=printable(f"{what.tool} {what.paths[0]}")[:200])
+            if wants:
+                answer = acquire(tx, Request(session.holder, wants, keep_us, LockCause.TOUCHED, hold=session.hold))
+                if isinstance(answer, Blocked):
+                    why = f"{said(answer)}. Leave it as it is, and work on other files."
+                    _record(tx, session, _refused(session, wants, answer), Source.CONTROLLER)
+            if why:
+                _record(tx, session, ToolCallEnded(what.call, str(ToolOutcome.DENIED), None, why[:500]))
+            return why
 
-        session = await self.store.write(work)
-        why, refused = await self._why_not(session, what, base)
-        if not why:
-            return ""
-
-        def deny(tx: Tx) -> None:
-            if refused is not None:
-                _record(tx, session, refused, Source.CONTROLLER)
-            _record(tx, session, ToolCallEnded(what.call, str(ToolOutcome.DENIED), None, why[:500]))
-
-        await self.store.write(deny)
-        return why
+        return await self.store.write(work)
 
     async def note(self, caller: Caller, what: Happened) -> None:
         """Records what happened. Raises ``NotBegun``."""
@@ -189,7 +186,7 @@ class HookedSessions:
 
         def work(tx: Tx) -> None:
             _end(tx, _proved(tx, caller, what), what.reason or "ended")
-            self._service.serve(tx)
+            self.service.serve(tx)
 
         await self.store.write(work)
 
@@ -197,7 +194,7 @@ class HookedSessions:
         """A task goes on with it: the session by hand is over, and lets its locks go."""
         hooked.change(tx, session, adopt=task)
         _end(tx, session, f"adopted by {task}")
-        self._service.serve(tx)
+        self.service.serve(tx)
 
     async def took_over(self, caller: Caller, rows: Sequence[Event]) -> None:
         """What happened while hooks were off, told by a person's login."""
@@ -229,31 +226,18 @@ class HookedSessions:
             self._bases[repo] = (known, now)
         return known
 
-    async def _why_not(self, session: Hooked, what: Happened, base: str) -> tuple[str, LocksRefused | None]:
-        """Why the files may not be edited, and what another's lock has to do with it; empty: they are locked."""
+    async def _wanted(self, what: Happened) -> tuple[str, tuple[Want, ...]]:
+        """Why the files may never be edited, and what is to be locked where they may."""
+        base = await self._base(what.repo)
         denied = self._config().repos[what.repo].deny_edits
         for path in what.paths:
             if path == ".git" or path.casefold().startswith(".git/"):
                 continue  # git's own, which is in no commit
             if pattern := denied_by(path, denied):
-                return f"{printable(path)} may not be edited: the operator's rule {pattern!r} forbids it", None
+                return f"{printable(path)} may not be edited: the operator's rule {pattern!r} forbids it", ()
         paths = [path for path in what.paths if not path.casefold().startswith(".git/")]
         paths = await self._rules.without_unions(what.repo, base, paths)
-        wants = wants_of(what.repo, paths, await self._rules.of(what.repo, base))
-        if not wants:
-            return "", None
-        request = Request(session.holder, wants, self._keep_us, LockCause.TOUCHED, hold=session.hold)
-        answer = await self._service.acquire(request)
-        if not isinstance(answer, Blocked):
-            return "", None
-        refused = LocksRefused(
-            holder=session.holder,
-            resources=tuple(str(want.resource)[:500] for want in wants[:_NAMED]),
-            by=answer.by[0].hold.holder if answer.by else answer.ahead,
-            held=str(answer.by[0].lock.resource)[:500] if answer.by else "",
-            cause=str(LockCause.TOUCHED),
-        )
-        return f"{said(answer)}. Leave it as it is, and work on other files.", refused
+        return "", wants_of(what.repo, paths, await self._rules.of(what.repo, base))
 
     def _with_hold(self, tx: Tx, session: Hooked, keep_us: int, *, doing: str) -> Hooked:
         """The session with a hold that lasts: renewed by each sign of life, a new one once that is over."""
@@ -311,6 +295,16 @@ def _record(tx: Tx, session: Hooked, event: Event, source: Source = Source.AGENT
         what = "start" if isinstance(event, ToolCallStarted) else "end"
         if key := call_key(ImportedAgent(session.agent), what, event.call):
             imports.recorded(tx, key)
+
+
+def _refused(session: Hooked, wants: Sequence[Want], answer: Blocked) -> LocksRefused:
+    return LocksRefused(
+        holder=session.holder,
+        resources=tuple(str(want.resource)[:500] for want in wants[:_NAMED]),
+        by=answer.by[0].hold.holder if answer.by else answer.ahead,
+        held=str(answer.by[0].lock.resource)[:500] if answer.by else "",
+        cause=str(LockCause.TOUCHED),
+    )
 
 
 def _event(what: Happened) -> Event | None:

@@ -111,6 +111,19 @@ class LockService:
             return waiter.blocked or Blocked(())
         return waiter.answer.result()
 
+    def at_once(self) -> Callable[[Tx, Request], LockAnswer]:
+        """Takes locks in a transaction of the caller: everything, behind those in line, or nothing. Used once."""
+        nobody_waits: asyncio.Future[Granted] = asyncio.get_running_loop().create_future()
+
+        def acquire(tx: Tx, request: Request) -> LockAnswer:
+            waiter = Waiter(next(self._numbers), request, self._clock.now_us(), nobody_waits)
+            with book.opened(tx) as page:
+                answer = Ahead(self.line).attempt(page, waiter)
+            tx.after_commit(_telling(self, waiter, answer))
+            return answer
+
+        return acquire
+
     async def line_up(self, request: Request, told: Callable[[], None]) -> Waiter:
         """A place in line, also where everything was granted at once: ``answer`` says which. Leave it in the end.
 

@@ -13,13 +13,16 @@ import pytest
 
 from bot.local.hooked import HookDoor
 from fleet.clock import SystemClock
-from fleet.errors import Misused, Refused
+from fleet.errors import Misused, Refused, StoreUnavailable
+from fleet.faults import Fault, Point, injected
 from fleet.git.workspace import Workspaces
+from fleet.locks import Granted, LockCause, Resource, Want
 from fleet.machines.runner import hook_stop
 from fleet.store import hooked
 from fleet.supervise import end, own
 from gates.hooked import Caller, HookedSessions
 from gates.hooked_work import HookedWork
+from gates.locks.book import Request
 from gates.locks.service import LockService
 from gates.people import console_owner
 from tests.far_end.repositories import git
@@ -135,3 +138,37 @@ async def test_a_name_that_is_no_text_is_locked_and_shown(tmp_path: Path) -> Non
         assert await ada.asks("edit", tool_name="Write\0", paths=["a\udcff.txt"]) == {"done": True}
         found = await ada.judge.store.read(lambda tx: hooked.last_of(tx, "claude", "s\ufffd"))
         assert found is not None and found.doing == "Write\ufffd a\\xff.txt"
+
+
+async def test_an_edit_is_one_commit_whether_it_is_granted_or_refused(tmp_path: Path) -> None:
+    async with person(House(tmp_path, {"a.txt": "a\n"})) as ada:
+        await ada.begins()
+        second = Person(ada.judge, ada.door, {**ada.given, "session_id": "second"})
+        await second.begins()
+        with injected(Fault(Point.STORE_COMMIT, first=2)):
+            assert await ada.asks("edit", tool_name="Write", tool_use_id="1", paths=["a.txt"]) == {"done": True}
+        with injected(Fault(Point.STORE_COMMIT, first=2)):
+            refused = await second.asks("edit", tool_name="Write", tool_use_id="2", paths=["a.txt"])
+        assert "a.txt" in str(refused["say"])
+        with injected(Fault(Point.STORE_COMMIT)), pytest.raises(StoreUnavailable):
+            await ada.asks("edit", tool_name="Write", tool_use_id="3", paths=["b.txt"])
+        started = await ada.judge.events("tool.started")
+        assert [each.event.body()["call"] for each in started] == ["1", "2"]
+        assert await second.asks("edit", tool_name="Write", tool_use_id="4", paths=["b.txt"]) == {"done": True}
+
+
+async def test_an_edit_goes_behind_those_who_wait_in_line(tmp_path: Path) -> None:
+    async with person(House(tmp_path, {"a.txt": "a\n"})) as ada:
+        await ada.begins()
+        locks = ada.door.sessions.service
+        a, b = (Want(Resource(name, "demo")) for name in ("a.txt", "b.txt"))
+        holder, waiter = (
+            Request(name, wants, 60_000_000, LockCause.COMMAND)
+            for name, wants in (("holder", (b,)), ("waiter", (a, b)))
+        )
+        assert isinstance(await locks.acquire(holder), Granted)
+        waits = await locks.line_up(waiter, lambda: None)
+        refused = await ada.asks("edit", tool_name="Write", paths=["a.txt"])
+        assert "holder (b.txt)" in str(refused["say"])
+        locks.leave(waits)
+        assert await ada.asks("edit", tool_name="Write", paths=["a.txt"]) == {"done": True}
