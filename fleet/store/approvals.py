@@ -16,10 +16,11 @@ from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select, upda
 from fleet.errors import Misused, Refused
 from fleet.model import AIRBOSS, Session
 from fleet.store.core import Tx
+from fleet.store.statements import Statement
 from fleet.store.states import ApprovalKind, ApprovalScope
 from fleet.store.tables import approvals
 
-_BY_ID = select(approvals).where(approvals.c.id == bindparam("wanted"))
+_BY_ID = Statement(select(approvals).where(approvals.c.id == bindparam("wanted")))
 _LAST = select(func.coalesce(func.max(approvals.c.number), 0))
 
 EXPIRED = "nobody answered in time"
@@ -144,7 +145,7 @@ def open_stall(tx: Tx, *, session: Session, commit: str, tree: str, reason: str,
 
 def approval(tx: Tx, approval_id: str) -> Approval:
     """The question with exactly this id. Raises ``Misused`` when it does not exist."""
-    row = tx.connection.execute(_BY_ID, {"wanted": approval_id}).one_or_none()
+    row = _BY_ID.one(tx.connection, {"wanted": approval_id})
     if row is None:
         raise _unknown(tx, approval_id)
     return _approval(row)
@@ -165,7 +166,7 @@ def find(tx: Tx, prefix: str) -> Approval:
     """
     wanted = prefix.strip().lower()
     for exact in (wanted, f"a{wanted}"):
-        row = tx.connection.execute(_BY_ID, {"wanted": exact}).one_or_none()
+        row = _BY_ID.one(tx.connection, {"wanted": exact})
         if row is not None:
             return _approval(row)
     found = [approval for approval in waiting(tx) if wanted not in ("", "a") and approval.id.startswith(wanted)]
@@ -229,14 +230,20 @@ def note(tx: Tx, approval_id: str, *, pinged: bool = False, reminded: bool = Fal
         tx.connection.execute(update(approvals).where(approvals.c.id == approval_id), values)
 
 
+_WITHDRAWN_AT = Statement(
+    select(approvals)
+    .where(
+        approvals.c.task == bindparam("of"),
+        approvals.c.decision == str(ApprovalDecision.WITHDRAWN),
+        approvals.c.decided_us == bindparam("at"),
+    )
+    .order_by(approvals.c.number)
+)
+
+
 def withdrawn_at(tx: Tx, task: str, time_us: int) -> list[Approval]:
     """A task's questions that were withdrawn at exactly this time."""
-    query = select(approvals).where(
-        approvals.c.task == task,
-        approvals.c.decision == str(ApprovalDecision.WITHDRAWN),
-        approvals.c.decided_us == time_us,
-    )
-    return [_approval(row) for row in tx.connection.execute(query.order_by(approvals.c.number))]
+    return [_approval(row) for row in _WITHDRAWN_AT.all(tx.connection, {"of": task, "at": time_us})]
 
 
 def withdraw(tx: Tx, *, session: str = "", task: str = "", why: str) -> int:

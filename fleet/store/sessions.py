@@ -23,13 +23,14 @@ from fleet.ports import DriverState
 from fleet.store import port_slots
 from fleet.store.core import Tx
 from fleet.store.queue_tables import reservations
+from fleet.store.statements import Statement
 from fleet.store.tables import notes, sessions, tasks
 from fleet.store.tables import turns as turns_table
 
-_BY_ID = select(sessions).where(sessions.c.id == bindparam("id"))
+_BY_ID = Statement(select(sessions).where(sessions.c.id == bindparam("id")))
 _CHANGE = update_rows(sessions).where(sessions.c.id == bindparam("key")).returning(*sessions.c)
-_OF_TASK = select(sessions).where(sessions.c.task == bindparam("of")).order_by(sessions.c.number)
-_ACTIVE = select(sessions).where(sessions.c.ended_us == 0).order_by(sessions.c.started_us, sessions.c.id)
+_OF_TASK = Statement(select(sessions).where(sessions.c.task == bindparam("of")).order_by(sessions.c.number))
+_ACTIVE = Statement(select(sessions).where(sessions.c.ended_us == 0).order_by(sessions.c.started_us, sessions.c.id))
 SLOTLESS: Final = (TaskState.STALLED, TaskState.PARKED, TaskState.ASKING, TaskState.HELD)
 """A task in these states waits for a person, perhaps for days. No process runs, and its slot is free for others."""
 
@@ -46,6 +47,13 @@ _SLOTS = (
 _RESERVED_LOGINS = select(reservations.c.machine, reservations.c.login)
 _TURN = select(turns_table).where(turns_table.c.id == bindparam("id"))
 _TURNS = select(turns_table).where(turns_table.c.session == bindparam("of")).order_by(turns_table.c.number)
+_WORDS = Statement(
+    select(notes.c.id)
+    .where(
+        notes.c.session.in_(select(sessions.c.id).where(sessions.c.task == bindparam("of"))), notes.c.taken_us == 0
+    )
+    .limit(1)
+)
 _NOTES = select(notes).where(notes.c.session == bindparam("of"), notes.c.taken_us == 0).order_by(notes.c.id)
 _NOTES_UPTO = _NOTES.where(notes.c.id <= bindparam("upto"))
 
@@ -108,7 +116,7 @@ def create_session(
 
 def session(tx: Tx, session_id: str) -> Session:
     """The session with this id. Raises ``KeyError`` when it does not exist."""
-    row = tx.connection.execute(_BY_ID, {"id": session_id}).one_or_none()
+    row = _BY_ID.one(tx.connection, {"id": session_id})
     if row is None:
         raise KeyError(session_id)
     return _session(row)
@@ -122,12 +130,12 @@ def of_ids(tx: Tx, ids: Sequence[str]) -> tuple[Session, ...]:
 
 def of_task(tx: Tx, task: str) -> list[Session]:
     """A task's sessions, oldest first."""
-    return [_session(row) for row in tx.connection.execute(_OF_TASK, {"of": task})]
+    return [_session(row) for row in _OF_TASK.all(tx.connection, {"of": task})]
 
 
 def active(tx: Tx) -> list[Session]:
     """Every session that has not ended, oldest first."""
-    return [_session(row) for row in tx.connection.execute(_ACTIVE)]
+    return [_session(row) for row in _ACTIVE.all(tx.connection, {})]
 
 
 def slots_held(tx: Tx) -> list[SlotHeld]:
@@ -157,7 +165,7 @@ def logins_in_use(tx: Tx) -> dict[str, list[str]]:
     """By machine, the login of each session that has not ended, whether it holds a slot or waits for a person, and
     of each task that starts."""
     found: dict[str, list[str]] = {}
-    for row in (*tx.connection.execute(_ACTIVE), *tx.connection.execute(_RESERVED_LOGINS)):
+    for row in (*_ACTIVE.all(tx.connection, {}), *tx.connection.execute(_RESERVED_LOGINS)):
         found.setdefault(row.machine, []).append(row.login)
     return found
 
@@ -335,9 +343,7 @@ def take_notes(tx: Tx, session_id: str, upto: int | None = None) -> list[Note]:
 
 def words_wait(tx: Tx, task: str) -> bool:
     """Whether an agent of this task still has to read a person's message."""
-    mine = select(sessions.c.id).where(sessions.c.task == task)
-    query = select(notes.c.id).where(notes.c.session.in_(mine), notes.c.taken_us == 0).limit(1)
-    return tx.connection.execute(query).one_or_none() is not None
+    return _WORDS.one(tx.connection, {"of": task}) is not None
 
 
 def _waiting(session_id: str, upto: int | None) -> ColumnElement[bool]:

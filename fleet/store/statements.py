@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Delete, Insert, Select, TextClause, Update
+from sqlalchemy import Connection, Delete, Dialect, Insert, Select, TextClause, Update
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
 
 Values = Mapping[str, Any]
+_Convert = Callable[[Any], Any]
 
 _SQLITE: Final = "sqlite"
 
@@ -20,18 +22,22 @@ _SQLITE: Final = "sqlite"
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     """For one database. ``order``: the names of the values as SQLite takes them, empty where they go by name;
-    ``usual``: the values that the statement itself has; ``make`` makes a row."""
+    ``usual``: the values that the statement itself has; ``given``: what turns a value into the form of its column;
+    ``make`` makes a row."""
 
     sql: str
     names: frozenset[str]
     order: tuple[str, ...]
     usual: Values
+    given: Mapping[str, _Convert]
     make: Callable[[Sequence[Any]], Any]
 
     def bound(self, values: Values) -> Sequence[Any] | Values:
         """The values of a run as the driver takes them."""
         if values.keys() != self.names:
             raise ValueError(f"this statement is run with {sorted(self.names)}, not with {sorted(values)}")
+        if self.given:
+            values = {**values, **{name: convert(values[name]) for name, convert in self.given.items()}}
         if not self.order:
             return {**self.usual, **values}
         if not self.usual:
@@ -43,7 +49,7 @@ class Statement:
     """One statement without an expanding ``IN``. Every run gives the same names of values; raises ``ValueError``
     otherwise, since the SQL is written once.
 
-    A row has its columns as attributes. ``statement`` is what it is made of.
+    A row has its columns as attributes, in their Python form. ``statement`` is what it is made of.
     """
 
     __slots__ = ("_compiled", "statement")
@@ -95,15 +101,46 @@ class Statement:
         return found
 
     def _compile(self, connection: Connection, values: Values) -> _Compiled:
-        compiled = self.statement.compile(dialect=connection.dialect, column_keys=list(values))
+        dialect = connection.dialect
+        compiled = self.statement.compile(dialect=dialect, column_keys=list(values))
         assert isinstance(compiled, SQLCompiler)
         found = () if isinstance(self.statement, TextClause) else self.statement.exported_columns
         columns = [str(column.key) for column in found]
         make: Callable[[Sequence[Any]], Any] = tuple
         if columns:
             make = getattr(namedtuple("Row", columns, rename=True), "_make")  # noqa: B009 - made here, so mypy has no name for it
+            taken = [_impl(column.type, dialect).result_processor(dialect, None) for column in found]
+            if any(taken):
+                make = _converting(make, taken)
+        given = {
+            name: convert
+            for name, bound in compiled.binds.items()
+            if name in values and (convert := _impl(bound.type, dialect).bind_processor(dialect)) is not None
+        }
         order = tuple(compiled.positiontup or ())
-        return _Compiled(str(compiled), frozenset(values), order, dict(compiled.params), make)
+        return _Compiled(str(compiled), frozenset(values), order, _usual(compiled, dialect, values), given, make)
+
+
+def _impl(kind: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
+    return kind.dialect_impl(dialect)
+
+
+def _usual(compiled: SQLCompiler, dialect: Dialect, given: Values) -> Values:
+    """The statement's own values in the database's form."""
+    usual = {}
+    for name, value in compiled.params.items():
+        if name not in given:
+            convert = _impl(compiled.binds[name].type, dialect).bind_processor(dialect)
+            usual[name] = value if convert is None or value is None else convert(value)
+    return usual
+
+
+def _converting(
+    make: Callable[[Sequence[Any]], Any], taken: Sequence[_Convert | None]
+) -> Callable[[Sequence[Any]], Any]:
+    return lambda row: make(
+        [value if convert is None else convert(value) for value, convert in zip(row, taken, strict=True)]
+    )
 
 
 @contextmanager

@@ -24,15 +24,16 @@ from fleet.model import ENDS, ChatRef, Fork, Task, TaskMode, TaskState, may_move
 from fleet.store import approvals, landing_line, ledger
 from fleet.store.core import Tx
 from fleet.store.queue_tables import reservations
+from fleet.store.statements import Statement
 from fleet.store.tables import meta, sessions, tasks
 
-_BY_ID = select(tasks).where(tasks.c.id == bindparam("id"))
+_BY_ID = Statement(select(tasks).where(tasks.c.id == bindparam("id")))
 _FLOOR = select(cast(meta.c.value, BigInteger)).where(meta.c.key == "task_floor").scalar_subquery()
 _LAST = select(func.coalesce(func.max(tasks.c.number), 0), func.coalesce(_FLOOR, 0))
 _INSERT = insert(tasks)
 _CHANGE = update(tasks).where(tasks.c.id == bindparam("key"))
 _FREE = delete(reservations).where(reservations.c.task == bindparam("key"))
-_STOPPER = select(tasks.c.stop_by).where(tasks.c.id == bindparam("id"))
+_STOPPER = Statement(select(tasks.c.stop_by).where(tasks.c.id == bindparam("id")))
 _IS_OPEN = tasks.c.state.in_([str(state) for state in TaskState if state not in ENDS])
 _OPEN = select(tasks).where(_IS_OPEN).order_by(tasks.c.number)
 _UNFINISHED = (
@@ -124,7 +125,7 @@ def last_number(tx: Tx) -> int:
 
 def task(tx: Tx, task_id: str) -> Task:
     """The task with exactly this id. Raises ``Misused`` when it does not exist."""
-    row = tx.connection.execute(_BY_ID, {"id": task_id}).one_or_none()
+    row = _BY_ID.one(tx.connection, {"id": task_id})
     if row is None:
         raise _unknown(tx, task_id)
     return read_task(row)
@@ -140,7 +141,7 @@ def find(tx: Tx, named: str) -> Task:
     """The task that a person names: ``t12`` or ``12``. Raises ``Misused`` when it does not exist."""
     wanted = named.strip().lower()
     for exact in (wanted, f"t{wanted}"):
-        row = tx.connection.execute(_BY_ID, {"id": exact}).one_or_none()
+        row = _BY_ID.one(tx.connection, {"id": exact})
         if row is not None:
             return read_task(row)
     raise _unknown(tx, named)
@@ -192,7 +193,8 @@ def stop_requested(tx: Tx, task_id: str) -> bool:
 
 def stopped_by(tx: Tx, task_id: str) -> str:
     """Who asked to stop this task; empty when nobody did."""
-    return tx.connection.execute(_STOPPER, {"id": task_id}).scalar_one_or_none() or ""
+    found = _STOPPER.one(tx.connection, {"id": task_id})
+    return "" if found is None else str(found.stop_by)
 
 
 def open_tasks(tx: Tx) -> list[Task]:

@@ -9,13 +9,27 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
 
 from fleet.errors import Refused
 from fleet.model import ChatRef, PersonId
 from fleet.store.chat.moves import ELSEWHERE
 from fleet.store.core import Tx
+from fleet.store.statements import Statement
 from fleet.store.tables import actions, cards, outbox
+
+_SAME = Statement(
+    select(actions.c.token)
+    .where(
+        *(
+            actions.c[name] == bindparam(f"at_{name}")
+            for name in ("adapter", "chat", "command", "digest", "person", "put")
+        )
+    )
+    .where(actions.c.used_us == 0, (actions.c.expires_us == 0) | (actions.c.expires_us > bindparam("now")))
+    .limit(1)
+)
+_MINT = Statement(insert(actions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,38 +61,29 @@ def mint(
     ``lives_us``: it expires after this many microseconds (0: never). A button that the message already had and that
     was not pressed keeps its token, so that redrawing a card does not break what is on screen.
     """
-    same = (
-        (actions.c.adapter == chat.adapter)
-        & (actions.c.chat == chat.chat)
-        & (actions.c.command == command)
-        & (actions.c.digest == digest)
-        & (actions.c.person == person)
-        & (actions.c.put == put)
-        & (actions.c.used_us == 0)
-    )
     now = tx.now_us()
-    found = tx.connection.execute(
-        select(actions.c.token).where(same, (actions.c.expires_us == 0) | (actions.c.expires_us > now)).limit(1)
-    ).scalar()
+    same = {
+        "adapter": chat.adapter,
+        "chat": chat.chat,
+        "command": command,
+        "digest": digest,
+        "person": person,
+        "put": put,
+    }
+    found = _SAME.one(tx.connection, {**{f"at_{name}": value for name, value in same.items()}, "now": now})
     if found is not None:
-        return str(found)
+        return str(found.token)
     token = secrets.token_urlsafe(16)
-    tx.connection.execute(
-        insert(actions).values(
-            token=token,
-            adapter=chat.adapter,
-            chat=chat.chat,
-            command=command,
-            digest=digest,
-            person=person,
-            once=once,
-            created_us=now,
-            expires_us=now + lives_us if lives_us else 0,
-            used_us=0,
-            used_by="",
-            put=put,
-        )
-    )
+    row = {
+        **same,
+        "token": token,
+        "once": once,
+        "created_us": now,
+        "expires_us": now + lives_us if lives_us else 0,
+        "used_us": 0,
+        "used_by": "",
+    }
+    _MINT.run(tx.connection, row)
     return token
 
 

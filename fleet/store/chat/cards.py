@@ -9,16 +9,19 @@ from sqlalchemy import bindparam, or_, select, update
 
 from fleet.model import ChatRef
 from fleet.store.core import Tx
+from fleet.store.statements import Statement
 from fleet.store.tables import LOOSE, cards, outbox
 
 # Built once: building and hashing such a statement takes longer than running it.
-_AT = select(cards.c.put, cards.c.message_id).where(
-    cards.c.card_key == bindparam("key"),
-    cards.c.adapter == bindparam("adapter"),
-    cards.c.chat == bindparam("chat"),
-    cards.c.thread == bindparam("thread"),
+_AT = Statement(
+    select(cards.c.put, cards.c.message_id).where(
+        cards.c.card_key == bindparam("key"),
+        cards.c.adapter == bindparam("adapter"),
+        cards.c.chat == bindparam("chat"),
+        cards.c.thread == bindparam("thread"),
+    )
 )
-_NEWEST = (
+_NEWEST = Statement(
     select(outbox.c.card_json)
     .where(or_(outbox.c.id == bindparam("posted"), outbox.c.put == bindparam("posted")))
     .order_by(outbox.c.id.desc())
@@ -74,7 +77,7 @@ def by_key(tx: Tx, key: str) -> list[LiveCard]:
 def at(tx: Tx, key: str, chat: ChatRef) -> LiveCard | None:
     """The card with this key in this chat and thread; ``None`` when there is none."""
     here = {"key": key, "adapter": chat.adapter, "chat": chat.chat, "thread": chat.thread}
-    row = tx.connection.execute(_AT, here).one_or_none()
+    row = _AT.one(tx.connection, here)
     return None if row is None else LiveCard(row.put, key, chat, row.message_id, _newest(tx, row.put))
 
 
@@ -109,4 +112,5 @@ def set_aside(tx: Tx, card: LiveCard) -> str:
 
 
 def _newest(tx: Tx, put: int) -> str:
-    return tx.connection.execute(_NEWEST, {"posted": put}).scalar_one_or_none() or ""
+    found = _NEWEST.one(tx.connection, {"posted": put})
+    return "" if found is None else str(found.card_json)

@@ -8,32 +8,41 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Select, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Select, Text, and_, bindparam, delete, func, insert, literal_column, or_, select, update
 
 from fleet.model import ChatRef
 from fleet.store.core import Tx
+from fleet.store.statements import Statement
 from fleet.store.states import OutboxKind, OutboxState
 from fleet.store.tables import cards, outbox
 
-_UNSETTLED = (OutboxState.WAITING, OutboxState.IN_FLIGHT)
+_UNSETTLED: Final = tuple(
+    literal_column(f"'{state}'", Text()) for state in (OutboxState.WAITING, OutboxState.IN_FLIGHT)
+)
 _SOON_PRIORITY = 1  # an edit that answers a button press goes with the replies
 _EDIT_PRIORITY = 100  # after every put: edits do not notify, so nobody waits for them
-_INSERT = insert(outbox).returning(outbox.c.id)
+_INSERT = Statement(insert(outbox).returning(outbox.c.id))
 _CHANGE = update(outbox).where(outbox.c.id == bindparam("row"))
+_SHOW, _CLAIMED, _SETTLE = Statement(_CHANGE), Statement(_CHANGE), Statement(_CHANGE)
 _AT = and_(*(cards.c[name] == bindparam(f"at_{name}") for name in ("card_key", "adapter", "chat", "thread")))
-_LIVES_AT = select(cards.c.put).where(_AT)
-_NEW_CARD = insert(cards)
-_DROP_EDITS = delete(outbox).where(
+_LIVES_AT = Statement(select(cards.c.put).where(_AT))
+_NEW_CARD = Statement(insert(cards))
+_WAITS = and_(
     outbox.c.put == bindparam("changed"), outbox.c.kind == OutboxKind.EDIT, outbox.c.state == OutboxState.WAITING
 )
-_MOVE_CARD = update(cards).where(_AT)
+_DROP_EDITS = Statement(delete(outbox).where(_WAITS))
+_MOVE_CARD = Statement(update(cards).where(_AT))
 _PLACES = select(cards, outbox.c.state, outbox.c.task).join(outbox, outbox.c.id == cards.c.put)
-_PLACES_OF = _PLACES.where(cards.c.card_key == bindparam("at_card_key"))
-_PLACE_AT = _PLACES.where(_AT)
-_WAITING_EDIT = update(outbox).where(
-    outbox.c.put == bindparam("changed"), outbox.c.kind == OutboxKind.EDIT, outbox.c.state == OutboxState.WAITING
+_PLACES_OF = Statement(_PLACES.where(cards.c.card_key == bindparam("at_card_key")))
+_PLACE_AT = Statement(_PLACES.where(_AT))
+_REPLACE_EDIT, _REPLACE_EDIT_SOON = Statement(update(outbox).where(_WAITS)), Statement(update(outbox).where(_WAITS))
+_BACKLOG = Statement(
+    select(func.count().label("rows"))
+    .select_from(outbox)
+    .where(*(outbox.c[name] == bindparam(f"at_{name}") for name in ("adapter", "chat", "thread")))
+    .where(outbox.c.state.in_(_UNSETTLED))
 )
 
 
@@ -79,12 +88,12 @@ def put(
     if card_key:
         place = _place(card_key, chat)
         at = {f"at_{name}": value for name, value in place.items()}
-        old = tx.connection.execute(_LIVES_AT, at).scalar_one_or_none()
+        old = _LIVES_AT.one(tx.connection, at)
         if old is None:
-            tx.connection.execute(_NEW_CARD, {**place, "put": number, "message_id": ""})
+            _NEW_CARD.run(tx.connection, {**place, "put": number, "message_id": ""})
         else:
-            _drop_edits(tx, old)
-            tx.connection.execute(_MOVE_CARD, {**at, "put": number, "message_id": ""})
+            _drop_edits(tx, old.put)
+            _MOVE_CARD.run(tx.connection, {**at, "put": number, "message_id": ""})
     return number
 
 
@@ -94,19 +103,22 @@ def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None, 
     A card that is not sent yet is sent in its new form, and a waiting edit is replaced. ``soon``: it answers what
     somebody just did, and goes before edits that nobody waits for.
     """
-    hurry = {"priority": _SOON_PRIORITY} if soon else {}
     if chat is None:
-        places = tx.connection.execute(_PLACES_OF, {"at_card_key": card_key}).all()
+        places = _PLACES_OF.all(tx.connection, {"at_card_key": card_key})
     else:
         at = {f"at_{name}": value for name, value in _place(card_key, chat).items()}
-        places = tx.connection.execute(_PLACE_AT, at).all()
+        places = _PLACE_AT.all(tx.connection, at)
     for row in places:
         if row.state is OutboxState.WAITING:
             _drop_edits(tx, row.put)  # left from a delivery that failed
-            tx.connection.execute(_CHANGE, {"row": row.put, "card_json": card_json})
+            redraw(tx, row.put, card_json)
             continue
-        change = {"changed": row.put, "card_json": card_json, **hurry}
-        if tx.connection.execute(_WAITING_EDIT, change).rowcount == 0:
+        change = {"changed": row.put, "card_json": card_json}
+        if soon:
+            replaced = _REPLACE_EDIT_SOON.run(tx.connection, {**change, "priority": _SOON_PRIORITY})
+        else:
+            replaced = _REPLACE_EDIT.run(tx.connection, change)
+        if not replaced:
             ref = ChatRef(row.adapter, row.chat, row.thread)
             _insert(
                 tx,
@@ -123,14 +135,13 @@ def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None, 
 
 def redraw(tx: Tx, number: int, card_json: str) -> None:
     """Replaces the content of a row that this transaction put; buttons name the row, so they are made after it."""
-    tx.connection.execute(_CHANGE, {"row": number, "card_json": card_json})
+    _SHOW.run(tx.connection, {"row": number, "card_json": card_json})
 
 
 def claim(tx: Tx, adapter: str, limit: int) -> list[Delivery]:
     """Takes up to ``limit`` rows that may be delivered now, most urgent first; each must be settled later."""
-    rows = tx.connection.execute(_CLAIM, {"a": adapter, "now": tx.now_us(), "most": limit}).all()
-    if rows:
-        tx.connection.execute(_CHANGE, [{"row": row.id, "state": OutboxState.IN_FLIGHT} for row in rows])
+    rows = _CLAIM.all(tx.connection, {"a": adapter, "now": tx.now_us(), "most": limit})
+    _CLAIMED.many(tx.connection, [{"row": row.id, "state": OutboxState.IN_FLIGHT} for row in rows])
     return [
         Delivery(
             id=row.id,
@@ -157,7 +168,7 @@ def delivered(tx: Tx, number: int, message_id: str) -> None:
     row = _in_flight(tx, number)
     _settle(tx, number, OutboxState.DELIVERED, message_id=message_id)
     lives = number if row["kind"] is OutboxKind.PUT else row["put"]
-    tx.connection.execute(_LIVES, {"row": lives, "message_id": message_id})
+    _LIVES.run(tx.connection, {"row": lives, "message_id": message_id})
 
 
 def retry(tx: Tx, number: int, not_before_us: int, why: str) -> None:
@@ -244,14 +255,13 @@ def thread_of(tx: Tx, card_key: str, adapter: str, chat: str) -> str:
 
 def backlog(tx: Tx, chat: ChatRef) -> int:
     """How many rows for this chat and thread are neither delivered nor given up."""
-    place = (outbox.c.adapter == chat.adapter) & (outbox.c.chat == chat.chat) & (outbox.c.thread == chat.thread)
-    query = select(func.count()).select_from(outbox).where(place, outbox.c.state.in_(_UNSETTLED))
-    return int(tx.connection.execute(query).scalar_one())
+    at = {"at_adapter": chat.adapter, "at_chat": chat.chat, "at_thread": chat.thread}
+    return int(_BACKLOG.one(tx.connection, at).rows)
 
 
 def next_due_us(tx: Tx, adapter: str) -> int | None:
     """In how many microseconds :func:`claim` will return something; ``None``: only new rows can change that."""
-    first = tx.connection.execute(_DUE, {"a": adapter}).scalar_one_or_none()
+    first = _DUE.one(tx.connection, {"a": adapter}).first
     return None if first is None else max(0, first - tx.now_us())
 
 
@@ -283,15 +293,17 @@ def _ready() -> Select[Any]:
 
 
 # Built once: building and hashing such a statement takes longer than running it.
-_CLAIM = (
+_CLAIM = Statement(
     _ready()
     .where(outbox.c.not_before_us <= bindparam("now"))
     .order_by(outbox.c.priority, outbox.c.id)
     .limit(bindparam("most"))
 )
-_DUE = _ready().with_only_columns(func.min(outbox.c.not_before_us), maintain_column_froms=True)
-_LIVES = update(cards).where(cards.c.put == bindparam("row"))
-_ROW = select(outbox).where(outbox.c.id == bindparam("row"))
+_DUE = Statement(
+    _ready().with_only_columns(func.min(outbox.c.not_before_us).label("first"), maintain_column_froms=True)
+)
+_LIVES = Statement(update(cards).where(cards.c.put == bindparam("row")))
+_ROW = Statement(select(outbox).where(outbox.c.id == bindparam("row")))
 
 
 def _insert(
@@ -326,7 +338,7 @@ def _insert(
         "created_us": tx.now_us(),
         "settled_us": 0,
     }
-    return int(tx.connection.execute(_INSERT, row).scalar_one())
+    return int(_INSERT.one(tx.connection, row).id)
 
 
 def _place(card_key: str, chat: ChatRef) -> dict[str, str]:
@@ -334,15 +346,15 @@ def _place(card_key: str, chat: ChatRef) -> dict[str, str]:
 
 
 def _in_flight(tx: Tx, number: int) -> Mapping[str, Any]:
-    row = tx.connection.execute(_ROW, {"row": number}).mappings().one_or_none()
-    if row is None or row["state"] is not OutboxState.IN_FLIGHT:
+    row = _ROW.one(tx.connection, {"row": number})
+    if row is None or row.state is not OutboxState.IN_FLIGHT:
         raise ValueError(f"row {number} of the outbox is not in flight")
-    return dict(row)
+    return dict(row._asdict())
 
 
 def _settle(tx: Tx, number: int, state: OutboxState, *, message_id: str = "", why: str = "") -> None:
     values = {"row": number, "state": state, "message_id": message_id, "why": why, "settled_us": tx.now_us()}
-    tx.connection.execute(_CHANGE, values)
+    _SETTLE.run(tx.connection, values)
 
 
 def _outdated(tx: Tx, row: Mapping[str, Any]) -> bool:
@@ -357,4 +369,4 @@ def _outdated(tx: Tx, row: Mapping[str, Any]) -> bool:
 
 
 def _drop_edits(tx: Tx, number: int) -> None:
-    tx.connection.execute(_DROP_EDITS, {"changed": number})
+    _DROP_EDITS.run(tx.connection, {"changed": number})
