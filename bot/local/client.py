@@ -78,17 +78,27 @@ def answers(channel: socket.socket) -> Iterator[dict[str, Any]]:
     raise ControllerGone
 
 
-def ask(home: str, do: str, *, key: str = "", patience_s: float = PATIENCE_S, **more: Any) -> dict[str, Any]:
+def ask(
+    home: str,
+    do: str,
+    *,
+    key: str = "",
+    patience_s: float = PATIENCE_S,
+    silence_s: float | None = None,
+    **more: Any,
+) -> dict[str, Any]:
     """Sends one request, prints the answers, and returns the last.
 
     The request carries a key, and is sent again when the controller stops and returns: it is handled once.
-    Raises ``NotServed`` when no controller runs, ``ControllerGone`` when the controller did not return in time.
+    Raises ``NotServed`` when no controller runs, ``ControllerGone`` when the controller did not return in time, and
+    ``TimeoutError`` when it says nothing for ``silence_s``.
     """
     key, said = key or os.urandom(16).hex(), set[str]()
     channel = connect(home)
     while True:
         try:
             with channel:
+                channel.settimeout(silence_s)
                 return _exchange(channel, said, do, {"id": key, **more})
         except ControllerGone:
             try:

@@ -26,7 +26,8 @@ _US: Final = 1_000_000
 _STANDARD_INPUT: Final = "-"
 
 _PATIENCE_S: Final = 30.0
-"""How long a command waits while another leads a home that no controller serves."""
+"""How long a command waits for a controller that does not answer, beyond its time in line; and for another command
+that leads a home which no controller serves."""
 
 _AGAIN_S: Final = 0.1
 
@@ -34,7 +35,7 @@ _AGAIN_S: Final = 0.1
 def acquire(options: argparse.Namespace, home: Path) -> int:
     """Takes all of the resources, or none and says who holds them."""
     secret = secrets.token_urlsafe(16)
-    last = _ask(
+    last = ask(
         home,
         op="acquire",
         resources=options.resources,
@@ -55,7 +56,7 @@ def acquire(options: argparse.Namespace, home: Path) -> int:
 def release(options: argparse.Namespace, home: Path) -> int:
     """Gives the resources back; only with their secret."""
     secret = _secret(options, home)
-    last = _ask(home, op="release", resources=options.resources, repo=options.repo, secret=secret)
+    last = ask(home, op="release", resources=options.resources, repo=options.repo, secret=secret)
     if not last["end"]:
         for name in (last.get("data") or {}).get("released", ()):
             _file(home, options.holder, name).unlink(missing_ok=True)
@@ -65,7 +66,7 @@ def release(options: argparse.Namespace, home: Path) -> int:
 def renew(options: argparse.Namespace, home: Path) -> int:
     """Makes the resources' lease last for ``--ttl`` from now; only with their secret."""
     secret = _secret(options, home)
-    last = _ask(
+    last = ask(
         home,
         op="renew",
         resources=options.resources,
@@ -78,7 +79,7 @@ def renew(options: argparse.Namespace, home: Path) -> int:
 
 def show(options: argparse.Namespace, home: Path) -> int:
     """Who holds what, and who waits."""
-    last = _ask(home, op="list")
+    last = ask(home, op="list")
     return _print(options, last, last.get("data") or {})
 
 
@@ -93,12 +94,26 @@ def _with_secret(last: dict[str, Any], secret: str) -> dict[str, Any]:
     return data
 
 
-def _ask(home: Path, **request: Any) -> dict[str, Any]:
-    """Through the controller's socket, else as the leader for a moment; waits while another command does that."""
-    give_up = time.monotonic() + _PATIENCE_S
+def ask(home: Path, *, patience_s: float = _PATIENCE_S, **request: Any) -> dict[str, Any]:
+    """Through the controller's socket, else as the leader for a moment; waits while another command does that.
+
+    Raises ``Unavailable`` when nobody answers: what was asked for was not done, or is undone.
+    """
+    give_up, silence_s = time.monotonic() + patience_s, patience_s + request.get("wait", 0.0)
     while True:
-        with contextlib.suppress(client.NotServed):
-            return client.ask(str(home), "lock", quiet=True, **request)
+        try:
+            return client.ask(str(home), "lock", quiet=True, silence_s=silence_s, **request)
+        except TimeoutError:
+            from fleet.errors import Unavailable
+
+            raise Unavailable(
+                attempted="handle a lock",
+                on=str(home),
+                cause=f"the controller said nothing for {silence_s:.0f} s",
+                hint="It may be frozen: airboss.log says what it did last.",
+            ) from None
+        except client.NotServed:
+            pass
         from bot.home_lock import HomeInUse
         from bot.local.lock_alone import ask_alone
 

@@ -145,8 +145,7 @@ def open_stall(tx: Tx, *, session: Session, commit: str, tree: str, reason: str,
 
 def approval(tx: Tx, approval_id: str) -> Approval:
     """The question with exactly this id. Raises ``Misused`` when it does not exist."""
-    row = _BY_ID.one(tx.connection, {"wanted": approval_id})
-    if row is None:
+    if (row := _BY_ID.one(tx.connection, {"wanted": approval_id})) is None:
         raise _unknown(tx, approval_id)
     return _approval(row)
 
@@ -230,20 +229,14 @@ def note(tx: Tx, approval_id: str, *, pinged: bool = False, reminded: bool = Fal
         tx.connection.execute(update(approvals).where(approvals.c.id == approval_id), values)
 
 
-_WITHDRAWN_AT = Statement(
-    select(approvals)
-    .where(
-        approvals.c.task == bindparam("of"),
-        approvals.c.decision == str(ApprovalDecision.WITHDRAWN),
-        approvals.c.decided_us == bindparam("at"),
-    )
-    .order_by(approvals.c.number)
-)
-
-
 def withdrawn_at(tx: Tx, task: str, time_us: int) -> list[Approval]:
     """A task's questions that were withdrawn at exactly this time."""
-    return [_approval(row) for row in _WITHDRAWN_AT.all(tx.connection, {"of": task, "at": time_us})]
+    query = select(approvals).where(
+        approvals.c.task == task,
+        approvals.c.decision == str(ApprovalDecision.WITHDRAWN),
+        approvals.c.decided_us == time_us,
+    )
+    return [_approval(row) for row in tx.connection.execute(query.order_by(approvals.c.number))]
 
 
 def withdraw(tx: Tx, *, session: str = "", task: str = "", why: str) -> int:

@@ -47,13 +47,6 @@ _SLOTS = (
 _RESERVED_LOGINS = select(reservations.c.machine, reservations.c.login)
 _TURN = select(turns_table).where(turns_table.c.id == bindparam("id"))
 _TURNS = select(turns_table).where(turns_table.c.session == bindparam("of")).order_by(turns_table.c.number)
-_WORDS = Statement(
-    select(notes.c.id)
-    .where(
-        notes.c.session.in_(select(sessions.c.id).where(sessions.c.task == bindparam("of"))), notes.c.taken_us == 0
-    )
-    .limit(1)
-)
 _NOTES = select(notes).where(notes.c.session == bindparam("of"), notes.c.taken_us == 0).order_by(notes.c.id)
 _NOTES_UPTO = _NOTES.where(notes.c.id <= bindparam("upto"))
 
@@ -116,8 +109,7 @@ def create_session(
 
 def session(tx: Tx, session_id: str) -> Session:
     """The session with this id. Raises ``KeyError`` when it does not exist."""
-    row = _BY_ID.one(tx.connection, {"id": session_id})
-    if row is None:
+    if (row := _BY_ID.one(tx.connection, {"id": session_id})) is None:
         raise KeyError(session_id)
     return _session(row)
 
@@ -343,7 +335,9 @@ def take_notes(tx: Tx, session_id: str, upto: int | None = None) -> list[Note]:
 
 def words_wait(tx: Tx, task: str) -> bool:
     """Whether an agent of this task still has to read a person's message."""
-    return _WORDS.one(tx.connection, {"of": task}) is not None
+    mine = select(sessions.c.id).where(sessions.c.task == task)
+    query = select(notes.c.id).where(notes.c.session.in_(mine), notes.c.taken_us == 0).limit(1)
+    return tx.connection.execute(query).one_or_none() is not None
 
 
 def _waiting(session_id: str, upto: int | None) -> ColumnElement[bool]:

@@ -79,7 +79,7 @@ class LockService:
         """Everything that is wanted, or what is in the way; with ``wait_seconds``, waits in line for so long, or
         until the asker has gone.
 
-        A caller that is cancelled holds nothing, nor does an asker that has gone from the line. Raises
+        A caller that is cancelled holds nothing, nor does an asker that went before it was told. Raises
         ``StoreUnavailable``: nothing is granted then.
         """
         waiter = self._waiter(request)
@@ -98,7 +98,7 @@ class LockService:
                 self._drop(waiter)
                 if not waiter.answer.done():
                     await self._store.write(_nothing)  # a grant that was on its way is known after this
-            if wait_seconds > 0 and asker is not None and asker.went and waiter.answer.done():
+            if asker is not None and asker.went and waiter.answer.done():
                 self.give_back(waiter.answer.result())
                 return Blocked(())
         except asyncio.CancelledError:

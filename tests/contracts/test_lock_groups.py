@@ -131,6 +131,7 @@ async def test_a_client_that_dies_in_line_holds_nothing(store: Store, service: L
     late.gone.set()
     await service.release([Resource("x")], "c")
     assert isinstance(await service.acquire(request("d", "x"), wait_seconds=60, asker=late), Blocked)
+    assert isinstance(await service.acquire(request("e", "y"), asker=late), Blocked)
     while await store.read(locks.open_holds):
         await asyncio.sleep(0.001)
 
