@@ -211,8 +211,9 @@ def cases(flight: str, point: Point, length: Length, seed: int) -> list[Case]:
 
 
 def case_at(flight: str, point: Point, function: Callable[..., object], length: Length, visit: int = 1) -> Case:
-    """Such a fault from this visit on of the site whose name holds this function."""
-    (site,) = {site for site in undisturbed(flight).sites[point] if function.__qualname__ in site}
+    """Such a fault from this visit on of the most visited site whose name holds this function."""
+    visits = undisturbed(flight).sites[point]
+    site = max((site for site in visits if function.__qualname__ in site), key=lambda site: visits[site])
     return Case(flight, length, length.at(point, site, visit))
 
 
