@@ -60,6 +60,7 @@ from fleet.schedule.timer import Timer
 from fleet.store.core import Store
 from fleet.store.notices import Topic
 from fleet.supervise import OnDeath, Supervisor, Work
+from gates import fleet_keys
 from gates.leaks.search import Leaks
 from gates.locks.keeping import LockKeeper
 
@@ -142,7 +143,7 @@ class App:
             adapters: list[Adapter] = [console := ConsoleAdapter(), *phones]
             for chat in phones:
                 core.fetches(chat.name, chat.fetch)
-            _hear(services, notifier, supervisor, stack)
+            _hear(home, services, notifier, supervisor, stack)
             deliverer = Deliverer(outbox, adapters, supervisor, contacts, partial(closed, config))
             causes = Causes(health, control.machines, services.clock, home, full=services.full_disks)
             live, hooks, backups = (
@@ -204,9 +205,13 @@ class App:
             yield cls(home, store, core, console, deliverer, supervisor, tuple(off))
 
 
-def _hear(services: Services, notifier: Notifier, supervisor: Supervisor, stack: AsyncExitStack) -> None:
-    """From now on it is heard what other controllers of the store do."""
+def _hear(
+    home: Path, services: Services, notifier: Notifier, supervisor: Supervisor, stack: AsyncExitStack
+) -> None:
+    """From now on it is heard what other controllers of the store do, and looked whether all have the same keys."""
     if services.sharing is not None:
+        keys = partial(fleet_keys.watch, services.store, home, services.clock, coordinates=True)
+        supervisor.run("keys", keys, OnDeath.FATAL)
         notices = services.sharing.notices
         stack.push_async_callback(notices.close)
         notices.hear(Topic.LEDGER, lambda key, origin: notifier.grown())

@@ -60,6 +60,7 @@ from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
 from fleet.store.notices import Notices
 from fleet.store.states import ControllerRole
+from gates import fleet_keys
 from gates.locks.guard import LockGuard
 from gates.locks.service import LockService
 from gates.receipts.issue import issue
@@ -203,6 +204,8 @@ async def base_of(
     does until then."""
     store, env, me = await open_store(home, stack)
     stack.push_async_exit(partial(_leave, store, me))
+    if standby is not None and store.can_be_shared:
+        await fleet_keys.check(store, home)
     if standby is not None:
         load_fleet(home / FLEET_FILE)  # what is wrong in it is said now, not when it is needed
     if standby is not None and standby.takes_part and join is not None:
@@ -210,6 +213,8 @@ async def base_of(
     else:
         lease = await _led(store, me, stack, standby)
     made = await based(stack, store, env, lease, me)
+    if store.can_be_shared:
+        await fleet_keys.settle(made.store, home)
     await made.store.write(lambda tx: controllers.note(tx, me, ControllerRole.LEADS, made.config.in_force))
     return made
 

@@ -25,6 +25,7 @@ from fleet.store.core import Tx
 from fleet.store.leases import Lease
 from fleet.store.states import ControllerRole
 from fleet.supervise import OnDeath, Supervisor, Work, alongside, first
+from gates import fleet_keys
 
 _BEAT_SECONDS: Final = 2.0
 
@@ -48,6 +49,12 @@ async def take_part(
                 cause="only PostgreSQL can be shared",
                 hint="Set AIRBOSS_STORE=postgresql+psycopg://… in .env, or start it without --join.",
             )
+        keys = fleet_keys.wait(store, home, SystemClock())
+        known = await stack.enter_async_context(alongside(keys, "wait for the fleet's keys"))
+        await first(waiting, known)
+        if waiting.done():
+            return await waiting
+        await known
         member = await store.write(lambda tx: leads.join(tx, me.instance))
         stack.push_async_callback(store.write, lambda tx: leads.leave(tx, member))
         base = await based(stack, store, env, member, me)
@@ -86,6 +93,8 @@ async def _begin(base: Base, supervisor: Supervisor, stack: AsyncExitStack, disp
     }
     for name, work in components.items():
         supervisor.run(name, work)
+    keys = partial(fleet_keys.watch, base.store, base.home, services.clock, coordinates=False)
+    supervisor.run("keys", keys, OnDeath.FATAL)
     stack.push_async_callback(supervisor.run("dispatcher", dispatcher.run, OnDeath.FATAL).end)
 
 

@@ -47,7 +47,7 @@ class Leaks:
         if found:
             old = await repository.contains(base, [_first_line(each.text) for each in found])
             found = [each for each in found if _first_line(each.text) not in old]
-        key = await asyncio.to_thread(self._key)
+        key = await asyncio.to_thread(fingerprint_key, self._home)
         leaks = [Leak(each.path, each.line, each.kind, _fingerprint(key, each.value)) for each in found]
         if patch.cut:
             leaks.append(Leak("the rest of the change", 0, _TOO_BIG, _fingerprint(key, commit)))
@@ -74,15 +74,24 @@ class Leaks:
                 ours.append(Sighting(file.path, file.numbers[at], match.rule, match.text, match.text))
         return ours
 
-    def _key(self) -> bytes:
-        path = self._home / "keys" / "fingerprint.key"
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            with files.writing("make the key of the fingerprints", path):
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                files.replace_durably(path, os.urandom(32))
-        return path.read_bytes()
+
+def fingerprint_key(home: Path) -> bytes:
+    """The key of a home's fingerprints, made when first needed. Raises ``DiskFull`` or ``Unavailable``."""
+    path = _key_file(home)
+    if not path.exists():
+        with files.writing("make the key of the fingerprints", path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.replace_durably(path, os.urandom(32))
+    return path.read_bytes()
+
+
+def has_fingerprint_key(home: Path) -> bool:
+    """Whether there is one."""
+    return _key_file(home).exists()
+
+
+def _key_file(home: Path) -> Path:
+    return home / "keys" / "fingerprint.key"
 
 
 def _same(text: str, ours: Sighting) -> bool:

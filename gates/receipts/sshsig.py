@@ -30,6 +30,8 @@ BUNDLE_NAMESPACES = ("airboss-bundle-v1", "airboss-checkpoint-v1")
 
 PRINCIPAL = "airboss"
 KEY_FILE = "receipt_ed25519"
+PINNED = "this-controller.pub"
+"""Where a home pins its own key."""
 _MAGIC = b"SSHSIG"
 _KEY_TYPE = b"ssh-ed25519"
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
@@ -248,7 +250,7 @@ def announce(home: Path, key: PublicKey) -> None:
     """Writes the public key beside the private one, and pins it for ``airboss verify`` here."""
     line = f"{key.line} airboss receipts\n".encode()
     files.replace_durably(home / "keys" / f"{KEY_FILE}.pub", line, mode=0o644)
-    pin(home, key, "this-controller")
+    pin(home, key, PINNED.removesuffix(".pub"))
 
 
 def pin(home: Path, key: PublicKey, name: str) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
+
+from tests.scenarios.controllers import airboss
+from tests.scenarios.house import GATE
 from tests.scenarios.pair import pair
 
 #: Waits, where the change says so, for a file that the scenario makes.
@@ -15,7 +20,8 @@ print("1 passed")
 
 
 def test_what_one_controller_had_lands_through_another_home() -> None:
-    with pair(apart=True, files={"check.py": CHECK}) as both:
+    gate = GATE.replace('"30s"', '"10m"')
+    with pair(apart=True, files={"check.py": CHECK, "airboss.toml": gate}) as both:
         first, other = both.first, both.other
         signs = first.directory / "signs"
         signs.mkdir()
@@ -24,6 +30,11 @@ def test_what_one_controller_had_lands_through_another_home() -> None:
             each.configure()
         with both.standby(first, "--join") as killed:
             first.until(first._answers, "the first coordinates: nobody else did")
+            with both.standby(other, "--join") as without:
+                assert without.wait(60) == 2, both.said(other)
+            remedy = f"Copy the folder keys/ of {socket.gethostname()}:{first.home} to {other.home}"
+            assert remedy in both.said(other)
+            shutil.copytree(first.home / "keys", other.home / "keys")
             with both.standby(other, "--join"):
                 there = {"home": "leads", "other": "shares"}
                 first.until(lambda: both.conditions(first) == there, "the other takes part")
@@ -43,4 +54,9 @@ def test_what_one_controller_had_lands_through_another_home() -> None:
                 assert other.wait(at_work).status == 0, both.said(other)
         assert [of for of, _ in both.events("landing.done")] == [judged, at_work], "each change landed once"
         assert len(both.events("gate.opened", "gate.closed")) == 2 * len(both.events("gate.closed"))
+        for task in (judged, at_work):
+            bundle = other.home / "receipts" / f"{task}.json"
+            pinned = first.home / "pinned" / "this-controller.pub"
+            verified = airboss("verify", str(bundle), "--key", str(pinned), home=other.home)
+            assert verified.returncode == 0, verified.stdout + verified.stderr
         assert [both.sessions(task) for task in (judged, at_work)] == [1, 1]

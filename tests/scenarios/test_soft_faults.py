@@ -11,7 +11,7 @@ import pytest
 from bot.outbox.delivering import Deliverer
 from fleet.faults import Point
 from fleet.flight.follower import Follower
-from gates.leaks.search import Leaks
+from gates.leaks.search import fingerprint_key
 from gates.runs.place import find_place
 from gates.runs.watch import GateOutput
 from tests.conftest import SEED, sampled
@@ -31,7 +31,7 @@ _ALWAYS: dict[str, tuple[Any, ...]] = {
 }
 _ONE_OF: dict[str, tuple[Any, ...]] = {
     "a gate's log meets a full disk": ("permitted", Point.FILE_WRITE, GateOutput.take, Length.ONCE),
-    "the key that masks secrets meets a full disk": ("permitted", Point.FILE_WRITE, Leaks._key, Length.ONCE),
+    "the key that masks secrets meets a full disk": ("permitted", Point.FILE_WRITE, fingerprint_key, Length.ONCE),
     "the only machine for a gate is away for a minute": (
         *("permitted", Point.MACHINE_CALL, find_place, Length.MINUTE),
     ),
