@@ -106,13 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_init(commands)
     add_attaching(commands)
-    gate = commands.add_parser("gate", help="run gates by hand").add_subparsers(metavar="COMMAND", required=True)
-    add = gate.add_parser("try", help="run the gates of the base on a commit")
-    add.add_argument("--repo", required=True, metavar="DIR")
-    add.add_argument("--base", required=True, metavar="REF")
-    add.add_argument("--head", required=True, metavar="REF")
-    add.add_argument("--json", action="store_true")
-    add.set_defaults(run=_gate_try)
+    _gates(commands)
 
     add_reviewing(commands)
 
@@ -209,6 +203,20 @@ def _admin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add = verbs.add_parser("revoke", help="end all rights of an id: the phone was lost")
     add.add_argument("id", metavar="PLATFORM:WORKSPACE:USER")
     add.set_defaults(run=_admin_command("revoke_person"))
+
+
+def _gates(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    gate = commands.add_parser("gate", help="run gates by hand").add_subparsers(metavar="COMMAND", required=True)
+    add = gate.add_parser("try", help="run the gates of the base on a commit")
+    add.add_argument("--repo", required=True, metavar="DIR")
+    add.add_argument("--base", required=True, metavar="REF")
+    add.add_argument("--head", required=True, metavar="REF")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_gate_try)
+
+    add = gate.add_parser("log", help="print what a gate run wrote, from this home or from the store")
+    add.add_argument("gate_run", metavar="RUN")
+    add.set_defaults(run=_gate_log)
 
 
 def _locks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -335,6 +343,12 @@ def _demo(options: argparse.Namespace) -> int:
     from bot.demo.fly import demo
 
     return demo(options.agent)
+
+
+def _gate_log(options: argparse.Namespace) -> int:
+    from bot.local import gate_log
+
+    return gate_log.run(options.gate_run, home_path(options))
 
 
 def _gate_try(options: argparse.Namespace) -> int:

@@ -24,6 +24,16 @@ from fleet.store.states import BlobKind
 _TRIES: Final = 3
 
 
+def gate_output(run: str) -> str:
+    """What a gate run's whole output is called."""
+    return f"gates/{run}.log"
+
+
+def review(run: str) -> str:
+    """What the exchange with a reviewer is called."""
+    return f"gates/{run}.review.json"
+
+
 async def keep(store: Store, path: Path, kind: BlobKind, *, name: str, owner: str) -> None:
     """Puts a file where others can get it, if there may be others. Raises as :func:`put`."""
     if store.can_be_shared:

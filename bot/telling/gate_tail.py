@@ -1,9 +1,7 @@
-"""The last lines of a gate that runs now, from what the controller has read of its output."""
+"""The last lines of a gate that runs now, from what a controller has read of its output."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +10,7 @@ from fleet.model import Task, TaskState
 from fleet.store import ledger
 from fleet.store.core import Store, Tx
 from fleet.untrusted import clean
+from gates.runs import tails
 
 _BYTES: Final = 16 << 10
 _ROWS, _ROW = 12, 200
@@ -26,7 +25,7 @@ async def of(store: Store, home: Path, task: Task) -> list[str]:
     if found is None:
         return []
     run, gate = found
-    text = await asyncio.to_thread(_end_of, home / "gates" / f"{run}.log")
+    text = clean(await tails.of_run(store, home / "gates" / f"{run}.log", run), _BYTES)
     rows = [row for row in (store.redact(text) if store.redact else text).splitlines() if row.strip()]
     return [f"— gate {gate} is running", *(f"  │ {row[:_ROW]}" for row in rows[-_ROWS:])]
 
@@ -40,16 +39,3 @@ def _running(tx: Tx, task: str) -> tuple[str, str] | None:
         else:
             opened.pop(recorded.refs.gate_run, None)
     return next(reversed(opened.items()), None)
-
-
-def _end_of(log: Path) -> str:
-    """The whole lines among the last bytes of a log; empty when it is not there yet."""
-    try:
-        with log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _BYTES))
-            data = file.read(_BYTES)
-    except OSError:
-        return ""
-    whole = data if size <= _BYTES else data.partition(b"\n")[2]
-    return clean(whole.decode("utf-8", "replace"), _BYTES)

@@ -72,6 +72,7 @@ def give_name(tx: Tx, blob: NamedBlob, size: int) -> bool:
         if not _known(tx, blob.digest) or tx.connection.execute(here).scalar_one() != size:
             return False
         tx.connection.execute(update(blobs).where(blobs.c.digest == blob.digest).values(whole=True, size=size))
+    before = tx.connection.execute(select(blob_names.c.digest).where(_named(blob))).scalar()
     tx.connection.execute(delete(blob_names).where(_named(blob)))
     row = {
         "name": blob.name,
@@ -83,6 +84,8 @@ def give_name(tx: Tx, blob: NamedBlob, size: int) -> bool:
         "put_us": tx.now_us(),
     }
     tx.connection.execute(insert(blob_names), row)
+    if before is not None and not _has_name(tx, before):
+        _remove(tx, before)
     return True
 
 

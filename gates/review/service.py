@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from fleet import files
+from fleet import files, shared_files
 from fleet.config import FleetConfig, ReviewerConfig, Secrets
 from fleet.errors import DiskFull, Refused, Unavailable
 from fleet.events import AgentReady, Event, Refs, ReviewAnswered, ReviewAsked, ReviewFinding, Source
@@ -26,6 +26,7 @@ from fleet.ports import Candidate
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, sessions
 from fleet.store.core import Store, Tx
+from fleet.store.states import BlobKind
 from fleet.supervise import alongside, retry_while_store_is_away
 from fleet.untrusted import clean, shortened
 from fleet.verdict import GateResult, Outcome
@@ -147,7 +148,9 @@ class Reviews:
         if review is None:
             stopped = _result(run_id, definition, Outcome.ABORTED, f"aborted: {self.given_up(candidate)}")
             return await self._close(candidate, stopped, ()), False
-        await asyncio.to_thread(self._keep, run_id, asking, review)
+        kept = await asyncio.to_thread(self._keep, run_id, asking, review)
+        name, owner = shared_files.review(run_id), candidate.task.id
+        await shared_files.keep(self.store, kept, BlobKind.REVIEW, name=name, owner=owner)
         failpoint("review-answered")
         result = _judged(run_id, definition, review)
         if asking.name in await asyncio.to_thread(reached, self.home):
@@ -234,8 +237,8 @@ class Reviews:
         await self.openings.closed(result.run, candidate.task.id)
         return result
 
-    def _keep(self, run_id: str, asking: _Asking, review: Review) -> None:
-        """Keeps the whole exchange beside the other gates' output. Raises ``DiskFull``."""
+    def _keep(self, run_id: str, asking: _Asking, review: Review) -> Path:
+        """Keeps the whole exchange beside the other gates' output, in this file. Raises ``DiskFull``."""
         path = self.home / "gates" / f"{run_id}.review.json"
         kept = {
             "request": asking.prepared.body.decode("utf-8", "replace"),
@@ -244,6 +247,7 @@ class Reviews:
         with files.writing("keep the review", path):
             path.parent.mkdir(parents=True, exist_ok=True)
             files.replace(path, json.dumps(kept, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace"))
+        return path
 
 
 async def changed_files(

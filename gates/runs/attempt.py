@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from fleet import shared_files
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, DiskFull, Misused, Refused, Unavailable
 from fleet.failpoints import failpoint
@@ -28,8 +29,10 @@ from fleet.setup.site import SetupCaller, SetupFailed
 from fleet.store import gates as gate_runs
 from fleet.store.core import Store
 from fleet.store.gates import GateRun
+from fleet.store.states import BlobKind
+from fleet.supervise import alongside
 from fleet.verdict import GateResult, Outcome
-from gates.runs import large
+from gates.runs import large, tails
 from gates.runs.again import runs_again, unable_there, with_earlier
 from gates.runs.counting import BaseRun, read_report
 from gates.runs.course import REPORT, REPORT_LIMIT, Course, Equipped
@@ -288,15 +291,20 @@ class Suite:
         log = self.home / "gates" / f"{run.id}.log"
         if run.place.supervising is not None and not started:
             await run.place.executor.close()  # nothing else runs as the run's own login
-        ended, seen = await watch(
-            run.place.runner,
-            spec,
-            log,
-            started=started,
-            patience=self.patience,
-            abandoned=self._given_up(run.candidate),
-        )
+        owner = run.candidate.task.id
+        async with alongside(tails.follow(self.store, log, run.id, owner), "tell a gate's last lines"):
+            ended, seen = await watch(
+                run.place.runner,
+                spec,
+                log,
+                started=started,
+                patience=self.patience,
+                abandoned=self._given_up(run.candidate),
+            )
         await asyncio.to_thread(redact_log, log, self.store.redact)
+        name = shared_files.gate_output(run.id)
+        await shared_files.keep(self.store, log, BlobKind.GATE_OUTPUT, name=name, owner=owner)
+        await tails.forget(self.store, run.id)
         read = None
         if run.definition.reports:
             read = await read_report(run.place.executor, f"{run.room}/report/junit.xml", self.store.redact)

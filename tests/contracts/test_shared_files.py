@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -16,6 +17,7 @@ from fleet.faults import Fault, Point, injected
 from fleet.git.shared import SharedRepository, shared_repository
 from fleet.git.tree_walk import listing
 from fleet.model import ChatRef, Isolation, TaskMode, TaskState, TurnCause
+from fleet.redact import Redactor
 from fleet.shared_commits import StoredPacks
 from fleet.store import blob_retention, blobs, sessions, tasks
 from fleet.store.blob_tables import blob_chunks, blob_names
@@ -23,6 +25,10 @@ from fleet.store.blob_tables import blobs as blob_rows
 from fleet.store.blobs import ABANDONED_US, CHUNK_BYTES, NamedBlob
 from fleet.store.core import Store, Tx
 from fleet.store.states import BlobKind
+from fleet.supervise import alongside
+from gates.runs import tails
+from tests.empty_store import filled_database
+from tests.far_end.postgres import Postgres
 from tests.far_end.repositories import advance, git, make_bare
 
 BIG = bytes(range(256)) * (CHUNK_BYTES // 256) * 2 + b"the end"
@@ -175,6 +181,49 @@ async def test_retention_keeps_what_open_tasks_and_unlanded_work_need(store: Sto
     left = await store.read(lambda tx: [blobs.named(tx, f"file {number}") for number in range(4)])
     assert [blob.owner for blob in left if blob is not None] == [open_, kept]
     assert await store.read(rows) == (2, 2, 2)
+
+
+async def test_a_name_for_other_bytes_forgets_the_old_ones(store: Store, file: Path) -> None:
+    await put(store, file)
+    file.write_bytes(b"shorter")
+    await put(store, file)
+    assert await store.read(rows) == (1, 1, 1)
+    await put(store, file, "b")
+    file.write_bytes(b"again")
+    await put(store, file)
+    assert await store.read(rows) == (2, 2, 2), "what has another name stays"
+
+
+async def test_the_last_lines_of_a_gate_are_told_to_others_redacted(store_url: str, tmp_path: Path) -> None:
+    here, there = tmp_path / "here" / "g1.log", tmp_path / "there" / "g1.log"
+    for log in (here, there):
+        log.parent.mkdir()
+    with Store.open(store_url, redact=Redactor(["a-secret-value"])) as store:
+        for text in (b"x" * 20_000 + b"\nfirst\n", b"later with a-secret-value\n"):
+            here.write_bytes(text)
+            await tails.share(store, here, "g1", "t1", tails.last_lines(here))
+        assert await tails.brought(store, there, "g1") == "later with ‹redacted:secret›\n"
+        assert await store.read(rows) == (1, 1, 1)
+        assert [path.name for log in (here, there) for path in log.parent.iterdir()] == ["g1.log"]
+        await store.write(lambda tx: tx.connection.execute(update(blob_chunks).values(data=b"other")))
+        assert await tails.brought(store, there, "g1") == "", "damaged ones are not shown"
+
+
+async def test_whoever_is_asked_shows_the_gate_that_another_runs(postgres: Postgres, tmp_path: Path) -> None:
+    here, there = tmp_path / "here" / "g1.log", tmp_path / "there" / "g1.log"
+    here.parent.mkdir()
+    there.parent.mkdir()
+    url = postgres.new_database()
+    filled_database(postgres, url)
+    with Store.open(url) as store:
+        here.write_text("half of it\n")
+        async with alongside(tails.follow(store, here, "g1", "t1", pause=0.01), "tell"):
+            while await tails.of_run(store, there, "g1") != "half of it\n":
+                await asyncio.sleep(0.01)
+            there.write_text("what this one had read before it was put out\n")
+            assert await tails.of_run(store, there, "g1") == "half of it\n"
+        await tails.forget(store, "g1")
+        assert await store.read(rows) == (0, 0, 0)
 
 
 # --- commits ------------------------------------------------------------------------------------------------

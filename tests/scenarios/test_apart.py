@@ -5,9 +5,13 @@ from __future__ import annotations
 import shutil
 import socket
 
+from fleet.store import blobs, gates
+from fleet.store.blobs import NamedBlob
+from fleet.store.core import Store
+from fleet.store.states import BlobKind
 from tests.scenarios.controllers import airboss
 from tests.scenarios.house import GATE
-from tests.scenarios.pair import pair
+from tests.scenarios.pair import Pair, pair
 
 #: Waits, where the change says so, for a file that the scenario makes.
 CHECK = """\
@@ -17,6 +21,12 @@ while wanted.exists() and not pathlib.Path(wanted.read_text().strip()).exists():
     time.sleep(0.05)
 print("1 passed")
 """
+
+
+def stored(both: Pair) -> list[NamedBlob]:
+    """Every file in the store."""
+    with Store.open(both.url) as store, store.transaction() as tx:
+        return [blob for kind in BlobKind for blob in blobs.of_kind(tx, kind, tx.now_us() + 1, 0, 1000)]
 
 
 def test_what_one_controller_had_lands_through_another_home() -> None:
@@ -46,6 +56,9 @@ def test_what_one_controller_had_lands_through_another_home() -> None:
                 first.until(lambda: both.events("gate.opened"), "its gate runs")
                 assert both.led()[judged] == "home"
 
+                kept = {(each.owner, each.kind) for each in stored(both)}
+                assert (judged, BlobKind.COMMIT) in kept
+
                 killed.kill()
                 other.until(other._answers, "the other coordinates")
                 (signs / "judge").touch()
@@ -56,7 +69,11 @@ def test_what_one_controller_had_lands_through_another_home() -> None:
         assert len(both.events("gate.opened", "gate.closed")) == 2 * len(both.events("gate.closed"))
         for task in (judged, at_work):
             bundle = other.home / "receipts" / f"{task}.json"
-            pinned = first.home / "pinned" / "this-controller.pub"
-            verified = airboss("verify", str(bundle), "--key", str(pinned), home=other.home)
+            pinned = (first.home / "keys" / "receipt_ed25519.pub").read_text()
+            verified = airboss("verify", str(bundle), "--key", pinned, home=other.home)
             assert verified.returncode == 0, verified.stdout + verified.stderr
+        with Store.open(both.url) as store, store.transaction() as tx:
+            run = gates.of_task(tx, judged)[0].id
+        printed = airboss("gate", "log", run, home=first.home)
+        assert "1 passed" in printed.stdout, "the other home has read it to its end"
         assert [both.sessions(task) for task in (judged, at_work)] == [1, 1]

@@ -1,0 +1,35 @@
+"""``airboss gate log``: what a gate run wrote, from this home or from the store that several controllers share."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+
+from bot.base import store_of
+from fleet import shared_files
+from fleet.config import Secrets
+from fleet.errors import Misused
+
+
+def run(gate_run: str, home: Path) -> int:
+    """Prints it. Raises ``Misused`` where nobody has it, ``Unavailable`` where the store's copy is damaged."""
+    name = shared_files.gate_output(gate_run)
+    path = home / name
+    if "/" in gate_run or not (asyncio.run(_bring(home, name, path)) or path.exists()):
+        raise Misused(
+            attempted="print the output of a gate",
+            on=gate_run,
+            cause="there is none of this run, here or in the store",
+            hint="Runs are in receipts and in the ledger; output is kept for gate_log_days.",
+        )
+    with path.open("rb") as file:
+        shutil.copyfileobj(file, sys.stdout.buffer)
+    sys.stdout.flush()
+    return 0
+
+
+async def _bring(home: Path, name: str, path: Path) -> bool:
+    with store_of(home, Secrets.load(home)) as store:
+        return await shared_files.bring(store, name, path) is not None
