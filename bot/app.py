@@ -26,6 +26,7 @@ from bot.hands import Hands
 from bot.health import ControllerHealth, StoreWatch
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import ExceptConsole, PerPerson
+from bot.hearing.shared import fetched
 from bot.joined import take_part
 from bot.leading import StandBy
 from bot.local.control import ControlServer
@@ -142,7 +143,7 @@ class App:
             notifier = Notifier(outbox, config, supervisor, files=home / "files", direct=direct_on)
             adapters: list[Adapter] = [console := ConsoleAdapter(), *phones]
             for chat in phones:
-                core.fetches(chat.name, chat.fetch)
+                core.fetches(chat.name, partial(fetched, store, chat.fetch))
             _hear(home, services, notifier, supervisor, stack)
             deliverer = Deliverer(outbox, adapters, supervisor, contacts, partial(closed, config))
             causes = Causes(health, control.machines, services.clock, home, full=services.full_disks)

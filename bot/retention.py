@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -25,8 +25,10 @@ from fleet.errors import AirbossError, Malformed
 from fleet.ports import Clock
 from fleet.store import blob_retention, contents, trees
 from fleet.store import gates as gate_runs
+from fleet.store.blobs import NamedBlob
 from fleet.store.chat import inbox, retention
 from fleet.store.core import Store, Tx
+from fleet.store.states import BlobKind
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Retention:
         said_us = self._config().limits.spool_retention_days * _DAY_US
         while await self._store.write(lambda tx: contents.forget_old(tx, said_us)):
             pass
+        await blob_retention.prune(self._store, BlobKind.CHAT_FILE, age_us, partial(_sent, age_us))
         before_us = self._clock.now_us() - age_us
         for found in (_old_files, _empty_directories):
             every = iter(await asyncio.to_thread(list, found(self._files, before_us)))
@@ -83,11 +86,8 @@ class Retention:
         await asyncio.to_thread(_unlink, stale)
 
     def _remove(self, batch: list[Path], age_us: int, before_us: int, tx: Tx) -> None:
-        kept = {os.path.realpath(path) for path in retention.attached(tx, age_us)}
-        kept |= {os.path.realpath(path) for path in _files_of(retention.on_their_way(tx))}
-        kept |= {os.path.realpath(path) for path in held_files.paths(tx)}
-        fetching, sent = _arriving(inbox.pending(tx))
-        kept |= {os.path.realpath(path) for path in sent}
+        fetching, needed = _needed(tx, age_us)
+        kept = {os.path.realpath(path) for path in needed}
         owners = {path: found[0] for path in batch if (found := _OWNER.match(path.name))}
         live = retention.live_among(tx, set(owners.values()))
         for path in batch:
@@ -101,6 +101,19 @@ class Retention:
                     path.unlink()
             except OSError as error:
                 log.warning("%s has expired but cannot be removed: %s", path, error.strerror)
+
+
+def _needed(tx: Tx, age_us: int) -> tuple[set[str], set[str]]:
+    """The adapters that may be downloading files now for waiting messages, and the paths of files that somebody may
+    still ask for."""
+    fetching, sent = _arriving(inbox.pending(tx))
+    on_their_way = set(_files_of(retention.on_their_way(tx)))
+    return fetching, retention.attached(tx, age_us) | on_their_way | held_files.paths(tx) | sent
+
+
+def _sent(age_us: int, tx: Tx, found: Collection[NamedBlob]) -> set[str]:
+    """The names of those shared files that somebody may still ask for: their paths."""
+    return _needed(tx, age_us)[1]
 
 
 def _files_of(cards: Iterable[str]) -> Iterator[str]:

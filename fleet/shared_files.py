@@ -76,15 +76,32 @@ async def bring(store: Store, name: str, target: Path) -> NamedBlob | None:
                     await asyncio.to_thread(sink.write, data)
                     seen.update(data)
                     position += 1
-            if seen.hexdigest() != found.digest:
-                raise Unavailable(
-                    attempted="get a file out of the store",
-                    on=name,
-                    cause=f"its bytes are not those of SHA-256 {found.digest}: the store's copy is damaged",
-                    hint=f"{found.controller or 'An earlier controller'} put it there; its home may have it.",
-                )
+            _demand(found, seen)
             await asyncio.to_thread(files.copy_durably, part, target, mode=0o600)
     return found
+
+
+async def read(store: Store, name: str) -> bytes | None:
+    """The bytes of a file that is small enough for the memory; ``None``: there is none. Raises as :func:`bring`."""
+    if (found := await store.read(lambda tx: blobs.named(tx, name))) is None:
+        return None
+    parts: list[bytes] = []
+    while (data := await store.read(partial(_chunk, found.digest, len(parts)))) is not None:
+        parts.append(data)
+    whole = b"".join(parts)
+    _demand(found, hashlib.sha256(whole))
+    return whole
+
+
+def _demand(found: NamedBlob, seen: hashlib._Hash) -> None:
+    """Raises ``Unavailable`` when these are not the bytes that were put."""
+    if seen.hexdigest() != found.digest:
+        raise Unavailable(
+            attempted="get a file out of the store",
+            on=found.name,
+            cause=f"its bytes are not those of SHA-256 {found.digest}: the store's copy is damaged",
+            hint=f"{found.controller or 'An earlier controller'} put it there; its home may have it.",
+        )
 
 
 async def _put(store: Store, file: BufferedReader, blob: NamedBlob) -> bool:

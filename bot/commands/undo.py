@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from bot.commands.common import task_meant
+from bot.hearing import shared
 from bot.outbox.posting import Posts
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.requesting import request_task
@@ -38,6 +39,7 @@ async def undo(context: Context, call: Call) -> Effect:
         )
     name = f"{task.id}-undo.patch"
     path = await asyncio.to_thread(documents.write, context.home / "files", name, patch)
+    await shared.keep(context.store, path)
     config = context.config()
     agent = task.agent if task.agent in config.agents else config.repo(task.repo).agent
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bot.hearing import shared
 from bot.outbox.posting import Outbox
 from bot.registry import Context
 from bot.requesting import request_task
@@ -47,6 +48,7 @@ class Adopter:
         file = folder / f"{session.id}-{NAME}"
         if said:
             await asyncio.to_thread(_write, folder, file, said)
+            await shared.keep(self.context.store, str(file))
 
         def work(tx: Tx) -> str:
             now = hooked.by_number(tx, session.number) or session

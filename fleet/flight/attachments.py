@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fleet import shared_files
 from fleet.errors import Misused, Unreachable
 from fleet.model import Session
 from fleet.ports import Executor, Image
@@ -96,7 +97,7 @@ async def _send(store: Store, executor: Executor, session: Session, kept: Iterab
     paths: list[str] = []
     images: list[Image] = []
     for file in kept:
-        data = await asyncio.to_thread(_read, file)
+        data = await _bytes_of(store, file)
         path = f"{inbox_of(store, session)}/{file.id}-{safe_name(file.name)}"
         await executor.write_file(path, data)
         paths.append(f"{executor.root}/{path}")
@@ -106,10 +107,13 @@ async def _send(store: Store, executor: Executor, session: Session, kept: Iterab
     return SentFiles(tuple(paths), tuple(images))
 
 
-def _read(kept: Kept) -> bytes:
+async def _bytes_of(store: Store, kept: Kept) -> bytes:
+    """From the disk here, or out of the store. Raises ``Misused`` when it is nowhere, ``Unavailable`` when damaged."""
     try:
-        return Path(kept.path).read_bytes()
+        return await asyncio.to_thread(Path(kept.path).read_bytes)
     except OSError as error:
+        if store.can_be_shared and (shared := await shared_files.read(store, kept.path)) is not None:
+            return shared
         raise Misused(
             attempted="send a file to the agent",
             on=kept.name,

@@ -11,25 +11,36 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, func, select, update
 
+from bot.hearing.shared import fetched
+from bot.message import Attachment, Message
+from bot.retention import Retention
 from fleet import shared_files
-from fleet.errors import StoreUnavailable, Unavailable
+from fleet.clock import SystemClock
+from fleet.config import parse_fleet
+from fleet.errors import Misused, StoreUnavailable, Unavailable
 from fleet.faults import Fault, Point, injected
+from fleet.flight import attachments
 from fleet.git.shared import SharedRepository, shared_repository
 from fleet.git.tree_walk import listing
-from fleet.model import ChatRef, Isolation, TaskMode, TaskState, TurnCause
+from fleet.machines.local import LocalExecutor
+from fleet.model import ChatRef, Isolation, PersonId, Session, TaskMode, TaskState, TurnCause
 from fleet.redact import Redactor
 from fleet.shared_commits import StoredPacks
 from fleet.store import blob_retention, blobs, sessions, tasks
 from fleet.store.blob_tables import blob_chunks, blob_names
 from fleet.store.blob_tables import blobs as blob_rows
 from fleet.store.blobs import ABANDONED_US, CHUNK_BYTES, NamedBlob
+from fleet.store.chat import attachments as attachment_rows
 from fleet.store.core import Store, Tx
 from fleet.store.states import BlobKind
+from fleet.store.tables import tasks as task_rows
 from fleet.supervise import alongside
 from gates.runs import tails
 from tests.empty_store import filled_database
 from tests.far_end.postgres import Postgres
 from tests.far_end.repositories import advance, git, make_bare
+from tests.flying import FLEET
+from tests.rows import asked, placed
 
 BIG = bytes(range(256)) * (CHUNK_BYTES // 256) * 2 + b"the end"
 
@@ -224,6 +235,59 @@ async def test_whoever_is_asked_shows_the_gate_that_another_runs(postgres: Postg
             assert await tails.of_run(store, there, "g1") == "half of it\n"
         await tails.forget(store, "g1")
         assert await store.read(rows) == (0, 0, 0)
+
+
+async def test_a_persons_file_reaches_the_agent_from_another_home(postgres: Postgres, tmp_path: Path) -> None:
+    url = postgres.new_database()
+    filled_database(postgres, url)
+    sent = tmp_path / "files" / "a photo.txt"
+    sent.parent.mkdir()
+    executor = LocalExecutor("box", root=str(tmp_path / "root"))
+
+    async def fetch(message: Message) -> Message:
+        """The chat's, whose files are on this disk."""
+        return message
+
+    file_of = Attachment("a photo.txt", str(sent), "text/plain", 5)
+    here = ChatRef("tg", "1")
+    message = Message("tg", "u1", PersonId("tg", "", "ada"), here, "/run look", files=(file_of,))
+    with Store.open(url) as store:
+        sent.write_bytes(b"bytes")
+        await fetched(store, fetch, message)
+
+        def begin(tx: Tx) -> Session:
+            session = placed(tx, asked(tx).id)
+            size, name = 5, "a photo.txt"
+            attachment_rows.add(
+                tx, "t1", attachment_rows.REQUEST, name=name, path=str(sent), media_type="text/plain", size=size
+            )
+            return session
+
+        session = await store.write(begin)
+        sent.unlink()
+        found = await attachments.of_request(store, executor, session)
+        assert Path(found.paths[0]).read_bytes() == b"bytes"
+
+        await put(store, Path(found.paths[0]))
+        old = update(blob_names).values(put_us=1)
+        await store.write(lambda tx: tx.connection.execute(old))
+        config = parse_fleet(FLEET, "fleet.toml")
+        await Retention(store, lambda: config, SystemClock(), tmp_path).prune()
+        assert await store.read(rows) == (2, 1, 1), "its task is open"
+        await store.write(lambda tx: tx.connection.execute(update(blob_chunks).values(data=b"other")))
+        with pytest.raises(Unavailable, match="damaged"):
+            await attachments.of_request(store, executor, session)
+
+        def over(tx: Tx) -> None:
+            tasks.move(tx, "t1", TaskState.STOPPED, "", "airboss")
+            tx.connection.execute(update(task_rows).values(updated_us=1))
+
+        await store.write(over)
+        await Retention(store, lambda: config, SystemClock(), tmp_path).prune()
+        assert await store.read(rows) == (0, 0, 0)
+        with pytest.raises(Misused, match="Send it again"):
+            await attachments.of_request(store, executor, session)
+    await executor.close()
 
 
 # --- commits ------------------------------------------------------------------------------------------------
