@@ -108,7 +108,7 @@ async def _send(store: Store, executor: Executor, session: Session, kept: Iterab
 
 
 async def _bytes_of(store: Store, kept: Kept) -> bytes:
-    """From the disk here, or out of the store. Raises ``Misused`` when it is nowhere, ``Unavailable`` when damaged."""
+    """From the disk here, or out of the store. Raises ``Misused`` when they are in neither."""
     try:
         return await asyncio.to_thread(Path(kept.path).read_bytes)
     except OSError as error:
