@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -242,7 +243,6 @@ async def test_a_persons_file_reaches_the_agent_from_another_home(postgres: Post
     filled_database(postgres, url)
     sent = tmp_path / "files" / "a photo.txt"
     sent.parent.mkdir()
-    executor = LocalExecutor("box", root=str(tmp_path / "root"))
 
     async def fetch(message: Message) -> Message:
         """The chat's, whose files are on this disk."""
@@ -251,7 +251,10 @@ async def test_a_persons_file_reaches_the_agent_from_another_home(postgres: Post
     file_of = Attachment("a photo.txt", str(sent), "text/plain", 5)
     here = ChatRef("tg", "1")
     message = Message("tg", "u1", PersonId("tg", "", "ada"), here, "/run look", files=(file_of,))
-    with Store.open(url) as store:
+    executor = LocalExecutor("box", root=str(tmp_path / "root"))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(executor.close)
+        store = stack.enter_context(Store.open(url))
         sent.write_bytes(b"bytes")
         await fetched(store, fetch, message)
 
@@ -280,6 +283,7 @@ async def test_a_persons_file_reaches_the_agent_from_another_home(postgres: Post
 
         def over(tx: Tx) -> None:
             tasks.move(tx, "t1", TaskState.STOPPED, "", "airboss")
+            sessions.update(tx, session.id, ended_us=1)
             tx.connection.execute(update(task_rows).values(updated_us=1))
 
         await store.write(over)
@@ -287,7 +291,6 @@ async def test_a_persons_file_reaches_the_agent_from_another_home(postgres: Post
         assert await store.read(rows) == (0, 0, 0)
         with pytest.raises(Misused, match="Send it again"):
             await attachments.of_request(store, executor, session)
-    await executor.close()
 
 
 # --- commits ------------------------------------------------------------------------------------------------
