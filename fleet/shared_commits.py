@@ -39,6 +39,18 @@ class StoredPacks:
         if await shared_files.bring(self.store, name, pack) is None:
             raise Unavailable(attempted="take over a commit", on=name, cause="nobody needed it any more")
 
+    async def put_large(self, repo: str, oid: str, owner: str, path: Path) -> None:
+        """Puts an object of Git LFS there, durably."""
+        await shared_files.put(self.store, path, BlobKind.LARGE_FILE, name=_large(repo, oid), owner=owner)
+
+    async def get_large(self, repo: str, oid: str, path: Path) -> None:
+        """Gets such an object, if it is there. Raises ``Unavailable`` when it is damaged."""
+        await shared_files.bring(self.store, _large(repo, oid), path)
+
+
+def _large(repo: str, oid: str) -> str:
+    return f"large/{repo}/{oid}"
+
 
 def _name(repo: str, commit: str) -> str:
     return f"commit/{repo}/{commit}"

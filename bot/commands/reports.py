@@ -39,6 +39,7 @@ from fleet.untrusted import Untrusted
 from gates.people import Right
 from gates.receipts import verify as receipts
 from gates.receipts.day import note_beside
+from gates.receipts.issue import issue
 from gates.receipts.sshsig import PublicKey
 from gates.receipts.verify import Check
 
@@ -164,12 +165,28 @@ async def _issued(context: Context, task: Task) -> ReceiptIssued:
     found = await context.store.read(lambda tx: last_events(tx, 1, kinds=(ReceiptIssued.KIND,), task=task.id))
     for recorded in found:
         if isinstance(recorded.event, ReceiptIssued):
-            return recorded.event
+            return await _here(context, task, recorded.event)
     raise Refused(
         attempted=f"show the receipt of {task.id}",
         cause=f"there is none: the task is {task.state}",
         hint="A task gets a receipt when it lands.",
     )
+
+
+async def _here(context: Context, task: Task, issued: ReceiptIssued) -> ReceiptIssued:
+    """The receipt in this home: another controller may have written it into its own. Made again it is the same,
+    since it follows from the ledger and the fleet's key. Raises ``Refused`` where it is not."""
+    if not context.store.can_be_shared or await asyncio.to_thread(Path(issued.path).exists):
+        return issued
+    again = await issue(context.store, context.home, task.id)
+    if again.sha256 != issued.sha256:
+        raise Refused(
+            attempted=f"show the receipt of {task.id}",
+            on=issued.path,
+            cause="it is in another controller's home, and made again from the ledger it differs",
+            hint="airboss verify --ledger there says why.",
+        )
+    return replace(issued, path=str(again.path))
 
 
 async def verify(context: Context, call: Call) -> Effect:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fleet.git import lfs
 from fleet.git.repository import Repository
 
 
 async def keep(repository: Repository, name: str, commit: str, owner: str) -> None:
     """Gives ``commit`` a ref, and shares it for its ``owner``, a task. ``name`` is unique to the work that it
     holds. Repeating is harmless."""
+    await lfs.share(repository, commit, owner)
     await repository.share(commit, owner)
     await repository.git.run(
         "update-ref", _ref(name), commit, attempted="keep a snapshot", on=name, git_dir=repository.mirror

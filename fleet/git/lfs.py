@@ -19,6 +19,7 @@ from typing import Final
 from fleet import files
 from fleet.errors import Refused, Unavailable
 from fleet.git.repository import Repository
+from fleet.git.shared import SharedRepository
 from fleet.git.trees import TreeEntry, blobs, entries
 
 LFS: Final = "lfs"
@@ -89,7 +90,7 @@ async def pointers(repository: Repository, tree: str, paths: Iterable[str]) -> d
 
 async def is_known(repository: Repository, base: str, entry: TreeEntry, pointer: Pointer) -> bool:
     """Whether a pointer's object is here or in the repository, or the pointer is in the base's history."""
-    if _kept(repository, pointer).is_file():
+    if (await _here(repository, pointer)).is_file():
         return True
     if repository.path is not None and (await _of_repository(repository, pointer)).is_file():
         return True
@@ -104,7 +105,7 @@ async def bring(repository: Repository, commit: str, wanted: Iterable[Pointer]) 
     """Where these objects are on this machine; those of another machine's repository are fetched, with the rest of
     the commit's. What nobody has is left out, also where ``git-lfs`` is missing or cannot reach them."""
     asked = sorted(set(wanted), key=lambda each: each.oid)
-    here = {each: path for each in asked if (path := _kept(repository, each)).is_file()}
+    here = {each: path for each in asked if (path := await _here(repository, each)).is_file()}
     if repository.path is not None:
         theirs = {each: await _of_repository(repository, each) for each in asked if each not in here}
         return here | {each: path for each, path in theirs.items() if path.is_file()}
@@ -122,11 +123,11 @@ async def deliver(repository: Repository, old: str, new: str) -> None:
 
     Raises ``Refused`` where this machine cannot, and ``Unavailable`` where the repository does not take them.
     """
-    if not (repository.mirror / "lfs").is_dir():
+    if not (isinstance(repository, SharedRepository) or (repository.mirror / "lfs").is_dir()):
         return
     changed = [each.path for each in await repository.changed_paths(old, new) if each.status != "D"]
     named = {pointer.oid: pointer for _, pointer in (await pointers(repository, new, changed)).values()}
-    ours = [pointer for pointer in named.values() if _kept(repository, pointer).is_file()]
+    ours = [pointer for pointer in named.values() if (await _here(repository, pointer)).is_file()]
     if repository.path is None:
         await push(repository, repository.remote, ours)
         return
@@ -134,6 +135,17 @@ async def deliver(repository: Repository, old: str, new: str) -> None:
         target = await _of_repository(repository, pointer)
         if not target.is_file():
             await asyncio.to_thread(_copy, _kept(repository, pointer), target)
+
+
+async def share(repository: Repository, commit: str, owner: str) -> None:
+    """Puts the objects of a commit of ours where other controllers get them, if there may be others."""
+    if not isinstance(repository, SharedRepository) or not (repository.mirror / "lfs").is_dir():
+        return
+    for parent in (await repository.parents(commit))[:1]:
+        changed = [each.path for each in await repository.changed_paths(parent, commit) if each.status != "D"]
+        for _, pointer in (await pointers(repository, commit, changed)).values():
+            if (path := _kept(repository, pointer)).is_file():
+                await repository.packs.put_large(repository.name, pointer.oid, owner, path)
 
 
 async def push(repository: Repository, remote: str, wanted: Iterable[Pointer]) -> None:
@@ -194,6 +206,14 @@ def _copy(source: Path, target: Path) -> None:
     with files.writing("store a large file", target):
         target.parent.mkdir(parents=True, exist_ok=True)
         files.copy_durably(source, target, mode=0o644)
+
+
+async def _here(repository: Repository, pointer: Pointer) -> Path:
+    """Where an object is in the mirror, if it is there or another controller shared it."""
+    path = _kept(repository, pointer)
+    if isinstance(repository, SharedRepository) and not path.is_file():
+        await repository.packs.get_large(repository.name, pointer.oid, path)
+    return path
 
 
 def _kept(repository: Repository, pointer: Pointer) -> Path:

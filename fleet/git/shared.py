@@ -45,6 +45,12 @@ class CommitPacks(Protocol):
     async def get(self, repo: str, commit: str, pack: Path) -> None:
         """Gets a pack that is there. Raises ``Unavailable`` when it is damaged."""
 
+    async def put_large(self, repo: str, oid: str, owner: str, path: Path) -> None:
+        """Puts an object of Git LFS there, durably."""
+
+    async def get_large(self, repo: str, oid: str, path: Path) -> None:
+        """Gets such an object, if it is there. Raises ``Unavailable`` when it is damaged."""
+
 
 class BringingReader(ObjectReader):
     """Reads objects of a shared repository's mirror."""

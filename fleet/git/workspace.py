@@ -159,6 +159,7 @@ class Workspaces:
         attempted, on = "take a snapshot", f"{workspace} on {executor.machine}"
         store = f"{root}/repos/{repository.name}.git"
         most = self._limits().snapshot_bytes
+        base_tree = await repository.tree_of(base)  # the mirror is there from here on
         with scratch(repository.mirror, "transfer-") as handed:
             ran = await executor.run(
                 [
@@ -180,8 +181,7 @@ class Workspaces:
                 raise self._too_much(on, "the machine did not return a tree")
             if handed.stat().st_size > most + taken.offset:
                 raise self._too_much(on, f"more than {most} bytes")
-            tree, base_tree = taken.tree, await repository.tree_of(base)
-            if tree == base_tree:
+            if (tree := taken.tree) == base_tree:
                 return Snapshot(base, tree, base, 0, 0, 0, taken.left_out)
             await self._unpack(repository, handed, taken, base_tree, on)
         changed = [each.path for each in await repository.changed_paths(base, tree)]

@@ -6,21 +6,26 @@ import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fleet.errors import Refused, Unavailable
-from fleet.git import lfs, merging
+from fleet.git import kept, lfs, merging
 from fleet.git.large_files import FilesPlaced
 from fleet.git.lfs import Pointer
 from fleet.git.moving import Move
 from fleet.git.repository import Repository
+from fleet.git.shared import shared_repository
 from fleet.git.taking import Exceptions
 from fleet.git.workspace import TreeRefused, Workspaces
-from fleet.landing.base_branch import BaseBranch
+from fleet.landing.base_branch import BaseBranch, Swapped
 from fleet.machines.local import LocalExecutor
 from fleet.machines.runner.trees import check
+from fleet.shared_commits import StoredPacks
+from fleet.store.blob_tables import blob_chunks
+from fleet.store.core import Store
 from tests.contracts.test_taking import Ground
 from tests.contracts.test_workspace import Limits
 from tests.far_end.repositories import advance, git, make_bare
@@ -254,3 +259,36 @@ def test_a_pointer_is_read_as_it_is_written_and_nothing_else_is_one() -> None:
         os.urandom(200),
     ):
         assert lfs.read_pointer(other) is None
+
+
+async def test_objects_of_a_change_that_another_controller_took_are_delivered(
+    store: Store, ground: Ground, tmp_path: Path
+) -> None:
+    bare = Path(ground.repository.url)
+    one, other = (
+        shared_repository("p", str(bare), "main", tmp_path / name / "p.git", StoredPacks(store))
+        for name in ("one", "other")
+    )
+    ground.write({"new.png": PICTURE})
+    made = await replace(ground, repository=one).taken()
+    await kept.keep(one, "t1.1", made.commit, "t1")
+    assert await other.has(made.commit)
+    swapped = await BaseBranch(other).swap(ground.base, made.commit)
+    assert swapped == Swapped(made.commit)
+    assert place(bare, of(PICTURE)).read_bytes() == PICTURE, "it was in the home of the other alone"
+
+
+async def test_a_damaged_object_lands_nothing(store: Store, ground: Ground, tmp_path: Path) -> None:
+    bare = Path(ground.repository.url)
+    one, other = (
+        shared_repository("p", str(bare), "main", tmp_path / name / "p.git", StoredPacks(store))
+        for name in ("one", "other")
+    )
+    ground.write({"new.png": PICTURE})
+    made = await replace(ground, repository=one).taken()
+    await kept.keep(one, "t1.1", made.commit, "t1")
+    assert await other.has(made.commit)
+    await store.write(lambda tx: tx.connection.execute(blob_chunks.update().values(data=b"other")))
+    with pytest.raises(Unavailable, match="damaged"):
+        await BaseBranch(other).swap(ground.base, made.commit)
+    assert git(bare, "rev-parse", "main") == ground.base
