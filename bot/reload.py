@@ -60,7 +60,7 @@ class LiveConfig:
             stamp = self._look()
             if stamp == self._stamp:
                 continue
-            stamp = await self._written()
+            stamp = await _written(self.path, self._clock)
             try:
                 self._demand_content(stamp)
                 self._file = await asyncio.to_thread(load_fleet, self.path)
@@ -73,15 +73,6 @@ class LiveConfig:
                 await changed()
                 self.invalid_us, self.invalid = 0, ""
             self._stamp = stamp  # last: if this fails midway, it is done again
-
-    async def _written(self) -> tuple[int, int, int]:
-        """The file's stamp once two looks agree: many editors empty a file before they write it."""
-        stamp = self._look()
-        while True:
-            await self._clock.sleep(_WRITING_S)
-            if (again := self._look()) == stamp:
-                return stamp
-            stamp = again
 
     def _demand_content(self, stamp: tuple[int, int, int]) -> None:
         """Raises ``Misused`` for a file that is empty: whoever wrote it was cut off, or their disk is full."""
@@ -112,7 +103,7 @@ class LiveSecrets:
             stamp = _stamp(self._home / SECRETS_FILE)
             if stamp == self._stamp:
                 continue
-            self._stamp = stamp
+            self._stamp = await _written(self._home / SECRETS_FILE, self._clock)
             try:
                 read = await asyncio.to_thread(Secrets.load, self._home)
             except AirbossError as error:
@@ -123,6 +114,16 @@ class LiveSecrets:
                 redactor.know(self._known)
             self._env.take(read)
             _log.info(".env was read again; it has: %s", ", ".join(sorted(read)) or "nothing")
+
+
+async def _written(path: Path, clock: Clock) -> tuple[int, int, int]:
+    """A file's stamp once two looks agree: many editors empty a file before they write it."""
+    stamp = _stamp(path)
+    while True:
+        await clock.sleep(_WRITING_S)
+        if (again := _stamp(path)) == stamp:
+            return stamp
+        stamp = again
 
 
 def digest_of(path: Path) -> str:

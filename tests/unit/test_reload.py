@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.reload import LiveConfig
+from bot.reload import LiveConfig, LiveSecrets
+from fleet.config import Secrets
 
 OLD = 'isolation = "unsafe-same-user"\n[repos.shop]\nurl = "/srv/shop.git"\n'
 NEW = f'{OLD}[repos.docs]\nurl = "/srv/docs.git"\n'
@@ -55,3 +56,19 @@ async def test_a_file_that_is_emptied_and_then_written_is_read_once_whole(tmp_pa
 async def test_a_file_that_stays_empty_is_invalid_and_changes_nothing(tmp_path: Path) -> None:
     live, reloads = await played(tmp_path, lambda file: file.write_text(""), *[lambda _: None] * 3)
     assert (set(live().repos), live.invalid, reloads) == ({"shop"}, "fleet.toml is empty", [])
+
+
+async def test_secrets_that_are_being_written_are_those_of_before(tmp_path: Path) -> None:
+    file, seen = tmp_path / ".env", list[str]()
+    file.touch(mode=0o600)
+    file.write_text("A=old-value\n")
+    env = Secrets.load(tmp_path)
+
+    def written() -> None:
+        seen.append(env.get("A"))
+        file.write_text("A=new-value\n")
+
+    steps = Steps(lambda: file.write_text(""), written, lambda: seen.append(env.get("A")), lambda: None)
+    with pytest.raises(Over):
+        await LiveSecrets(tmp_path, steps, env, None).watch()
+    assert (seen, env.get("A")) == (["old-value", "old-value"], "new-value")
