@@ -47,8 +47,9 @@ async def played(home: Path, *steps: Callable[[Path], object]) -> tuple[LiveConf
     return live, reloads
 
 
-async def test_a_file_that_is_emptied_and_then_written_is_read_once_whole(tmp_path: Path) -> None:
-    steps = (lambda file: file.write_text(""), lambda file: file.write_text(NEW), lambda _: None, lambda _: None)
+async def test_a_file_that_is_half_written_is_read_once_whole(tmp_path: Path) -> None:
+    half = OLD.partition("[repos")[0]  # a valid file of its own
+    steps = (lambda file: file.write_text(half), lambda file: file.write_text(NEW), lambda _: None, lambda _: None)
     _, reloads = await played(tmp_path, *steps)
     assert reloads == [{"shop", "docs"}]
 
