@@ -102,7 +102,10 @@ class App:
             stack.push_async_callback(supervisor.close)
             away = StoreWatch(supervisor.clock)
             registry = Registry(every_command())
-            slack, telegram = (chat.from_secrets(base.env, home, registry) for chat in (slack_chat, telegram_chat))
+            slack, telegram = (
+                slack_chat.from_secrets(base.env, home, registry),
+                telegram_chat.from_secrets(base.env, home, registry, base.term.sure),
+            )
             phones = [chat for chat in (slack, telegram) if chat is not None]
             contacts, direct_on = (
                 {chat.name: chat.contact for chat in phones},
@@ -145,7 +148,9 @@ class App:
             for chat in phones:
                 core.fetches(chat.name, partial(fetched, store, chat.fetch))
             _hear(home, services, notifier, supervisor, stack)
-            deliverer = Deliverer(outbox, adapters, supervisor, contacts, partial(closed, config))
+            deliverer = Deliverer(
+                outbox, adapters, supervisor, contacts, partial(closed, config), sure=base.term.sure
+            )
             causes = Causes(health, control.machines, services.clock, home, full=services.full_disks)
             live, hooks, backups = (
                 LiveStatus(outbox, config, control, services.clock),

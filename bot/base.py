@@ -20,7 +20,7 @@ from bot.controller_view import troubles_elsewhere
 from bot.gatekeeping import gatekeeper_of
 from bot.health import ControllerHealth, StoreWatch
 from bot.home_lock import only_one
-from bot.leading import RENEW_SECONDS, TTL_US, StandBy, lead
+from bot.leading import RENEW_SECONDS, TTL_US, StandBy, Term, lead
 from bot.outbox.posting import Outbox
 from bot.reload import LiveConfig, digest_of
 from bot.telling import sounds
@@ -55,6 +55,7 @@ from fleet.redact import Redactor
 from fleet.setup.environments import Environments
 from fleet.shared_commits import StoredPacks
 from fleet.store import controllers, leases, ledger
+from fleet.store.boot import uptime_us
 from fleet.store.controllers import Contender
 from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
@@ -69,7 +70,7 @@ Join = Callable[[Path, Contender, Coroutine[Any, Any, Lease]], Awaitable[Lease]]
 
 _log = logging.getLogger(__name__)
 
-_HEARD: Final = tuple(
+HEARD: Final = tuple(
     each.KIND
     for each in (
         *(TaskMoved, SessionEnded, PermissionAsked, PermissionGranted, LocksReleased),
@@ -91,6 +92,7 @@ class Base:
     lease: Lease
     me: Contender
     locks: LockService
+    term: Term
     made: dict[tuple[str, str, str], Repository] = field(default_factory=dict)
 
     def repository(self, name: str) -> Repository:
@@ -135,7 +137,7 @@ class Base:
     def _sharing(self, coordinates: bool) -> SharedFleet | None:
         if not self.store.can_be_shared:
             return None
-        notices = Notices(self.store, _HEARD)
+        notices = Notices(self.store, HEARD)
         return SharedFleet(notices, self.me.instance, lambda: self.config.in_force, coordinates)
 
     def watch(self, services: Services) -> MachineWatch:
@@ -171,11 +173,13 @@ class Base:
 
         while True:
             await asyncio.sleep(RENEW_SECONDS)
+            began_us = uptime_us()
             try:
                 health.elsewhere = await self.store.write(work)
             except StoreUnavailable as error:
                 away.failed(error)
             else:
+                self.term.renewed(began_us)
                 away.answered()
 
 
@@ -244,7 +248,7 @@ async def based(stack: AsyncExitStack, store: Store, env: Secrets, lease: Lease,
     stack.callback(_log.info, "airboss %s stopped", version("airboss"))
     if store.can_be_shared:
         store.share(me.instance)
-    return Base(home, config, env, store, executors, lease, me, locks)
+    return Base(home, config, env, store, executors, lease, me, locks, Term(store, lease, SystemClock()))
 
 
 async def open_store(home: Path, stack: AsyncExitStack) -> tuple[Store, Secrets, Contender]:

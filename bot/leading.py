@@ -10,14 +10,19 @@ from functools import partial
 from typing import Final
 
 from fleet.errors import StoreUnavailable, Unavailable
+from fleet.ports import Clock
 from fleet.store import controllers, leases
+from fleet.store.boot import uptime_us
 from fleet.store.controllers import Contender, Controller
 from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
 from fleet.store.states import ControllerRole
+from fleet.supervise import retry_while_store_is_away
 
 TTL_US: Final = 10_000_000
 """How long nobody else may lead after the leader's last sign of life."""
+_MARGIN_US: Final = 4_000_000
+"""For what a chat needs to take a message: so much must be left of the time in which nobody else may lead."""
 RENEW_SECONDS: Final = 3.0
 _BEAT_SECONDS: Final = 2.0
 _PATIENCE_SECONDS: Final = 20
@@ -40,6 +45,37 @@ async def lead(store: Store, me: Contender) -> Lease:
         cause="another controller holds the store and keeps renewing its lease",
         hint="Stop that controller first, or wait for its end: airboss serve --standby.",
     )
+
+
+class Term:
+    """Until when nobody else may lead, as this process can know: a renewal promises :data:`TTL_US` from when it was
+    begun, by a clock that goes on while this process is frozen and this machine asleep."""
+
+    def __init__(self, store: Store, lease: Lease, clock: Clock, uptime_us: Callable[[], int] = uptime_us) -> None:
+        self._store, self._lease, self._clock, self._uptime_us = store, lease, clock, uptime_us
+        self._until_us = 0
+        self._renewing = asyncio.Lock()
+
+    def renewed(self, began_us: int) -> None:
+        """The lease was renewed, in a write that began then, by :func:`fleet.store.boot.uptime_us`."""
+        self._until_us = max(self._until_us, began_us + TTL_US)
+
+    async def sure(self) -> None:
+        """Comes back while nobody else may lead for some seconds: what cannot be fenced, a message to a chat, is
+        sent then. Renews the lease if it must, however long the store is away. Raises ``LeadershipLost``."""
+        if self._runs():
+            return
+        async with self._renewing:
+            if not self._runs():
+                await retry_while_store_is_away(self._renew, self._clock)
+
+    def _runs(self) -> bool:
+        return self._uptime_us() < self._until_us - _MARGIN_US
+
+    async def _renew(self) -> None:
+        began_us = self._uptime_us()
+        await self._store.write(lambda tx: leases.renew(tx, self._lease, TTL_US))
+        self.renewed(began_us)
 
 
 @dataclass(slots=True)

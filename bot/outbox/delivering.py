@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from typing import Final
 from bot.cards import Card, task_key
 from bot.outbox.closed import WHY
 from bot.outbox.contact import Contact, Way
-from bot.outbox.port import Adapter, ChatMoved, Outgoing, RetryAfter, Undeliverable
+from bot.outbox.port import Adapter, ChatMoved, Outgoing, RetryAfter, Undeliverable, always
 from bot.outbox.posting import Outbox
 from fleet.errors import AirbossError, Malformed, Unavailable
 from fleet.events import Refs, RootPosted, Source
@@ -81,7 +81,7 @@ class _Route:
 
 class Deliverer:
     """Sends the outbox through the adapters until closed. ``contacts``: by adapter, who hears whether it works;
-    ``closed``: whether a row must not be sent any more."""
+    ``closed``: whether a row must not be sent any more; ``sure``: comes back while nobody else may send."""
 
     def __init__(
         self,
@@ -90,8 +90,10 @@ class Deliverer:
         supervisor: Supervisor,
         contacts: Mapping[str, Contact] = MappingProxyType({}),
         closed: Closed = lambda tx, delivery: False,
+        *,
+        sure: Callable[[], Awaitable[None]] = always,
     ) -> None:
-        self._closed = closed
+        self._closed, self._sure = closed, sure
         self._outbox, self._store, self._supervisor = posted, posted.store, supervisor
         self._routes = {each.name: _Route(each, contacts.get(each.name) or Contact()) for each in adapters}
         self._workers: list[Component] = []
@@ -214,6 +216,7 @@ class Deliverer:
     async def _deliver(self, route: _Route, claimed: _Claimed) -> None:
         number = claimed.delivery.id
         try:
+            await self._sure()
             result = await self._sent(route, claimed)
             await self._settle(route, number, result)
         except BaseException:

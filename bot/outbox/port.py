@@ -11,6 +11,10 @@ from bot.message import Message
 from fleet.model import ChatRef
 
 
+async def always() -> None:
+    """Nobody else may send to these chats, or read them."""
+
+
 class RetryAfter(Exception):
     """The platform asks us to wait ``seconds``, in this chat only or everywhere (``everywhere``)."""
 

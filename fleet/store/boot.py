@@ -28,7 +28,12 @@ class Moment:
 
 def now() -> Moment:
     """The current moment. Raises ``Misused`` when the boot cannot be identified."""
-    return Moment(_boot_id(), time.clock_gettime_ns(_clock()) // 1_000)
+    return Moment(_boot_id(), uptime_us())
+
+
+def uptime_us() -> int:
+    """Microseconds since this boot."""
+    return time.clock_gettime_ns(_clock()) // 1_000
 
 
 def _clock() -> int:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fleet.clock import SystemClock
 from fleet.config import parse_fleet
 from fleet.errors import LeadershipLost, LeaseLost
 from fleet.events import ControllerStarted, LocksReleased, Recorded, Source
@@ -23,7 +20,8 @@ from fleet.store.controllers import Contender
 from fleet.store.core import Store, Tx
 from fleet.store.notices import Notices, Topic
 from fleet.store.states import ControllerRole
-from fleet.supervise import Supervisor, alongside, first
+from fleet.supervise import alongside, first
+from tests.contracts.listeners import listening, until
 from tests.empty_store import filled_database
 from tests.far_end.postgres import Postgres
 from tests.flying import FLEET, World
@@ -39,31 +37,9 @@ def url(postgres: Postgres) -> str:
     return made
 
 
-@asynccontextmanager
-async def listening(store: Store) -> AsyncIterator[Notices]:
-    """A controller's notices, heard until the end of the block."""
-    supervisor, notices = Supervisor(SystemClock()), Notices(store, HEARD)
-    ready = asyncio.Event()
-    notices.hear(Topic.LEADS, lambda key, origin: ready.set())
-    component = supervisor.run("other controllers", notices.run)
-    await ready.wait()  # it looks once it listens
-    try:
-        yield notices
-    finally:
-        await component.end()
-        await notices.close()
-        await supervisor.close()
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not true():
-            await asyncio.sleep(0.02)
-
-
 async def test_what_is_committed_is_told_to_others_and_nothing_else(url: str) -> None:
     with Store.open(url) as here, Store.open(url) as there:
-        async with listening(here) as mine, listening(there) as theirs:
+        async with listening(here, HEARD) as mine, listening(there, HEARD) as theirs:
             heard, own = list[str](), list[str]()
             mine.hear(Topic.TASK, lambda key, origin: heard.append(key))
             theirs.hear(Topic.TASK, lambda key, origin: own.append(key))
@@ -90,7 +66,7 @@ async def test_events_that_matter_are_heard_and_of_others_only_that_there_are_so
     with Store.open(url) as here, Store.open(url) as there:
         found = list[Recorded]()
         here.hear(found.append)
-        async with listening(here) as mine, listening(there):
+        async with listening(here, HEARD) as mine, listening(there, HEARD):
             grown = list[str]()
             mine.hear(Topic.LEDGER, lambda key, origin: grown.append(key))
             released, other = LocksReleased("h1", "t1", ("x",), "done", ""), ControllerStarted("1", ())
@@ -109,7 +85,7 @@ async def test_after_a_cut_connection_everybody_looks_and_no_event_is_missed(url
     with Store.open(url) as here, Store.open(url) as there:
         found, looks = list[Recorded](), list[str]()
         here.hear(found.append)
-        async with listening(here) as mine:
+        async with listening(here, HEARD) as mine:
             mine.hear(Topic.TASK, lambda key, origin: looks.append(key))
             postgres.disconnect(url)
             released = LocksReleased("h1", "t1", ("x",), "done", "")

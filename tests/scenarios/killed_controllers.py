@@ -1,12 +1,13 @@
-"""Two controllers of one fleet, on a real PostgreSQL, with a phone: one or the other is killed where a seed says.
+"""Two controllers of one fleet, on a real PostgreSQL, with a phone: one is killed or frozen where a seed says.
 
-After each kill the other leads everything to its end, and all that was written and shown is looked at. Then the one
-that was killed takes part again, for the next seed.
+The other leads everything to its end, one that was frozen wakes up, and what was written and shown is looked at.
+Then that one takes part again, for the next seed. The two share no files.
 """
 
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ from tests.far_end.bot_api_text import read
 from tests.far_end.clocks import wall_clock
 from tests.far_end.repositories import advance
 from tests.scenarios.controllers import Controller
-from tests.scenarios.house import House
+from tests.scenarios.house import GATE, House
 from tests.scenarios.pair import Pair, pair
 from tests.scenarios.telegram_house import ADA
 
@@ -49,17 +50,23 @@ _OF_THE_COORDINATOR: Final = ("slot-reserved", "session-placed", *OF_CHATS)
 _TASKS: Final = 2
 _LINES: Final = 10
 _PATIENCE: Final = 120.0
+_FILES: Final = {"work.txt": "GOOD already\n", "airboss.toml": GATE.replace('"30s"', '"600s"')}
 
 
 @dataclass(frozen=True)
 class Play:
-    """What one seed plays: who dies where, at which visit, and how the clock of the one that is started anew is."""
+    """What one seed plays: who dies where, at which visit, and how the clock of the one that is started anew is.
+
+    ``freezes``: it is stopped there instead, and woken once all is over. ``stop``: a person stops a task meanwhile
+    whose gate runs."""
 
     seed: int
     point: str
     coordinator: bool
     visit: int
     clock: str
+    freezes: bool
+    stop: bool
 
     @classmethod
     def of(cls, seed: int) -> Play:
@@ -67,7 +74,8 @@ class Play:
         point = chance.choice(POINTS)
         coordinator = point in _OF_THE_COORDINATOR or chance.random() < 0.5
         visit = chance.randint(1, 4) if point.startswith("card-") else 1
-        return cls(seed, point, coordinator, visit, chance.choice(("", "", "", "", "+3600", "-3600")))
+        clock = chance.choice(("", "", "", "", "+3600", "-3600"))
+        return cls(seed, point, coordinator, visit, clock, chance.random() < 0.25, chance.random() < 0.25)
 
 
 @dataclass
@@ -105,9 +113,11 @@ class KilledControllers:
         leader, member = self._divided()
         victim = leader if play.coordinator else member
         before = self._size()
+        slow = self._judged_slowly() if play.stop else ""
         number = self._asked()
         go = self.both.first.directory / f"go-{number}"
-        (self._death(victim)).write_text(f"{play.point}:{play.visit}")
+        how = ":freeze" if play.freezes else ""
+        self._death(victim).write_text(f"{play.point}:{play.visit}{how}")
         conflict = play.point in OF_MERGES
         for each in range(number, number + _TASKS):
             ran = self.both.first.directory / f"ran-{each}"
@@ -121,13 +131,29 @@ class KilledControllers:
             advance(self.both.first.bare, dict(theirs))
         go.touch()
         dying = self.running[victim.home.name]
-        self.until(lambda: dying.poll() is not None, f"{play} dies")
-        assert dying.wait(1) == -9, f"{play} was on no task's way"
+        self.until(lambda: _frozen(dying) or dying.poll() is not None, f"{play} dies")
+        assert dying.poll() in (None, -9), f"{play} was on no task's way"
         self.kills[play.point] += 1
-        self.until(lambda: self._ended(wanted), f"after {play}, both tasks end")
+        if slow:
+            self.api.say(ADA, f"/stop {slow}")
+        self.until(lambda: self._ended([*wanted, *filter(None, [slow])]), f"after {play}, the tasks end")
         self.until(self._told, f"after {play}, everything is told")
+        if play.freezes:
+            dying.send_signal(signal.SIGCONT)
+            self.until(lambda: dying.poll() is not None, f"{play} wakes up and ends")
+            assert dying.poll() == 3, f"{play} found itself fenced"
+            self.until(self._told, f"after {play}, everything is told")
         self._check(play, wanted, before)
+        if slow:
+            self._check_stopped(play, slow)
         self.start(victim, play.clock)
+
+    def _judged_slowly(self) -> str:
+        """A task whose gate runs, and would for minutes."""
+        slow = f"t{self._asked()}"
+        self.api.say(ADA, "/run write GOOD but SLOW")
+        self.until(lambda: self._all("gate.opened", [slow]), "its gate runs")
+        return slow
 
     # --- what is looked at --------------------------------------------------------------------------------
 
@@ -148,8 +174,8 @@ class KilledControllers:
         about = (play, task, kinds)
         for kind in ("task.requested", "session.placed", "landing.done", "receipt.issued", "session.ended"):
             assert kinds[kind] == 1, (kind, *about)
-        found = self._read(lambda tx: (tasks.task(tx, task).state, len(sessions.of_task(tx, task))))
-        assert found == (TaskState.LANDED, 1), about
+        assert self._state(task) is TaskState.LANDED, about
+        assert self._read(lambda tx: len(sessions.of_task(tx, task))) == 1, about
         turns = kinds["turn.started"]
         assert turns == (2 if play.point in OF_MERGES else 1), about
         directory, name = self.both.first.directory, task[1:]
@@ -159,6 +185,14 @@ class KilledControllers:
         assert lines == [f"line {line}" for line in range(_LINES)] * turns, about
         assert self.both.first.main(f"{name}.txt").strip() == name, about
         assert self.both.first.main(f"both-{name}.txt").strip() == "mine", about
+
+    def _check_stopped(self, play: Play, slow: str) -> None:
+        """It was stopped once, whoever led it: nothing of its gate runs, or is open, any more."""
+        events = [each for each in self._events(0) if each.refs.task == slow]
+        kinds = Counter(each.event.KIND for each in events)
+        assert self._state(slow) is TaskState.STOPPED, (play, kinds)
+        assert kinds["gate.opened"] == kinds["gate.closed"] == 1, (play, kinds)
+        assert kinds["landing.done"] == 0, (play, kinds)
 
     def _check_phone(self, play: Play) -> None:
         """Each message is there once, and shows the last state of its card; a second one says what it is."""
@@ -178,8 +212,9 @@ class KilledControllers:
                 assert not missing or (row.again and footer in message.text), (play, text, message.text)
         unknown = [message.text for message in shown.values() if message.id not in known]
         assert len(unknown) <= again, (play, unknown, "twice, and the second does not say so")
-        for task in (f"t{number}" for number in range(1, self._asked())):
-            assert any(_card(message.text, task) for message in shown.values()), (play, task)
+        for number in range(1, self._asked()):
+            state = self._state(f"t{number}")
+            assert any(_card(message.text, f"t{number}", state) for message in shown.values()), (play, number)
 
     # --- the store ----------------------------------------------------------------------------------------
 
@@ -206,6 +241,9 @@ class KilledControllers:
     def _size(self) -> int:
         return self._read(ledger.size)
 
+    def _state(self, task: str) -> TaskState:
+        return self._read(lambda tx: tasks.task(tx, task).state)
+
     def _all(self, kind: str, wanted: list[str]) -> bool:
         found = self._read(lambda tx: ledger.read(tx, limit=100_000, kinds=(kind,)))
         return {recorded.refs.task for recorded in found} >= set(wanted)
@@ -230,7 +268,9 @@ class KilledControllers:
         return self._read(look)
 
     def _empty(self, where: str) -> bool:
-        return not living_in(self.both.first.directory / where / ".airboss" / "work")
+        """Neither agents nor gates run there."""
+        home = self.both.first.directory / where / ".airboss"
+        return not living_in(home / "work") and not living_in(home / "gates")
 
     def _read(self, work: Callable[[Tx], T]) -> T:
         with self.store.transaction() as tx:
@@ -247,10 +287,16 @@ class KilledControllers:
             time.sleep(0.2)
 
 
-def _card(text: str, task: str) -> bool:
-    """Whether a message is a task's card, and says that it landed."""
+def _card(text: str, task: str, state: TaskState) -> bool:
+    """Whether a message is a task's card, and says that this has become of it."""
     lines = text.splitlines()
-    return len(lines) > 1 and f"{task} · shop" in lines[0] and "landed · turn" in lines[1]
+    return len(lines) > 1 and f"{task} · shop" in lines[0] and lines[1].startswith(f"{state} · turn")
+
+
+def _frozen(controller: Controller) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{controller.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return False
 
 
 def _log(world: House) -> str:
@@ -262,7 +308,12 @@ def _log(world: House) -> str:
 @contextlib.contextmanager
 def killed_controllers() -> Iterator[KilledControllers]:
     """Both take part in one fleet, and Ada has a phone."""
-    with pair("unused") as both, BotApi() as api, Store.open(both.url) as store, contextlib.ExitStack() as stack:
+    with (
+        pair(apart=True, files=_FILES) as both,
+        BotApi() as api,
+        Store.open(both.url) as store,
+        contextlib.ExitStack() as stack,
+    ):
         for world in both.homes[:2]:
             world.configure(people=[{"name": "Ada", "role": "admin", "ids": [f"telegram::{ADA}"]}])
             with (world.home / ".env").open("a") as env:

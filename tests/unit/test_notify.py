@@ -263,3 +263,16 @@ async def test_what_streams_waits_for_the_next_form_of_its_card(tmp_path: Path) 
         assert len(flight.edits("task:t1")) == drawn
         await flight.red()
         assert "make 4" in everything(flight.edits("task:t1")[-1]), "what matters is drawn at once"
+
+
+async def test_a_card_that_waited_when_its_controller_died_is_drawn_by_the_next(tmp_path: Path) -> None:
+    async with house(tmp_path, redraw=3_600) as there:
+        flight = await Flight.begin(there)
+        drawn = len(flight.edits("task:t1"))
+        await there.store.write(partial(flight.append, event=ToolCallStarted("c1", "Bash", "make it")))
+        while await there.store.read(lambda tx: int(settings.get(tx, CURSOR)) < ledger.size(tx)):
+            await asyncio.sleep(0.01)
+        assert len(flight.edits("task:t1")) == drawn
+    async with house(tmp_path, redraw=3_600) as later:
+        await later.settle()
+        assert "make it" in everything(later.last())

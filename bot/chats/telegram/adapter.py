@@ -8,7 +8,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,7 @@ from bot.chats.telegram.settings import OFFICIAL, TOKEN, Webhook
 from bot.chats.telegram.webhook import WebhookServer
 from bot.message import Message
 from bot.outbox.contact import Contact, Way
-from bot.outbox.port import AdapterLimits, ChatMoved, Outgoing, Receive, RetryAfter, Undeliverable
+from bot.outbox.port import AdapterLimits, ChatMoved, Outgoing, Receive, RetryAfter, Undeliverable, always
 from fleet.errors import AirbossError, Misused, Refused, Unavailable
 from fleet.supervise import OwnedTasks
 
@@ -59,11 +59,12 @@ class TelegramAdapter:
         webhook: Webhook | None = None,
         menu: Iterable[tuple[str, str]] = (),
         budget: Budget | None = None,
+        sure: Callable[[], Awaitable[None]] = always,
     ) -> None:
         self._api, self._home, self._webhook, self._menu = api.rstrip("/"), home, webhook, tuple(menu)
         self._budget = budget or Budget()
         self.contact = Contact()
-        self._requests = (PollRequest(self._api, self.contact), AiohttpRequest(self._api))
+        self._requests = (PollRequest(self._api, self.contact, sure), AiohttpRequest(self._api))
         self._bot = Bot(
             token,
             base_url=f"{self._api}/bot",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bot.chats.telegram.settings import OFFICIAL, TOKEN, Webhook
+from bot.outbox.port import always
 from bot.registry import Registry
 from fleet.config import Secrets
 
@@ -18,10 +20,13 @@ log = logging.getLogger(__name__)
 OFF: Final = f"Telegram is off: .env has no {TOKEN} (docs/telegram.md says how to get one)"
 
 
-def from_secrets(env: Secrets, home: Path, registry: Registry) -> TelegramAdapter | None:
+def from_secrets(
+    env: Secrets, home: Path, registry: Registry, sure: Callable[[], Awaitable[None]] = always
+) -> TelegramAdapter | None:
     """The adapter that ``.env`` configures; without a token ``None``, and a line in the log.
 
-    The frequent commands of ``registry`` become the bot's menu. Raises ``Misused`` for an invalid webhook address.
+    It polls each time that ``sure`` comes back. The frequent commands of ``registry`` become the bot's menu. Raises
+    ``Misused`` for an invalid webhook address.
     """
     token = env.get(TOKEN)
     if not token:
@@ -35,4 +40,5 @@ def from_secrets(env: Secrets, home: Path, registry: Registry) -> TelegramAdapte
         api=env.get("AIRBOSS_TELEGRAM_API") or OFFICIAL,
         webhook=Webhook.from_secrets(env),
         menu=[(command.verb, command.summary) for command in registry.menu],
+        sure=sure,
     )

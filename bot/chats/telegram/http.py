@@ -7,6 +7,7 @@ a message that is sent again must be marked. None of its errors names the addres
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from telegram.request import BaseRequest, RequestData
 from bot.chats.telegram.answers import readable
 from bot.chats.telegram.inbox import unread
 from bot.outbox.contact import Contact, Way
+from fleet.errors import LeadershipLost
 
 _CONNECT_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 20.0
@@ -102,18 +104,25 @@ class AiohttpRequest(BaseRequest):
 
 
 class PollRequest(AiohttpRequest):
-    """The client for updates only. It leaves parsing them to the receiver, and says whether Telegram answers."""
+    """The client for updates only. It leaves parsing them to the receiver, and says whether Telegram answers.
 
-    __slots__ = ("_contact",)
+    ``sure``: comes back while only this controller may poll. One that was frozen would end the poll of another.
+    """
+
+    __slots__ = ("_contact", "_sure")
 
     _pause = _PAUSE_SECONDS
 
-    def __init__(self, root: str, contact: Contact) -> None:
+    def __init__(self, root: str, contact: Contact, sure: Callable[[], Awaitable[None]]) -> None:
         super().__init__(root)
-        self._contact = contact
+        self._contact, self._sure = contact, sure
 
     async def do_request(self, *given: Any, **named: Any) -> tuple[int, bytes]:
         """As the client that it is."""
+        try:
+            await self._sure()
+        except LeadershipLost as error:
+            raise NotSent(f"not polled: {error.cause or error}") from None
         try:
             answer = await super().do_request(*given, **named)
         except NetworkError as error:
