@@ -20,7 +20,7 @@ from bot.controller_view import troubles_elsewhere
 from bot.gatekeeping import gatekeeper_of
 from bot.health import ControllerHealth, StoreWatch
 from bot.home_lock import only_one
-from bot.leading import RENEW_SECONDS, TTL_US, StandBy, Term, lead
+from bot.leading import RENEW_SECONDS, TTL_US, StandBy, SureLead, lead
 from bot.outbox.posting import Outbox
 from bot.reload import LiveConfig, digest_of
 from bot.telling import sounds
@@ -92,7 +92,7 @@ class Base:
     lease: Lease
     me: Contender
     locks: LockService
-    term: Term
+    term: SureLead
     made: dict[tuple[str, str, str], Repository] = field(default_factory=dict)
 
     def repository(self, name: str) -> Repository:
@@ -248,7 +248,7 @@ async def based(stack: AsyncExitStack, store: Store, env: Secrets, lease: Lease,
     stack.callback(_log.info, "airboss %s stopped", version("airboss"))
     if store.can_be_shared:
         store.share(me.instance)
-    return Base(home, config, env, store, executors, lease, me, locks, Term(store, lease, SystemClock()))
+    return Base(home, config, env, store, executors, lease, me, locks, SureLead(store, lease, SystemClock()))
 
 
 async def open_store(home: Path, stack: AsyncExitStack) -> tuple[Store, Secrets, Contender]:

@@ -47,7 +47,7 @@ async def lead(store: Store, me: Contender) -> Lease:
     )
 
 
-class Term:
+class SureLead:
     """Until when nobody else may lead, as this process can know: a renewal promises :data:`TTL_US` from when it was
     begun, by a clock that goes on while this process is frozen and this machine asleep."""
 

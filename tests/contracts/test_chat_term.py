@@ -9,7 +9,7 @@ import pytest
 
 from bot.cards import Card, line
 from bot.chats.telegram.http import NotSent, PollRequest
-from bot.leading import TTL_US, Term
+from bot.leading import TTL_US, SureLead
 from bot.outbox.contact import Contact
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import always
@@ -34,8 +34,8 @@ def leads(store: Store, who: str) -> Lease:
         return leases.seize(tx, leases.LEADERSHIP, f"{who}:/home:1:x", TTL_US)
 
 
-def term(store: Store, lease: Lease, uptime_us: Callable[[], int]) -> Term:
-    return Term(store.under(lease.fence), lease, SystemClock(), uptime_us)
+def term(store: Store, lease: Lease, uptime_us: Callable[[], int]) -> SureLead:
+    return SureLead(store.under(lease.fence), lease, SystemClock(), uptime_us)
 
 
 async def test_a_renewal_counts_for_six_seconds_and_then_there_is_another_one(store: Store) -> None:

@@ -106,7 +106,7 @@ class KilledControllers:
         except Exception as error:
             for world in self.both.homes[:2]:
                 error.add_note(f"--- {world.home.name}\n{self.both.said(world)[-1500:]}\n{_log(world)}")
-            error.add_note(f"played: {self.played}")
+            error.add_note(f"played: {self.played}\n{chr(10).join(self._open_tasks())}")
             raise
 
     def _play(self, play: Play) -> None:
@@ -227,9 +227,31 @@ class KilledControllers:
         return roles[Condition.LEADS], roles[Condition.SHARES]
 
     def _roles(self) -> dict[Condition, House]:
-        seen = self._read(controllers.seen)
+        """Who leads, and who takes part by now: it says so a moment before it can get a task."""
+
+        def look(tx: Tx) -> dict[Condition, str]:
+            return {
+                each.condition: each.controller.home
+                for each in controllers.seen(tx)
+                if each.condition is not Condition.SHARES
+                or each.controller.instance in leads.members(tx, each.controller.digest)
+            }
+
         homes = {str(world.home): world for world in self.both.homes}
-        return {each.condition: homes[each.controller.home] for each in seen}
+        return {condition: homes[home] for condition, home in self._read(look).items()}
+
+    def _open_tasks(self) -> list[str]:
+        """What an error says of each: where it stands, who leads it, its last event."""
+
+        def look(tx: Tx) -> list[str]:
+            led = {task: lead.controller for task, lead in leads.every(tx).items()}
+            last = {each.refs.task: each.event.KIND for each in ledger.read(tx, limit=100_000)}
+            return [
+                f"{task.id} {task.state} {task.why!r}, led by {led.get(task.id)}, last {last.get(task.id)}"
+                for task in tasks.unfinished(tx)
+            ]
+
+        return self._read(look)
 
     def _asked(self) -> int:
         """The number of the next task."""
