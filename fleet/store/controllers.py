@@ -98,24 +98,24 @@ class ControllerSeen:
         return said
 
 
-_NONE: Final[Mapping[str, str]] = {}
-
-
-def note(tx: Tx, me: Contender, role: ControllerRole, digest: str, troubles: Mapping[str, str] = _NONE) -> None:
+def note(
+    tx: Tx, me: Contender, role: ControllerRole, digest: str, troubles: Mapping[str, str] | None = None
+) -> None:
     """Writes a controller's row: it was seen now. What was before it at its place is dead, and forgotten.
-    ``troubles``: what is not well with it, a line for each cause, redacted."""
+    ``troubles``: what is not well with it, a line for each cause, redacted; ``None``: as it said before."""
     now = tx.now_us()
-    said = json.dumps({cause: line[:_LENGTH] for cause, line in list(troubles.items())[:_TROUBLES]})
     known = next((row for row in _rows(tx) if row.instance == me.instance), None)
+    if troubles is None:
+        troubles = known.troubles if known is not None else {}
+    said = json.dumps({cause: line[:_LENGTH] for cause, line in list(troubles.items())[:_TROUBLES]})
+    since = known.since_us if known is not None and known.role is role else now
+    values = {"digest": digest, "role": role, "since_us": since, "seen_us": now, "troubles": said}
     if known is None:
         tx.connection.execute(_DELETE_PLACE, {"at": me.host, "of": me.home})
-        values = {"instance": me.instance, "host": me.host, "home": me.home, "version": me.version}
-        seen = {"digest": digest, "role": role, "since_us": now, "seen_us": now, "troubles": said}
-        tx.connection.execute(_INSERT, {**values, **seen})
+        named = {"instance": me.instance, "host": me.host, "home": me.home, "version": me.version}
+        tx.connection.execute(_INSERT, {**named, **values})
     else:
-        since = known.since_us if known.role is role else now
-        changed = {"digest": digest, "role": role, "since_us": since, "seen_us": now, "troubles": said}
-        tx.connection.execute(_CHANGE, {"key": me.instance, **changed})
+        tx.connection.execute(_CHANGE, {"key": me.instance, **values})
     if role is ControllerRole.LEADS:
         tx.connection.execute(_DELETE_LEADERS, {"key": me.instance})
         tx.connection.execute(_DELETE_UNSEEN, {"before": now - _FORGOTTEN_US})

@@ -126,6 +126,16 @@ async def test_a_controller_that_died_waiting_is_forgotten_once_another_stands_t
         assert [each.controller.instance for each in controllers.seen(tx)] == [again.instance]
 
 
+async def test_who_waits_for_the_lead_leaves_what_is_not_well_as_it_was_said(store: Store) -> None:
+    trouble = {"component weather": "weather failed once"}
+    with store.transaction() as tx:
+        controllers.note(tx, A, ControllerRole.SHARES, "same", trouble)
+        controllers.note(tx, A, ControllerRole.SHARES, "same")
+        assert [each.troubles for each in controllers.seen(tx)] == [trouble]
+        controllers.note(tx, A, ControllerRole.SHARES, "same", {})
+        assert [each.troubles for each in controllers.seen(tx)] == [{}]
+
+
 async def test_a_store_that_is_away_is_waited_for(store: Store) -> None:
     told = list[str]()
     with injected(Fault(Point.STORE_COMMIT, times=2)) as fault:
