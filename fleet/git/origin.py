@@ -171,9 +171,12 @@ async def opened(git: Git, path: Path, on: str) -> OpenedRepository:
     known.pop(path, None)
     where = await _git_dir(git, path, on)
     before = _depends_on(path, where)
-    listed = await git.run("config", "--list", "-z", attempted="read the settings", on=on, git_dir=where)
-    entries = (entry.partition("\n") for entry in listed.out.decode("utf-8", "surrogateescape").split("\0")[:-1])
-    # A name without a value is true. The command line's own settings come last, as git reads them.
+    listed = await git.run(
+        "config", "--list", "--show-scope", "-z", attempted="read the settings", on=on, git_dir=where
+    )
+    words = iter(listed.out.decode("utf-8", "surrogateescape").split("\0")[:-1])
+    entries = (entry.partition("\n") for scope, entry in zip(words, words, strict=True) if scope != "command")
+    # A name without a value is true.
     settings = {name.lower(): value if equals else "true" for name, equals, value in entries}
     found = OpenedRepository(where, settings)
     if not any(name.startswith(("include.", "includeif.")) for name in settings):

@@ -39,8 +39,8 @@ class BaseBranch:
     """One repository's base branch.
 
     A bare repository on this machine is changed with ``update-ref``; a remote one, or one with a working tree or
-    with our hook, with a push that names the old value, and the fencing token for the hook. The ref itself is the
-    only record of whether a swap happened.
+    with hooks, ours or its owner's, with a push that names the old value, and the fencing token for our hook. The
+    ref itself is the only record of whether a swap happened.
     """
 
     def __init__(self, repository: Repository) -> None:
@@ -123,8 +123,7 @@ class BaseBranch:
         await lfs.deliver(self._repository, old, new)
         if self._repository.path is not None:
             found = await self._repository.opened()
-            hooked = token is not None and fence_hook.installed(found.git_dir)
-            if not hooked and found.bare:
+            if found.bare and not fence_hook.runs_hooks(found):
                 return await self._update_ref(found.git_dir, old, new)
         return await self._push(old, new, token)
 

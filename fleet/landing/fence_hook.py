@@ -9,16 +9,22 @@ a token is a person's; the hook lets it pass.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fleet import files
+from fleet.git.origin import OpenedRepository
 
 MARK: Final = "# airboss pre-receive hook, version 1"
 OPTION: Final = "airboss-fence"
 _SEEN: Final = "airboss-fence"
 _HOOK: Final = "hooks/pre-receive"
+#: What git runs at a push into a repository (githooks(5)).
+_OF_PUSHES: Final = (
+    "pre-receive", "update", "proc-receive", "reference-transaction", "post-receive", "post-update",
+)  # fmt: skip
 
 SCRIPT: Final = f"""\
 #!/bin/sh
@@ -75,6 +81,12 @@ class FenceToken:
 def installed(bare: Path) -> bool:
     """Whether a bare repository on this machine has the hook."""
     return _is_ours(bare / _HOOK)
+
+
+def runs_hooks(found: OpenedRepository) -> bool:
+    """Whether a push into a repository on this machine runs a hook, ours or its owner's."""
+    place = found.git_dir / Path(found.settings.get("core.hookspath", "hooks")).expanduser()
+    return any(os.access(place / name, os.X_OK) for name in _OF_PUSHES)
 
 
 def occupied(bare: Path) -> bool:

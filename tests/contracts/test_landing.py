@@ -226,17 +226,40 @@ async def test_a_worktree_of_a_bare_repository_counts_as_a_checkout(tmp_path: Pa
     assert git(bare, "rev-parse", "main") == base
 
 
-async def test_the_owners_hook_has_the_last_word_over_a_push(tmp_path: Path) -> None:
-    work = make_work(tmp_path / "owner", {"a": "1"})
-    git(work, "checkout", "--quiet", "-b", "elsewhere")
-    hook = work / ".git" / "hooks" / "pre-receive"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\necho frozen for the release >&2\nexit 1\n")
-    hook.chmod(0o700)
-    repository = Repository("p", str(work), "main", tmp_path / "p.git")
+def _hook(git_dir: Path, name: str, script: str, hooks: str = "hooks") -> None:
+    place = git_dir / hooks / name
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(f"#!/bin/sh\n{script}\n")
+    place.chmod(0o700)
+
+
+@pytest.mark.parametrize("hook", ["pre-receive", "update"])
+@pytest.mark.parametrize("kind", ["checkout", "bare", "bare, hooks elsewhere"])
+async def test_the_owners_hook_has_the_last_word(kind: str, hook: str, tmp_path: Path) -> None:
+    if kind == "checkout":
+        owner = make_work(tmp_path / "owner", {"a": "1"})
+        git(owner, "checkout", "--quiet", "-b", "elsewhere")
+        _hook(owner / ".git", hook, "echo frozen for the release >&2; exit 1")
+    else:
+        owner = make_bare(tmp_path / "owner.git", {"a": "1"})
+        _hook(owner, hook, "echo frozen for the release >&2; exit 1", "hooks" if kind == "bare" else "ours")
+        if kind != "bare":
+            git(owner, "config", "core.hooksPath", "ours")
+    repository = Repository("p", str(owner), "main", tmp_path / "p.git")
     base = await repository.fetch()
-    with pytest.raises(Refused, match="frozen for the release"):
+    with pytest.raises(Refused, match=r"frozen for the release|hook declined"):
         await BaseBranch(repository).swap(base, await child(repository, base))
+    assert await repository.tip() == base
+
+
+async def test_the_owners_hook_hears_of_a_landing(tmp_path: Path) -> None:
+    bare = make_bare(tmp_path / "owner.git", {"a": "1"})
+    _hook(bare, "post-receive", f"cat > {tmp_path / 'heard'}")
+    repository = Repository("p", str(bare), "main", tmp_path / "p.git")
+    base = await repository.fetch()
+    new = await child(repository, base)
+    assert await BaseBranch(repository).swap(base, new) == Swapped(new)
+    assert (tmp_path / "heard").read_text() == f"{base} {new} refs/heads/main\n"
 
 
 async def test_a_merge_keeps_what_another_landed(tmp_path: Path) -> None:
