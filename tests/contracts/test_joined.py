@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -46,6 +47,10 @@ class Homes:
         (made / ".env").write_text(f"AIRBOSS_STORE={self.url}\n")
         return made
 
+    def copy_keys(self, name: str, to: str) -> None:
+        """As an operator does before another controller joins."""
+        shutil.copytree(self.directory / name / "keys", self.directory / to / "keys")
+
     def seen(self) -> dict[str, ControllerSeen]:
         with Store.open(self.url) as store, store.transaction() as tx:
             return {Path(each.controller.home).name: each for each in controllers.seen(tx)}
@@ -82,6 +87,7 @@ async def test_a_component_that_dies_in_a_joined_controller_is_seen_by_the_coord
     one, other = homes.home("one"), homes.home("other")
     async with AsyncExitStack() as stack, AsyncExitStack() as theirs:
         base = await base_of(one, stack)
+        homes.copy_keys("one", "other")
         supervisor, away = Supervisor(SystemClock()), StoreWatch(SystemClock())
         stack.push_async_callback(supervisor.close)
         health = ControllerHealth(supervisor, away, base.config, None)
@@ -111,6 +117,7 @@ async def test_one_that_ends_for_an_error_leaves_why(homes: Homes) -> None:
     one, other = homes.home("one"), homes.home("other")
     async with AsyncExitStack() as stack:
         base = await base_of(one, stack)
+        homes.copy_keys("one", "other")
         with pytest.raises(RuntimeError, match="a bug"):
             async with AsyncExitStack() as theirs:
                 await joins(other, theirs, Broken)
