@@ -32,7 +32,7 @@ from fleet.store.controllers import Condition
 from fleet.store.core import Store, Tx
 from fleet.store.states import OutboxKind, OutboxState
 from fleet.store.tables import outbox
-from tests.conftest import FULL, living_in
+from tests.conftest import living_in
 from tests.far_end.bot_api import TOKEN, BotApi
 from tests.far_end.bot_api_text import read
 from tests.far_end.clocks import wall_clock
@@ -44,7 +44,7 @@ from tests.scenarios.telegram_house import ADA
 
 T = TypeVar("T")
 
-POINTS: Final = (*NAMES, *OF_CHATS, *(OF_MERGES if FULL else ()))
+POINTS: Final = (*NAMES, *OF_CHATS, *OF_MERGES)
 _OF_THE_COORDINATOR: Final = ("slot-reserved", "session-placed", *OF_CHATS)
 """Only the coordinator reaches these."""
 _TASKS: Final = 2
@@ -344,5 +344,6 @@ def killed_controllers() -> Iterator[KilledControllers]:
         one, other = both.homes[:2]
         made.start(one)
         one.until(one._answers, "the first coordinates")
+        both.copy_keys()
         made.start(other)
         yield made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,10 @@ class Pair:
         finally:
             made.kill()
             made.wait(60)
+
+    def copy_keys(self) -> None:
+        """As an operator does before another host takes part, once the first controller has made them."""
+        shutil.copytree(self.first.home / "keys", self.other.home / "keys")
 
     def log(self, world: House) -> Path:
         """What the controller of a home said."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 
 from fleet.store import blobs, gates
@@ -50,7 +49,7 @@ def test_what_one_controller_had_lands_through_another_home() -> None:
                 assert without.wait(60) == 2, both.said(other)
             remedy = f"Copy the folder keys/ of {socket.gethostname()}:{first.home} to {other.home}"
             assert remedy in both.said(other)
-            shutil.copytree(first.home / "keys", other.home / "keys")
+            both.copy_keys()
             with both.standby(other, "--join"):
                 there = {"home": "leads", "other": "shares"}
                 first.until(lambda: both.conditions(first) == there, "the other takes part")
