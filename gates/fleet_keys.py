@@ -17,6 +17,7 @@ from fleet.errors import Refused
 from fleet.ports import Clock
 from fleet.store import controllers
 from fleet.store.chat import settings
+from fleet.store.controllers import Condition
 from fleet.store.core import Store, Tx
 from gates.leaks.search import fingerprint_key, has_fingerprint_key
 from gates.receipts import keys, sshsig
@@ -66,6 +67,30 @@ async def settle(store: Store, home: Path) -> None:
         await asyncio.to_thread(_is_theirs, home, known, where)
 
 
+async def adopt(store: Store, home: Path) -> PublicKey:
+    """This home's keys are the fleet's from now on, made where there are none: the ones before are lost.
+
+    Returns the key that signs. Raises ``Refused`` while any controller of the store runs.
+    """
+    mine, _ = await asyncio.to_thread(_mine, home, make=True)
+    assert mine is not None, "they were made"
+
+    def note(tx: Tx) -> None:
+        running = [each for each in controllers.seen(tx) if each.condition is not Condition.SILENT]
+        if running:
+            one = running[0].controller
+            raise Refused(
+                attempted="change the fleet's keys",
+                on=str(home),
+                cause=f"the controller {one.host}:{one.home} runs",
+                hint="If it has the keys, copy them. Otherwise end every controller first: airboss controllers.",
+            )
+        settings.put(tx, _SETTING, str(mine))
+
+    await store.write(note)
+    return mine.signing
+
+
 async def wait(store: Store, home: Path, clock: Clock) -> None:
     """Until this home has the fleet's keys, once they are known. Raises as :func:`check`."""
     while not await check(store, home):
@@ -112,5 +137,6 @@ def _is_theirs(home: Path, known: FleetKeys, where: str) -> bool:
         attempted="lead with the other controllers",
         on=str(home),
         cause=cause,
-        hint=f"Copy the folder keys/ of {where} to {home}, readable only by its login, and start this again.",
+        hint=f"Copy the folder keys/ of {where} to {home}, readable only by its login, and start this again. "
+        "If no copy is left anywhere: airboss keys adopt.",
     )

@@ -77,6 +77,7 @@ def _add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         ("list", "the key that signs, and those before it"),
         ("make", "make the key, where there is none"),
         ("rotate", "a new key signs from now on; old receipts still verify"),
+        ("adopt", "this home's keys are the fleet's from now on: the ones before are lost"),
         ("publish", "what others need to verify, and to witness"),
     ):
         add = verbs.add_parser(name, help=about)
@@ -89,7 +90,9 @@ def _keys(options: argparse.Namespace) -> int:
     from bot.local.owner import as_owner
 
     as_owner(home_path(options))
-    verbs = {"list": keys.listed, "make": keys.make, "rotate": keys.rotate, "publish": keys.publish}
+    verbs = {
+        "list": keys.listed, "make": keys.make, "rotate": keys.rotate, "adopt": keys.adopt, "publish": keys.publish,
+    }  # fmt: skip
     return verbs[options.verb](options, home_path(options))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from bot.local.options import print_json
 from fleet.config import Secrets
 from fleet.errors import Misused, StoreUnavailable
 from fleet.store.core import Store
+from gates import fleet_keys
 from gates.receipts import keys, sshsig
 from gates.receipts.note import log_key
 
@@ -52,12 +54,37 @@ def rotate(options: argparse.Namespace, home: Path) -> int:
     return 0
 
 
+def adopt(options: argparse.Namespace, home: Path) -> int:
+    """The keys of this home are those of all controllers from now on: the ones before are lost."""
+    with _store(home) as store:
+        if not store.can_be_shared:
+            raise Misused(
+                attempted="change the fleet's keys",
+                on=store.url,
+                cause="controllers share no store here",
+                hint="A home with a store of its own signs with the key that it has: airboss keys list.",
+            )
+        key = asyncio.run(fleet_keys.adopt(store, home))
+    if options.json:
+        print_json({"v": 1, "key": key.line, "fingerprint": key.fingerprint})
+    else:
+        sys.stdout.write(
+            f"{key.fingerprint} signs for the fleet from now on. Copy keys/ to the other hosts.\n"
+            "Nobody can check that it follows the lost one: tell everybody who pinned that, airboss keys publish.\n"
+        )
+    return 0
+
+
+def _store(home: Path) -> Store:
+    url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
+    return Store.open(url, create=False)
+
+
 def publish(options: argparse.Namespace, home: Path) -> int:
     """What others need to pin, and to witness."""
     found, rotations = keys.every(home), keys.successions(home)
-    url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
     try:
-        with Store.open(url, create=False) as store:
+        with _store(home) as store:
             log = log_key(f"airboss/{store.instance}", found[0].raw).line
     except (Misused, StoreUnavailable):  # there is no ledger yet
         log = ""

@@ -97,3 +97,23 @@ async def test_one_that_takes_part_waits_for_the_keys_and_ends_when_they_change(
         await watching
     assert not coordinating.done()
     await end(coordinating)
+
+
+async def test_keys_that_are_lost_are_replaced_once_no_controller_runs(store: Store, led: Path) -> None:
+    await fleet_keys.settle(store, led)
+    left = led.parent / "left"
+    with pytest.raises(Refused, match="lacks its keys") as refused:
+        await fleet_keys.check(store, left)
+    assert "airboss keys adopt" in refused.value.hint
+    other = Contender("box:other:1", "box", "/other", "1")
+    with store.transaction() as tx:
+        controllers.note(tx, other, ControllerRole.SHARES, "same")
+    with pytest.raises(Refused, match="the controller box:/other runs"):
+        await fleet_keys.adopt(store, left)
+    with store.transaction() as tx:
+        controllers.forget(tx, other)
+    adopted = await fleet_keys.adopt(store, left)
+    assert adopted == sshsig.public_of(sshsig.load_or_create(left))
+    assert await fleet_keys.check(store, left)
+    with pytest.raises(Refused, match="the fleet signs with"):
+        await fleet_keys.settle(store, led)
