@@ -48,6 +48,15 @@ def pick(what: str, option: str, wanted: str, known: Sequence[str]) -> str:
     )
 
 
+def agent_again(config: FleetConfig, agent: str, repo: str) -> str:
+    """The agent of a task that follows one of ``agent``: the same, else the repository's, else the only one.
+    Raises ``Misused`` where there is no such agent, ``Misconfigured`` where there is no such repository."""
+    if agent in config.agents:
+        return agent
+    wanted = config.repo(repo).agent or ("" if len(config.agents) == 1 else agent)
+    return pick("agent", "", wanted, sorted(config.agents))
+
+
 def pick_machine(config: FleetConfig, wanted: str) -> str:
     """As :func:`pick`; ``ANY`` if no machine was chosen."""
     if not wanted or wanted == ANY or (wanted.lower() == "any" and "any" not in config.machines):

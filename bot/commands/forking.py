@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.commands import adopting
+from bot.commands import adopting, choose
 from bot.commands.common import find_task, split_task
 from bot.outbox.posting import Posts
 from bot.registry import Call, Command, Context, Effect, Group
@@ -31,7 +31,7 @@ async def fork(context: Context, call: Call) -> Effect:
         tx, config = posts.tx, context.config()
         task = find_task(tx, call, named, newest=True)
         session, turn = _work_of(tx, task)
-        agent = task.agent if task.agent in config.agents else config.repo(task.repo).agent
+        agent = choose.agent_again(config, task.agent, task.repo)
         made = request_task(
             context,
             posts,

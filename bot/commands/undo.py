@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
+from bot.commands import choose
 from bot.commands.common import task_meant
 from bot.hearing import shared
 from bot.outbox.posting import Posts
@@ -41,7 +42,7 @@ async def undo(context: Context, call: Call) -> Effect:
     path = await asyncio.to_thread(documents.write, context.home / "files", name, patch)
     await shared.keep(context.store, path)
     config = context.config()
-    agent = task.agent if task.agent in config.agents else config.repo(task.repo).agent
+    agent = choose.agent_again(config, task.agent, task.repo)
 
     def effect(posts: Posts) -> None:
         tx, first = posts.tx, _first_line(task)
