@@ -34,7 +34,7 @@ async def test_start_up_files_and_jobs_of_a_shared_login_are_reported(there: Wor
             facts = await executor.facts()
             session = replace(session, started_us=there.clock.now_us(), isolation=Isolation.SEPARATE_LOGINS)
             unit = "~/.config/systemd/user"
-            plant = f"mkdir -p {unit}; touch ~/.bashrc {unit}/x.service ~/mine"
+            plant = f"sleep 0.05; mkdir -p {unit}; touch ~/.bashrc {unit}/x.service ~/mine"
             await executor.run(["sh", "-c", plant])
             cron = shutil.which("crontab") is not None
             if cron:
