@@ -252,7 +252,8 @@ def test_a_full_disk_stalls_the_task_and_loses_nothing() -> None:
             "driver": "command",
             "program": [sys.executable, str(built.directory / "count.py")],
         }
-        built.configure(machines={"macbook": {**built.machines["macbook"], "home": str(disk), "run_disk": "1G"}})
+        macbook = {**built.machines["macbook"], "home": str(disk), "run_disk": "1G"}
+        built.configure(machines={"macbook": macbook}, limits={"low_disk": "1M"})  # a look before it starts is fine
         built.start()
         result = built.in_background("/run on=macbook agent=count go")
         full = "No space left"
