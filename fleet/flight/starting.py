@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fleet.config import FleetConfig
+from fleet.config.models import no_longer_named
 from fleet.errors import Misused
 from fleet.flight import budgeting
 from fleet.flight.budgeting import ZoneOf, controllers_zone
@@ -117,7 +118,9 @@ def kept_back(tx: Tx, task: Task) -> str:
 
 
 def not_yet(tx: Tx, task: Task, config: FleetConfig, zone: ZoneOf) -> str:
-    """The same, and whether a budget of this day is used up."""
+    """The same, and whether its repository is missing, or a budget of this day is used up."""
+    if task.repo not in config.repos:
+        return f"waiting: {no_longer_named(task.repo).cause}"
     if why := kept_back(tx, task):
         return why
     spent = budgeting.spent_day(tx, config, zone, task) if budgeting.limited(config, task) else None

@@ -8,7 +8,7 @@ from functools import partial
 
 from fleet import leaks
 from fleet.agent_events import TurnOutcome
-from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Misconfigured, StoreUnavailable, Unreachable
+from fleet.errors import AirbossError, LeadershipLost, LeaseLost, StoreUnavailable, Unreachable
 from fleet.events import HoldReleasedV2, SecretsReleased, SessionPlacedV2, Source
 from fleet.failpoints import failpoint
 from fleet.flight import notes, preparing, prompts, snapshots, starting
@@ -79,14 +79,6 @@ class Steps:
     # --- in the order of a task -----------------------------------------------------------------------
 
     async def _place(self, task: Task) -> None:
-        config = self._services.config()
-        if task.repo not in config.repos:
-            raise Misconfigured(
-                attempted="take the task",
-                on=task.repo,
-                cause=f"fleet.toml no longer names repository {task.repo}",
-                hint="Put it back into fleet.toml, or stop the task.",
-            )
         locked = self._services.locks.waits(task)
         if locked:
             await self._explain(task, locked)
