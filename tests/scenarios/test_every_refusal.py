@@ -109,7 +109,7 @@ EDITS = ["a refusal of tomorrow", "can't parse entities: x", "MESSAGE_ID_INVALID
 async def test_an_edit_that_is_refused_loses_nothing(tmp_path: Path, api: BotApi) -> None:
     async with telegram_house(tmp_path, api) as there:
         lost = []
-        for number, why in enumerate(sampled([*map(bad, EDITS), *ONCE[-9:]], 8)):
+        for number, why in enumerate(sampled([*map(bad, EDITS), *ONCE[-9:]], 4)):
             key = f"k{number}"
             await there.send(Card(line(f"first {number}")), key=key)
             api.refusing = {"editMessageText": [why] * (number % 4 + 1)}
