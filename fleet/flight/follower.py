@@ -35,7 +35,7 @@ from fleet.store import inputs, kept_answers, sessions, stalls, tasks
 from fleet.store.core import Tx
 from fleet.store.recording import record
 
-_WRITES_S: Final = 2.0
+WRITES_S: Final = 2.0
 """How long an agent that does not end by itself has after a turn to write its conversation down."""
 
 _SEEN_EVERY_US: Final = 20_000_000
@@ -169,7 +169,7 @@ class Follower:
         if self._ended is None:
             await self._apply(self._driver.finish(state_of(self.session)))
             await self._send_inputs()
-            await self._until_ended(patience if self._driver.ends_itself else min(patience, _WRITES_S))
+            await self._until_ended(patience if self._driver.ends_itself else min(patience, WRITES_S))
         if self._ended is None:
             await self._kill(60, though=Unreachable)
         return self._ended is not None and self._ended.gone
@@ -190,7 +190,7 @@ class Follower:
             except though:
                 await self._until_ended(min(_IDLE, give_up - clock.time()))
                 await self._send_inputs()
-                await self._until_ended(0.0 if self._unsent else _WRITES_S)  # it hears that it is to end
+                await self._until_ended(0.0 if self._unsent else WRITES_S)  # it hears that it is to end
             else:
                 await self._until_ended(give_up - clock.time())
             if clock.time() >= give_up:

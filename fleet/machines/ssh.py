@@ -89,6 +89,8 @@ class SshExecutor(LoginExecutor):
         try:
             process = await connection.create_process(command, encoding=None, request_pty=False)
         except asyncssh.ChannelOpenError as error:
+            if connection.is_closed():  # it was cut meanwhile: nobody refused anything
+                raise Unreachable(attempted="open a channel", on=self.where, cause=str(error)) from error
             raise Unavailable(
                 attempted="open a channel",
                 on=self.where,

@@ -19,6 +19,7 @@ from fleet.agents.framing import Line, LineFramer
 from fleet.agents.lines import left_open
 from fleet.agents.registry import driver
 from fleet.exits import Exit, Exited, Signalled
+from fleet.flight.follower import WRITES_S
 from fleet.ports import Brief, DriverState, Step
 
 _Kind = TypeVar("_Kind")
@@ -132,7 +133,9 @@ class AgentSession:
     async def end(self) -> Exit:
         """Finishes, and how the process ended."""
         self._take(self.driver.finish(self._state))
-        if not self.driver.ends_itself:  # the runner would end it
+        if not self.driver.ends_itself:  # as a follower does, which lets it write its conversation down
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(asyncio.shield(self._reading), WRITES_S)
             os.killpg(self._process.pid, signal.SIGTERM)
         return await asyncio.wait_for(asyncio.shield(self._reading), 60)
 

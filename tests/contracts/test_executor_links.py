@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from fleet.errors import MachineFaulty, Misused, Refused, Unavailable, Unreachable
@@ -211,6 +212,31 @@ async def test_a_machine_that_does_not_answer_is_unreachable(sshd: Sshd) -> None
         unused.listen(1)  # takes the connection and says nothing
         with pytest.raises(Unreachable):
             await ssh_executor(sshd, port=unused.getsockname()[1], connect_timeout=0.5).facts()
+
+
+@pytest.mark.parametrize(("cuts", "error"), [(True, Unreachable), (False, Unavailable)])
+async def test_a_link_that_is_cut_before_a_channel_opens_is_no_refusal(
+    sshd: Sshd, cuts: bool, error: type[Unavailable]
+) -> None:
+    class Server(asyncssh.SSHServer):
+        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+            self._connection = conn
+
+        def begin_auth(self, username: str) -> bool:
+            return False
+
+        def session_requested(self) -> bool:
+            if cuts:
+                self._connection.abort()
+            return False
+
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    far = await asyncssh.listen("127.0.0.1", 0, server_factory=Server, server_host_keys=[key], config=None)
+    host_key = " ".join(key.export_public_key().decode().split()[:2])
+    async with far:
+        with pytest.raises(Unavailable, match="open a channel") as caught:
+            await ssh_executor(sshd, port=far.get_port(), host_key=host_key).facts()
+    assert type(caught.value) is error
 
 
 @pytest.mark.parametrize(
