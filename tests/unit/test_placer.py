@@ -242,6 +242,15 @@ async def test_a_task_that_has_not_started_waits_for_what_fleet_toml_no_longer_n
         await until(there, TaskState.PREPARING, [task.id])
 
 
+async def test_a_task_whose_repository_is_missing_gets_no_slot_and_says_so(there: World) -> None:
+    task = await there.task(mode=TaskMode.ASK)
+    text = FLEET.format(url=there.repository.url)
+    there.config = parse_fleet(text.replace("[repos.shop]", "[repos.shop-2]"), "fleet.toml")
+    await Placer(there.services).look()
+    assert await there.store.read(queue.reserved) == {}
+    assert (await there.now(task)).why == "waiting: fleet.toml no longer names repository shop"
+
+
 async def test_a_task_that_wants_to_go_on_gets_the_slot_before_one_that_has_not_started(there: World) -> None:
     task = await there.task(mode=TaskMode.ASK)
     line = there.services.slot_line
