@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from fleet import processes
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.files import Sink, scratch
 from fleet.supervise import alongside
@@ -41,14 +40,13 @@ async def by_command(command: Sequence[str], audio: Path) -> str:
         Sink(messages) as said,
     ):
         try:
-            process = await asyncio.create_subprocess_exec(
+            process = await processes.start(
                 *argv,
                 stdin=asyncio.subprocess.DEVNULL if given else sound,
                 stdout=out.fileno(),
                 stderr=said.fileno(),
                 env=env,
                 cwd="/",
-                start_new_session=True,
             )
         except OSError as error:
             raise Misused(
@@ -61,8 +59,7 @@ async def by_command(command: Sequence[str], audio: Path) -> str:
             async with alongside(_watch(process, words, messages), "what a transcriber prints"):
                 status = await process.wait()
         finally:
-            _kill(process)
-            await process.wait()
+            await processes.end(process)
         printed, last = _start_of(words), _last_line(messages)
     if len(printed) > OUTPUT_LIMIT:
         raise Refused(
@@ -86,7 +83,7 @@ async def _watch(process: asyncio.subprocess.Process, *printed: Path) -> None:
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
         if any(path.stat().st_size > OUTPUT_LIMIT for path in printed):
-            return _kill(process)
+            return processes.kill(process)
 
 
 def _start_of(path: Path) -> bytes:
@@ -98,8 +95,3 @@ def _start_of(path: Path) -> bytes:
 def _last_line(path: Path) -> str:
     lines = _start_of(path).decode("utf-8", "replace").strip().splitlines()
     return Untrusted(lines[-1]).one_line(_SHOWN) if lines else ""
-
-
-def _kill(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)

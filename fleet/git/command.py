@@ -16,11 +16,11 @@ import contextlib
 import errno
 import os
 import re
-import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleet import processes
 from fleet.errors import DiskFull, Refused, Unavailable
 from fleet.files import Sink, writing
 
@@ -54,6 +54,7 @@ _KEPT = ("PATH", "HOME", "TMPDIR", "SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_ASKP
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 _CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
 _CHUNK = 1 << 16
+#: After TERM: git then removes its lock files, which would block later commands.
 _GRACE_SECONDS = 10.0
 
 
@@ -128,7 +129,7 @@ class Git:
         sink = _sink(attempted, stdout) if stdout else None
         source = stdin.open("rb") if isinstance(stdin, Path) else None
         try:
-            process = await asyncio.create_subprocess_exec(
+            process = await processes.start(
                 *self.command,
                 *args,
                 cwd=cwd,
@@ -136,7 +137,7 @@ class Git:
                 stdin=source or (asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL),
                 stdout=sink.fileno() if sink else asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
+                grace=_GRACE_SECONDS,
             )
         except FileNotFoundError as error:
             raise Unavailable(
@@ -160,7 +161,7 @@ class Git:
             ) from error
         finally:
             if process.returncode is None:
-                await asyncio.shield(_end(process))
+                await asyncio.shield(processes.end(process, _GRACE_SECONDS))
         cut = len(out) > limit
         words = without_credentials(err.decode("utf-8", "replace")).strip()[-800:]
         if code not in expect and not cut:
@@ -201,7 +202,7 @@ async def _read(stream: asyncio.StreamReader | None, limit: int, process: asynci
         parts.append(data)
         size += len(data)
     if size > limit:
-        _kill(process)  # otherwise it waits forever for the rest to be read
+        processes.kill(process)  # otherwise it waits forever for the rest to be read
         while await stream.read(_CHUNK):
             pass  # to the end: asyncio keeps an unfinished pipe open
     return b"".join(parts)
@@ -214,20 +215,3 @@ async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:
         stream.write(data)
         await stream.drain()
     stream.close()
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """TERM first: git then removes its lock files, which would block later commands."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        async with asyncio.timeout(_GRACE_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        _kill(process)
-        await process.wait()
-
-
-def _kill(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)

@@ -7,12 +7,9 @@ output is testimony, and the controller accepts only what it can recompute from 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import marshal
-import os
 import re
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -20,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from fleet import files
+from fleet import files, processes
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.exits import succeeded
 from fleet.files import scratch
@@ -334,7 +331,7 @@ class Workspaces:
                 "seconds": limits.unpack_seconds,
             },
         }
-        process = await asyncio.create_subprocess_exec(
+        process = await processes.start(
             sys.executable,
             "-I",
             "-S",
@@ -343,7 +340,6 @@ class Workspaces:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
         )
         try:
             async with asyncio.timeout(limits.unpack_seconds):
@@ -351,9 +347,7 @@ class Workspaces:
         except TimeoutError as error:
             raise self._too_much(on, f"unpacking took more than {limits.unpack_seconds} s") from error
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await asyncio.shield(process.wait())
+            await asyncio.shield(processes.end(process))
         try:
             answer: Mapping[str, object] = json.loads(out)
         except ValueError as error:

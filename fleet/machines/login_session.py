@@ -22,12 +22,12 @@ try:
 except OSError as error:
     sys.exit("it has no login session: log in at its screen, and load com.airboss.session.plist (%s)" % error)
 def back():
-    while True:
-        data = link.recv(1 << 16)
-        if not data:
-            os._exit(0)
-        while data:
-            data = data[os.write(1, data):]
+    try:
+        while data := link.recv(1 << 16):
+            while data:
+                data = data[os.write(1, data):]
+    finally:
+        os._exit(0)
 threading.Thread(target=back, daemon=True).start()
 while True:
     data = os.read(0, 1 << 16)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from fleet import processes
 from fleet.errors import Unreachable
 from fleet.machines.bootstrap import serve_command
 from fleet.machines.local import LocalExecutor, become
@@ -72,15 +73,18 @@ class SlurmExecutor(LocalExecutor):
     async def _number(self) -> str:
         """The number of the job that runs under the name now: Slurm may use numbers again, names never."""
         asked = ["squeue", "--noheader", "--me", "--states=R", f"--name={self._job}", "--format=%A"]
-        process = await asyncio.create_subprocess_exec(
+        process = await processes.start(
             *become(self._login),
             *with_conf(asked),
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={"PATH": os.environ.get("PATH", os.defpath)},
         )
-        out, complaint = await process.communicate()
+        try:
+            out, complaint = await process.communicate()
+        finally:
+            if process.returncode is None:
+                await asyncio.shield(processes.end(process))
         numbers = out.decode("utf-8", "replace").split()
         if process.returncode or len(numbers) != 1 or not numbers[0].isdigit():
             said = complaint.decode("utf-8", "replace").strip()[-200:]

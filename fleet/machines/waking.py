@@ -7,14 +7,13 @@ growing pauses until the machine answers, or nothing waits for it any more.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from fleet import processes
 from fleet.config import FleetConfig
 from fleet.machines.watch import MachineSeen, MachineState, WakeTried, labels_of
 from fleet.model import ENDS, Task
@@ -109,13 +108,10 @@ async def _run(argv: Sequence[str]) -> str:
     """Runs the command as the controller's login. Returns what went wrong; empty: nothing."""
     env = {name: value for name in ("PATH", "HOME", "USER", "LANG") if (value := os.environ.get(name))}
     try:
-        process = await asyncio.create_subprocess_exec(
+        process = await processes.start(
             *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             env=env,
-            start_new_session=True,
         )
     except OSError as error:
         return f"{argv[0]}: {error.strerror}"
@@ -127,7 +123,6 @@ async def _run(argv: Sequence[str]) -> str:
     except TimeoutError:
         return f"{argv[0]} did not end within {_PATIENCE_S:.0f} s"
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        processes.kill(process)
     words = clean(said.decode("utf-8", "replace"), _SHOWN)
     return f"{argv[0]} exited with {status} {words}".rstrip() if status else ""

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from fleet import processes
 from fleet.errors import Unavailable
 
 _ARGV: Final = (
@@ -95,9 +96,7 @@ async def _run(data: bytes) -> bytes:
         raise _unavailable(str(error)) from error
     kept = {name: os.environ[name] for name in ("HOME", "PATH", "TMPDIR", "XDG_CACHE_HOME") if name in os.environ}
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        program, *_ARGV, stdin=pipe, stdout=pipe, stderr=pipe, env=kept, start_new_session=True
-    )
+    process = await processes.start(program, *_ARGV, stdin=pipe, stdout=pipe, stderr=pipe, env=kept)
     try:
         async with asyncio.timeout(_SECONDS):
             out, said = await process.communicate(data)
@@ -105,8 +104,7 @@ async def _run(data: bytes) -> bytes:
         raise _unavailable(f"no answer in {_SECONDS:.0f} s") from error
     finally:
         if process.returncode is None:
-            process.kill()
-            await process.wait()
+            await asyncio.shield(processes.end(process))
     if process.returncode not in _ENDED:
         raise _unavailable(f"exit status {process.returncode}: {said[-300:].decode('utf-8', 'replace').strip()}")
     return out

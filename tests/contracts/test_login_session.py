@@ -6,6 +6,7 @@ Nobody has run this on a Mac. Here launchd is played, from the plist that we shi
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from fleet.errors import Unavailable
 from fleet.exits import Exited
-from fleet.machines.login_session import SOCKET, first_line
+from fleet.machines.login_session import SOCKET, first_line, relay_command
 from tests.contracts.executor_logins import far_end, follow, pipe_spec, ssh_executor
 from tests.far_end.launchd import loaded
 
@@ -42,6 +43,24 @@ async def test_a_runner_and_its_agents_are_in_the_login_session_and_outlive_the_
             assert (life.output, life.ended.exit) == (b"begun\nword\n", Exited(7))
             for each in (machine, again, away):
                 await each.close()
+
+
+def test_a_relay_whose_link_is_gone_ends_when_there_is_more_to_say(tmp_path: Path) -> None:
+    """The runner may write before it hears that nobody listens."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / SOCKET))
+        listener.listen()
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            relay_command(sys.executable, str(tmp_path)), stdin=pipe, stdout=pipe, stderr=pipe
+        ) as relay:
+            assert relay.stdin is not None and relay.stdout is not None
+            runner, _ = listener.accept()
+            relay.stdout.close()
+            runner.sendall(b"more\n")
+            relay.stdin.close()
+            with runner:
+                assert relay.wait(60) == 0
 
 
 def test_any_argument_arrives_as_one_line() -> None:

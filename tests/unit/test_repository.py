@@ -6,6 +6,7 @@ import asyncio
 import gc
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -263,6 +264,27 @@ async def test_a_command_that_is_cancelled_may_take_its_locks_away(tmp_path: Pat
     await end(running)
     assert running.cancelled()
     while lock.exists():  # it may take longer than whoever cancelled waits for
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_command_that_is_cancelled_while_it_starts_takes_its_locks_away(tmp_path: Path, turns: int) -> None:
+    """It runs before asyncio hands it out: the cancel falls into each turn of the loop until then."""
+    program, lock, ready = tmp_path / "git", tmp_path / "lock", tmp_path / "ready"
+    program.write_text(
+        f"#!/bin/sh\ntrap 'rm {lock}; exit 1' TERM\ntouch {lock} {ready}\nwhile :; do sleep 0.02; done\n"
+    )
+    program.chmod(0o700)
+    running = own(Git(str(program)).run("fetch", attempted="fetch"), "fetch")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    for _ in range(50):
+        if ready.exists():
+            break
+        time.sleep(0.01)
+    await end(running)
+    assert running.cancelled()
+    while lock.exists():
         await asyncio.sleep(0.01)
 
 
