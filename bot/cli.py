@@ -21,6 +21,7 @@ from bot.local.hooks_options import add_hooks
 from bot.local.options import home_of, home_path, print_json
 from bot.local.reviewing import add_reviewing
 from bot.local.talking import add_keeping, add_talking
+from bot.local.versions import add_version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     run: Run = options.run
     try:
-        return run(options)
+        status = run(options)
+        _write_out()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -46,6 +48,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         return _explained(error)
+    return status
+
+
+def _write_out() -> None:
+    """What cannot be written is said here, not by the interpreter as it ends."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from fleet.errors import Unavailable
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Unavailable(attempted="write the output", cause=error.strerror or str(error)) from error
 
 
 def write_what_it_can(stream: object) -> None:
@@ -145,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("task", metavar="TASK")
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_receipt)
-    _add_version(commands)
+    add_version(parser, commands)
     return parser
 
 
@@ -159,12 +175,6 @@ def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add = commands.add_parser("controllers", help="which controller leads, and which stand by")
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_admin_command("show_controllers"))
-
-
-def _add_version(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    add = commands.add_parser("version", help="this version")
-    add.add_argument("--json", action="store_true")
-    add.set_defaults(run=_version)
 
 
 def _admin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -379,16 +389,6 @@ def _doctor(options: argparse.Namespace) -> int:
 
     as_owner(home_path(options))
     return doctor(options, home_path(options))
-
-
-def _version(options: argparse.Namespace) -> int:
-    from importlib.metadata import version
-
-    if options.json:
-        print_json({"version": version("airboss")})
-    else:
-        sys.stdout.write(f"airboss {version('airboss')}\n")
-    return 0
 
 
 if __name__ == "__main__":

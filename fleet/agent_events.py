@@ -115,6 +115,13 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenBack:
+    """The agent no longer waits for a decision on ``ask``: it says so, or asks something else under the same id."""
+
+    ask: str
+
+
+@dataclass(frozen=True, slots=True)
 class Used:
     """Usage that the agent reports, since its last report. ``cost_udollar`` is micro-dollars."""
 
@@ -157,7 +164,7 @@ class Unknown:
     raw: str
 
 
-Happening = Ready | Said | ToolStarted | ToolEnded | Asked | Used | Window | TurnEnded | Unknown
+Happening = Ready | Said | ToolStarted | ToolEnded | Asked | TakenBack | Used | Window | TurnEnded | Unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ socket. While no such person of this machine is listed, the controller's own log
 from __future__ import annotations
 
 import os
-import pwd
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from enum import Enum, StrEnum
 from typing import Final, Protocol
 
 from fleet.errors import Refused
+from fleet.logins import login_name
 from fleet.model import ChatRef, PersonId
 
 CONSOLE = "console"
@@ -99,7 +99,7 @@ def console_person(login: str) -> PersonId:
 
 def console_owner() -> PersonId:
     """The id of the login that runs this controller."""
-    return console_person(pwd.getpwuid(os.getuid()).pw_name)
+    return console_person(login_name(os.getuid()))
 
 
 def console_chat(person: PersonId) -> ChatRef:

@@ -26,9 +26,9 @@ def _say(words: str) -> None:
 
 def _first_attempt(source: Path) -> None:
     _say("📖 reading shop/pricing.py")
-    text = source.read_text()
+    text = source.read_text("utf-8")
     _say("🔎 the discount is added; it should be subtracted")
-    source.write_text(text.replace(_FAULT, "price - price * percent // 100"))
+    source.write_text(text.replace(_FAULT, "price - price * percent // 100"), "utf-8")
     _say("✏️ edited shop/pricing.py")
     _say("Done. All tests pass, the discount is fixed.")
 
@@ -46,10 +46,10 @@ def _third_attempt(source: Path, prompt: str) -> None:
     seen = re.search(r"layer \d \(\w+\)", prompt)
     _say(f"📖 reading the gate's output: {seen[0] if seen else 'the gate'} saw it")
     _CHEAT.unlink()
-    text = source.read_text()
+    text = source.read_text("utf-8")
     _say("🔎 a discount above 100 percent must not pay the customer")
     guard = "    percent = max(0, min(percent, 100))\n"
-    source.write_text(text.replace("    return price", guard + "    return price", 1))
+    source.write_text(text.replace("    return price", guard + "    return price", 1), "utf-8")
     _say("✏️ edited shop/pricing.py")
     _say("Fixed: the percentage now stays between 0 and 100.")
 
@@ -59,7 +59,7 @@ def _note(prompt: str) -> None:
     asked = " ".join(prompt.split())[:200]
     _say("📖 reading README.md")
     readme = Path("README.md")
-    readme.write_text(f"{readme.read_text().rstrip()}\n\n- {asked}\n")
+    readme.write_text(f"{readme.read_text('utf-8').rstrip()}\n\n- {asked}\n", "utf-8")
     _say("Added a note to README.md. This is the demo's agent; a real agent would do the work.")
 
 
@@ -78,7 +78,7 @@ def main() -> int:
     source = Path("shop/pricing.py")
     if "is locked by" in prompt:
         _leave(prompt)
-    elif _FAULT not in source.read_text() and "did not accept your change" not in prompt:
+    elif _FAULT not in source.read_text("utf-8") and "did not accept your change" not in prompt:
         _note(prompt)
     elif _CHEAT.exists():
         _third_attempt(source, prompt)

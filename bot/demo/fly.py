@@ -18,6 +18,7 @@ from bot.demo import proof, world
 from bot.local.client import ask
 from bot.local.verify import verify
 from fleet.events import GateClosed, LocksRefused
+from fleet.git.command import own_environment
 from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.verdict import TAMPERING
@@ -119,7 +120,7 @@ async def _locked(app: App) -> bool:
 
 def airboss_lock(home: Path, words: Sequence[str]) -> bool:
     """Runs the command as a person would."""
-    command = [sys.executable, "-m", "bot.cli", "--home", str(home), *words]
+    command = [sys.executable, "-P", "-m", "bot.cli", "--home", str(home), *words]
     return subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
@@ -170,6 +171,7 @@ def _landed(made: world.World) -> bool:
     log = subprocess.run(
         ["git", "-C", str(made.repository), "log", "-1", "--format=%(trailers:key=Airboss-Task,valueonly)", "main"],
         capture_output=True,
+        env=own_environment(),
         text=True,
         check=False,
     )
@@ -180,7 +182,7 @@ def _refused_first(made: world.World) -> bool:
     receipt = made.home / "receipts" / f"{_TASK}.json"
     if not receipt.exists():
         return False
-    statement = json.loads(receipt.read_text())
+    statement = json.loads(receipt.read_text("utf-8"))
     return bool(statement["predicate"]["failed_rounds"])
 
 

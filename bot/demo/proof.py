@@ -23,7 +23,9 @@ from gates.receipts.day import DayRange
 from gates.receipts.sshsig import allowed_signers_line, load_or_create, public_of
 
 _BUNDLE: Final = "day.bundle"
-VERIFIER: Final = Path(__file__).resolve().parents[2] / "docs" / "verify_bundle.py"
+_IN_CHECKOUT: Final = Path(__file__).resolve().parents[2] / "docs" / "verify_bundle.py"
+#: A wheel has no docs: there it is beside us.
+VERIFIER: Final = _IN_CHECKOUT if _IN_CHECKOUT.exists() else Path(__file__).with_name("verify_bundle.py.txt")
 
 
 async def day_agrees(home: Path, directory: Path) -> dict[str, bool]:
@@ -54,7 +56,7 @@ async def _receipt(store: Store, home: Path, today: str) -> Path:
 def _stranger(directory: Path, pin: str) -> dict[str, Any]:
     """The figures that somebody without Airboss gets from the export; none when it does not hold."""
     bundle, keys = directory / _BUNDLE, directory / "keys"
-    keys.write_text(pin)
+    keys.write_text(pin, "utf-8")
     _say(f"$ python3 {VERIFIER.name} {bundle.name} {keys.name}")
     command = [sys.executable, "-I", str(VERIFIER), str(bundle), str(keys)]
     ran = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +17,7 @@ from typing import IO
 import tomlkit
 
 from fleet.errors import Misused, Unavailable
+from fleet.git.command import own_environment
 
 PROMPT = "A 10% discount raises the price. Fix shop/pricing.py."
 
@@ -55,7 +56,7 @@ class World:
 
     def channels_opened(self) -> int:
         """How many SSH session channels the macbook's server has seen."""
-        return len(self.channels.read_text().splitlines()) if self.channels.exists() else 0
+        return len(self.channels.read_text("utf-8").splitlines()) if self.channels.exists() else 0
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def _repository(directory: Path) -> Path:
     for name, text in {**_FILES, "airboss.toml": _gates()}.items():
         path = source / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, "utf-8")
     identity = ("-c", "user.name=Demo", "-c", "user.email=demo@localhost")
     _git(source, "init", "-q", "--initial-branch=main")
     _git(source, "add", "-A")
@@ -145,14 +146,21 @@ def _fleet_file(home: Path, repository: Path, directory: Path, ready: dict[str, 
         "agents": {agent: known[agent]},
         "repos": {"shop": {"url": str(repository), "base": "main", "agent": agent}},
     }
-    (home / "fleet.toml").write_text(tomlkit.dumps(document))
+    (home / "fleet.toml").write_text(tomlkit.dumps(document), "utf-8")
 
 
 def ready(agent: str) -> None:
-    """Raises ``Unavailable``, with the remedy, when this real agent is not on PATH, or codex is not logged in.
+    """Raises ``Unavailable``, with the remedy, when this real agent is not on PATH, or codex is not logged in; or
+    when there is no pytest, which a wheel does not bring and the demo's gate runs.
 
     Codex without a login would try to connect for minutes; Claude Code says at once that it is not logged in.
     """
+    if importlib.util.find_spec("pytest") is None:
+        raise Unavailable(
+            attempted="run the demo",
+            cause="its gate runs pytest, which is not installed beside Airboss",
+            hint=f"pipx inject airboss pytest, or otherwise: {sys.executable} -m pip install pytest",
+        )
     if agent in _PACKAGES and shutil.which(agent) is None:
         raise Unavailable(
             attempted="run the demo",
@@ -191,7 +199,7 @@ def _path_of(agent: str) -> list[str]:
 
 @contextmanager
 def _ssh_server(directory: Path) -> Iterator[dict[str, str]]:
-    command = [sys.executable, "-m", "fleet.machines.ssh_server", "--dir", str(directory)]
+    command = [sys.executable, "-P", "-m", "fleet.machines.ssh_server", "--dir", str(directory)]
     with (directory / "server.log").open("wb") as log:
         server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
         try:
@@ -218,14 +226,13 @@ def _ready(directory: Path, server: subprocess.Popen[bytes]) -> dict[str, str]:
             log = (directory / "server.log").read_text(errors="replace")[-500:]
             raise Unavailable(attempted="start the macbook's SSH server", on=str(directory), cause=log)
         time.sleep(0.02)
-    found: dict[str, str] = json.loads(path.read_text())
+    found: dict[str, str] = json.loads(path.read_text("utf-8"))
     return found
 
 
 def _git(directory: Path, *arguments: str) -> None:
-    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     ran = subprocess.run(
-        ["git", *arguments], cwd=directory, env=environment, capture_output=True, text=True, check=False
+        ["git", *arguments], cwd=directory, env=own_environment(), capture_output=True, text=True, check=False
     )
     if ran.returncode:
         raise Unavailable(attempted=f"run git {arguments[0]}", on=str(directory), cause=ran.stderr.strip())

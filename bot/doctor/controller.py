@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import stat
 import subprocess
@@ -19,6 +18,7 @@ from fleet.agents.versions import version_in
 from fleet.config import AgentConfig, FleetConfig, Secrets
 from fleet.config.home import FLEET_FILE, SECRETS_FILE
 from fleet.errors import Misused, StoreUnavailable
+from fleet.logins import login_name
 from fleet.model import Isolation
 from fleet.store import controllers
 from fleet.store.controllers import Condition, Contender
@@ -197,7 +197,7 @@ def _fleet(config: FleetConfig) -> Iterator[Finding]:
             "give the controller, agents and gates separate logins (docs/configuration.md)",
         )
     if owner_is_admin(config):
-        me = pwd.getpwuid(os.geteuid()).pw_name
+        me = login_name()
         what = f"no person of this machine's console is listed, so the login {me} is an admin there"
         remedy = f"airboss people add NAME --role admin --id {console_person('LOGIN')}"
         level = Severity.OK if config.isolation is Isolation.UNSAFE_SAME_USER else Severity.WARN

@@ -12,6 +12,7 @@ from fleet.config import load_fleet
 from fleet.config.home import FLEET_FILE
 from fleet.errors import Misused, Unavailable
 from fleet.git import origin
+from fleet.git.command import own_environment
 from fleet.landing import fence_hook
 
 _SETTINGS: Final = (("receive.advertisePushOptions", "true"), ("core.fsync", "committed"))
@@ -55,8 +56,16 @@ def install(options: argparse.Namespace, home: Path) -> int:
 
 
 def _git(bare: Path, *words: str) -> str:
-    argv = ["git", "-C", str(bare), *words]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    # Named outright where it is bare: git looks for no other, and asks nobody whether it may use a bare one.
+    where = {"GIT_DIR": str(bare)} if (bare / "HEAD").is_file() else {}
+    done = subprocess.run(
+        ["git", "-C", str(bare), *words],
+        env={**own_environment(), **where},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
     if done.returncode:
         raise Unavailable(attempted="install the hook", on=str(bare), cause=done.stderr.strip()[-300:])
     return done.stdout.strip()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import grp
 import os
-import pwd
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from bot.local.client import SOCKET
 from bot.local.sockets import short
 from bot.local.wire import LINE_LIMIT, somebody_answers
 from fleet.errors import Misused, Unavailable
+from fleet.logins import login_name
 
 Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
 
@@ -69,7 +69,7 @@ class Listening:
         except KeyError:
             self.trouble = f"fleet.toml, [console]: there is no group {group}: groupadd {group}"
         except PermissionError:
-            login = pwd.getpwuid(os.getuid()).pw_name
+            login = login_name()
             self.trouble = (
                 f"fleet.toml, [console]: {login} is not in the group {group}: "
                 f"usermod -aG {group} {login}, then restart the controller"

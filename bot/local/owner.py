@@ -4,18 +4,18 @@ name."""
 from __future__ import annotations
 
 import os
-import pwd
 import sys
 from pathlib import Path
 
 from fleet.errors import Misused
+from fleet.logins import login_name
 from fleet.model import PersonId
 from gates.people import console_person
 
 
 def caller() -> PersonId:
     """Who gave this command: the login that sudo names, else our own."""
-    return console_person(os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name)
+    return console_person(os.environ.get("SUDO_USER") or login_name(os.getuid()))
 
 
 def as_owner(home: Path) -> None:
@@ -29,7 +29,7 @@ def as_owner(home: Path) -> None:
         return
     if owner == os.geteuid():
         return
-    login = pwd.getpwuid(owner).pw_name
+    login = login_name(owner)
     words = command(login, home, sys.argv[1:])
     sys.stderr.write(f"airboss: {home} belongs to {login}; asking sudo\n")
     sys.stderr.flush()

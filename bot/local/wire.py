@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import pwd
 import socket
 import struct
 import sys
@@ -16,6 +15,7 @@ import msgspec
 
 from bot.local.sockets import short
 from fleet.errors import Misused
+from fleet.logins import login_name
 from gates.people import Person, console_chat, console_person
 
 VERSION: Final = 1
@@ -31,7 +31,7 @@ class Peer:
     """
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
-        login = _login(_uid(writer.get_extra_info("socket")))
+        login = login_name(_uid(writer.get_extra_info("socket")))
         self.person = console_person(login)
         self.chat = console_chat(self.person)
         self._writer = writer
@@ -131,13 +131,6 @@ def somebody_answers(path: Path) -> bool:
         except OSError:
             return False
         return True
-
-
-def _login(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid-{uid}"
 
 
 def _uid(peer: socket.socket) -> int:

@@ -20,6 +20,7 @@ from fleet.agents.lines import (
     decode,
     mapping,
     oversized_line,
+    refuse,
     string,
     unknown,
     with_attachments,
@@ -95,7 +96,7 @@ class AcpDriver:
 
     def feed(self, state: DriverState, line: bytes) -> Step:
         """Handles one line of output."""
-        fold = Fold(state)
+        fold, message = Fold(state), {}
         try:
             message = decode(line)
             if "method" in message:
@@ -104,7 +105,8 @@ class AcpDriver:
                 _read_response(fold, message)
                 understood = True
         except NOT_UNDERSTOOD:
-            return Step(state, (unknown(line),))
+            fold, understood = Fold(state), False
+            refuse(fold, message)
         if not understood:
             fold.report(unknown(line))
         return fold.step()

@@ -7,8 +7,20 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fleet.agent_events import Act, Allow, Asked, Decision, ToolEnded, ToolOutcome, ToolStarted
+from fleet.agents import open_asks
 from fleet.agents.acts import TOOLS
-from fleet.agents.lines import RAW_LIMIT, Fold, canonical, digest, ends, mapping, one_line, size_of, string
+from fleet.agents.lines import (
+    RAW_LIMIT,
+    Fold,
+    canonical,
+    digest,
+    ends,
+    exit_status,
+    mapping,
+    one_line,
+    size_of,
+    string,
+)
 
 #: What each kind of tool is. The protocol names kinds, not tools.
 ACTS: Final[Mapping[str, Act]] = {**TOOLS["acp"], "edit": Act.EDIT, "read": Act.READ, "other": Act.OTHER}
@@ -46,14 +58,16 @@ def read_question(fold: Fold, message: dict[str, Any]) -> None:
     options = {string(each["kind"]): string(each["optionId"]) for each in params["options"]}
     _start(fold, string(call["toolCallId"]), seen)
     fold.state["questions"] += 1
-    ask = f"{fold.state['session']}/{fold.state['questions']}"
-    fold.state["asks"][ask] = {"id": number, "call": call["toolCallId"], "options": options}
+    varying = ("toolCallId", "status", "sessionUpdate", "_meta", "started")
+    request = canonical({name: value for name, value in seen.items() if name not in varying})
+    asked = {"id": number, "call": call["toolCallId"], "options": options, "digest": digest([call, request])}
+    ask = open_asks.keep(fold, f"{fold.state['session']}/{fold.state['questions']}", asked)
+    if not ask:
+        return
     act = ACTS.get(_kind(seen), Act.OTHER)
     if fold.state["read_only"] and act is not Act.READ:
         answer(fold, ask, None)
         return
-    varying = ("toolCallId", "status", "sessionUpdate", "_meta", "started")
-    request = canonical({name: value for name, value in seen.items() if name not in varying})
     command = _command(seen) if act is Act.SHELL else ""
     paths = _paths(seen) if act is Act.EDIT else ()
     fold.report(Asked(ask, _kind(seen), request, command=command, paths=paths, directory=_directory(seen), act=act))
@@ -142,6 +156,6 @@ def _output(seen: dict[str, Any]) -> str:
 def _exit_code(seen: dict[str, Any], failed: str) -> int | None:
     raw = seen.get("rawOutput")
     named = [raw.get(name) for name in ("exitCode", "exit_code", "exit")] if isinstance(raw, dict) else []
-    code = next((each for each in named if type(each) is int), None)
+    code = next((code for each in named if (code := exit_status(each)) is not None), None)
     found = _EXIT_CODE.match(failed)
     return code if code is not None or found is None else int(found[1])

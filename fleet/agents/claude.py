@@ -26,7 +26,7 @@ from fleet.agent_events import (
     TurnOutcome,
 )
 from fleet.agents.acts import CLAUDE, act_of, ask_rules
-from fleet.agents.claude_asks import EDITS, PLAN, answer, read_cancel, read_question
+from fleet.agents.claude_asks import EDITS, PLAN, answer, read_cancel, read_question, refuse
 from fleet.agents.claude_background import hold_back, read_task
 from fleet.agents.claude_usage import report_usage, stream_usage
 from fleet.agents.lines import (
@@ -117,12 +117,13 @@ class ClaudeDriver:
 
     def feed(self, state: DriverState, line: bytes) -> Step:
         """Handles one line of output."""
-        fold = Fold(state)
+        fold, message = Fold(state), {}
         try:
             message = decode(line)
             understood = _READERS[string(message["type"])](fold, message)
         except NOT_UNDERSTOOD:
-            return Step(state, (unknown(line),))
+            fold, understood = Fold(state), False
+            refuse(fold, message)
         if not understood:
             fold.report(unknown(line))
         return fold.step()

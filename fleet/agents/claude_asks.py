@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fleet.agent_events import Act, Allow, Answered, Asked, Decision, Deny
+from fleet.agents import open_asks
 from fleet.agents.acts import TOOLS, act_of
-from fleet.agents.lines import Fold, canonical, digest, mapping, string
+from fleet.agents.lines import UNREADABLE, Fold, canonical, digest, mapping, string
 from fleet.questions import Option, Question, answers
 
 EDITS = ("Edit", "MultiEdit", "NotebookEdit", "Write")
@@ -36,23 +37,25 @@ def read_question(fold: Fold, message: dict[str, Any]) -> bool:
 
 
 def _ask(fold: Fold, name: str, tool: str, given: dict[str, Any], request: dict[str, Any], *, hook: bool) -> None:
-    call = string(request["tool_use_id"])
-    asked = {"hook": hook, "call": call, "input": given, "digest": digest([tool, given])}
+    call, wanted = string(request["tool_use_id"]), _questions(given) if tool == _QUESTION else ()
+    asked = {"id": name, "hook": hook, "call": call, "input": given, "digest": digest([tool, given])}
     if fold.state["allowed"].get(call) == asked["digest"]:
         answer(fold, name, asked, Allow())
         return
-    fold.state["asks"][name] = asked
+    ask = open_asks.keep(fold, name, asked)
+    if not ask:
+        return
     command = given.get("command") if tool == "Bash" else ""
     paths = (given.get("file_path"), given.get("notebook_path")) if tool in EDITS else ()
     fold.report(
         Asked(
-            ask=name,
+            ask=ask,
             tool=tool,
             request=_shown(tool, given),
             command=command if isinstance(command, str) else "",
             paths=tuple(path for path in paths if isinstance(path, str)),
             directory=where if isinstance(where := request.get("cwd"), str) else "",
-            questions=_questions(given) if tool == _QUESTION else (),
+            questions=wanted,
             act=act_of("claude", tool),
             person=_person(tool, hook=hook),
         )
@@ -83,7 +86,7 @@ def _questions(given: dict[str, Any]) -> tuple[Question, ...]:
             string(question["question"]),
             tuple(
                 Option(string(each["label"]), str(each.get("description", "")))
-                for each in question.get("options", ())
+                for each in question.get("options") or ()
             ),
             question.get("multiSelect") is True,
         )
@@ -93,14 +96,22 @@ def _questions(given: dict[str, Any]) -> tuple[Question, ...]:
 
 def read_cancel(fold: Fold, message: dict[str, Any]) -> bool:
     """The agent withdraws a question."""
-    fold.state["asks"].pop(string(message["request_id"]), None)
+    open_asks.take_back(fold, string(message["request_id"]))
     return True
 
 
-def answer(fold: Fold, request: str, asked: dict[str, Any], decision: Decision) -> None:
+def refuse(fold: Fold, message: dict[str, Any]) -> None:
+    """Denies a question that cannot be read, so that the agent does not wait. An error would let a hook's call
+    happen."""
+    name, request = message.get("request_id"), message.get("request")
+    if message.get("type") == "control_request" and isinstance(name, str) and isinstance(request, dict):
+        answer(fold, name, {"hook": request.get("subtype") == "hook_callback"}, Deny(UNREADABLE))
+
+
+def answer(fold: Fold, ask: str, asked: dict[str, Any], decision: Decision) -> None:
     """Sends the answer to a stored question."""
     response = _verdict(asked, decision)
-    body = {"subtype": "success", "request_id": request, "response": response}
+    body = {"subtype": "success", "request_id": asked.get("id", ask), "response": response}
     fold.send({"type": "control_response", "response": body})
 
 

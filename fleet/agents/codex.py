@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from fleet.agent_events import Decision, Deny, Ready, Said, TurnEnded, TurnOutcome, Used
+from fleet.agents import open_asks
 from fleet.agents.codex_asks import answer, read_question
 from fleet.agents.codex_background import forget_commands, hold_back, let_go, note_item, note_turn
 from fleet.agents.codex_items import end_item, start_item
@@ -25,6 +26,7 @@ from fleet.agents.lines import (
     left_open,
     mapping,
     oversized_line,
+    refuse,
     string,
     unknown,
     window,
@@ -112,7 +114,7 @@ class CodexDriver:
 
     def feed(self, state: DriverState, line: bytes) -> Step:
         """Handles one line of output."""
-        fold = Fold(state)
+        fold, message = Fold(state), {}
         try:
             message = decode(line)
             if "method" in message:
@@ -121,7 +123,8 @@ class CodexDriver:
             else:
                 understood = _read_response(fold, message)
         except NOT_UNDERSTOOD:
-            return Step(state, (unknown(line),))
+            fold, understood = Fold(state), False
+            refuse(fold, message)
         if not understood:
             fold.report(unknown(line))
         return fold.step()
@@ -316,8 +319,7 @@ def _read_notification(fold: Fold, method: str, params: dict[str, Any], message:
         case "turn/started" if own:
             _begin_turn(fold, string(params["turn"]["id"]))
         case "serverRequest/resolved":
-            asks = fold.state["asks"]
-            fold.state["asks"] = {name: ask for name, ask in asks.items() if ask["id"] != params["requestId"]}
+            open_asks.take_back(fold, params["requestId"])
         case "turn/completed" if own:
             _read_turn_end(fold, mapping(params["turn"]))
         case "thread/tokenUsage/updated":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fleet.agent_events import Act, Allow, Answered, Asked, Decision
+from fleet.agents import open_asks
 from fleet.agents.acts import act_of
 from fleet.agents.codex_items import paths_of
-from fleet.agents.lines import Fold, canonical, string
+from fleet.agents.lines import Fold, canonical, digest, string
 from fleet.questions import Option, Question, answers
 
 
@@ -25,8 +27,11 @@ def read_question(fold: Fold, method: str, params: dict[str, Any], message: dict
     kept: dict[str, Any] = {"permissions": params.get("permissions")} if method == _PERMISSIONS else {}
     if method == _QUESTIONS:
         kept = {"questions": [string(question["id"]) for question in params["questions"]]}
-    fold.state["asks"][ask] = {"id": number, "method": method, "params": kept}
-    fold.report(_asked(fold, ask, method, params))
+    asked = _asked(fold, ask, method, params)
+    same = digest([method, asked.request])
+    ask = open_asks.keep(fold, ask, {"id": number, "method": method, "params": kept, "digest": same})
+    if ask:
+        fold.report(replace(asked, ask=ask))
     return True
 
 

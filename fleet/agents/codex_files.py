@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from fleet.agent_events import ToolOutcome
-from fleet.agents.lines import count, decode, mapping, size_of, string
+from fleet.agents.lines import count, decode, exit_status, mapping, size_of, string
 from fleet.agents.session_files import Calls, Ending
 from fleet.events import UsageReported
 from fleet.imports import Fact, ImportedAgent, key_of, micros, plain
@@ -109,7 +109,7 @@ class CodexFile:
         """How a call ended, which is said before its output."""
         if not isinstance(call, str) or not self._calls.is_open(self._session, call):
             return
-        number = code if type(code) is int else None
+        number = exit_status(code)
         if status == "declined":
             self._ends[call] = Ending(ToolOutcome.DENIED)
         elif status == "failed" or number not in (None, 0):
@@ -181,4 +181,4 @@ def _in_metadata(output: str) -> int | None:
         code = json.loads(output)["metadata"]["exit_code"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return code if type(code) is int else None
+    return exit_status(code)

@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from fleet.agent_events import ToolEnded, ToolOutcome, ToolStarted
-from fleet.agents.lines import RAW_LIMIT, Fold, canonical, cut, digest, ends, mapping, one_line, size_of, string
+from fleet.agents.lines import (
+    RAW_LIMIT,
+    Fold,
+    canonical,
+    cut,
+    digest,
+    ends,
+    exit_status,
+    mapping,
+    one_line,
+    size_of,
+    string,
+)
 
 _TOOLS = {
     "commandExecution": "exec_command",
@@ -39,8 +51,7 @@ def end_item(fold: Fold, item: dict[str, Any], parent: str) -> None:
     start_item(fold, item, parent)  # an item may arrive already complete
     fold.state["tools"].pop(call, None)
     fold.state["changes"].pop(call, None)
-    code = item.get("exitCode")
-    code = code if type(code) is int else None
+    code = exit_status(item.get("exitCode"))
     output = item.get("aggregatedOutput")
     size = size_of(output) if isinstance(output, str) else None
     fold.report(ToolEnded(call, _outcome(item, code), code, _detail(kind, item), size))

@@ -27,7 +27,10 @@ HELD_BACK = "held_back"
 SUMMARY_LIMIT = 200
 
 _MOST = 2**50  # the largest count: the sum of eight is still an integer of canonical JSON
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_UNSTORABLE = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)")
+
+UNREADABLE = "this request could not be read"
+"""What an agent is told that asks for something in a form that its driver does not know."""
 
 NOT_UNDERSTOOD = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError)
 """What reading fields of untrusted JSON can raise; a driver then returns ``Unknown`` and its old state."""
@@ -36,13 +39,13 @@ NOT_UNDERSTOOD = (KeyError, TypeError, ValueError, AttributeError, IndexError, A
 def decode(line: bytes) -> dict[str, Any]:
     """The JSON object on a line, reduced to text and numbers that can be written again.
 
-    Invalid UTF-8 and lone surrogates become replacement characters. Raises ``ValueError`` or
+    Invalid UTF-8, lone surrogates and NUL become replacement characters. Raises ``ValueError`` or
     ``RecursionError`` for anything that is not a JSON object.
     """
     value = json.loads(line.decode("utf-8", "replace"), parse_float=_finite, parse_constant=_refuse)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
-    whole: dict[str, Any] = _cleaned(value) if _SURROGATE.search(line) else value
+    whole: dict[str, Any] = _cleaned(value) if _UNSTORABLE.search(line) else value
     return whole
 
 
@@ -78,6 +81,12 @@ def mapping(value: Any) -> dict[str, Any]:
 def count(value: Any) -> int:
     """The value as a count; 0 for anything else, so that an odd figure never hides a turn's end."""
     return value if type(value) is int and 0 <= value <= _MOST else 0
+
+
+def exit_status(value: Any) -> int | None:
+    """The value as the exit status of a tool, ``None`` for anything else; one that no system has becomes the
+    nearest that some have."""
+    return max(-(2**31), min(2**32 - 1, value)) if type(value) is int else None
 
 
 def cut(text: str, limit: int) -> str:
@@ -126,6 +135,12 @@ def unknown(line: bytes) -> Unknown:
 def oversized_line(size: int) -> Unknown:
     """The event for a line that was too long to decode."""
     return Unknown(f"a line of {size} bytes, too long to decode; it is in the spool")
+
+
+def refuse(fold: Fold, message: dict[str, Any]) -> None:
+    """Answers a request of JSON-RPC that cannot be read, so that the agent does not wait."""
+    if isinstance(message.get("method"), str) and type(name := message.get("id")) in (int, str):
+        fold.send({"jsonrpc": "2.0", "id": name, "error": {"code": -32602, "message": UNREADABLE}})
 
 
 def with_attachments(prompt: str, attachments: tuple[str, ...]) -> str:
@@ -212,7 +227,7 @@ def _refuse(text: str) -> float:
 
 def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
     if isinstance(value, dict):
         return {_cleaned(name): _cleaned(item) for name, item in value.items()}
     if isinstance(value, list):

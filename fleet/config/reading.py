@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
-import pwd
 import re
 import tomllib
 from collections.abc import Iterator
@@ -21,6 +19,7 @@ from fleet.config.encoding import decoded
 from fleet.config.lines import LineMap
 from fleet.config.problems import ConfigProblems, Problem
 from fleet.errors import Misused
+from fleet.logins import login_name
 
 FILE_LIMIT = 1 << 20  # bytes; a repository's file is not trusted
 
@@ -57,10 +56,7 @@ _KINDS = {
 
 def controller_login() -> str:
     """The login that this process runs as."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
+    return login_name()
 
 
 def load_fleet(path: Path, *, login: str = "") -> models.FleetConfig:

@@ -24,7 +24,7 @@ class PermissionDecided(Event):
     KIND: ClassVar[str] = "permission.decided"
     ask: str
     tool: str
-    decision: str  # "allow", "answer" (``reason`` is the answer) or "deny"
+    decision: str  # "allow", "answer" (``reason`` is the answer), "deny", or "withdrawn" by the agent
     reason: str
     request_sha256: str
 

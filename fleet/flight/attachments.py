@@ -14,6 +14,7 @@ from typing import Final
 
 from fleet import shared_files
 from fleet.errors import Misused, Unreachable
+from fleet.file_names import fitting, started
 from fleet.model import Session
 from fleet.ports import Executor, Image
 from fleet.store.chat import attachments as attachment_rows
@@ -49,8 +50,8 @@ def inbox_of(store: Store, session: Session) -> str:
 
 def safe_name(name: str) -> str:
     """A sender's file name as one path component that is safe in shells and terminals."""
-    plain = _UNSAFE.sub("_", name.replace("\\", "/").rsplit("/", 1)[-1]).lstrip(".-_")
-    return plain[-80:] or "file"
+    plain = _UNSAFE.sub("_", name.replace("\\", "/").rsplit("/", 1)[-1])
+    return fitting(started(plain, ".-_"), 80)
 
 
 def picture_type(data: bytes) -> str:

@@ -16,6 +16,7 @@ from fleet.agent_events import (
     Deny,
     Happening,
     Ruling,
+    TakenBack,
     ToolStarted,
     TurnEnded,
     TurnOutcome,
@@ -35,6 +36,10 @@ from fleet.store.core import Tx
 from fleet.store.halts import Halt
 from fleet.store.recording import record
 
+MOST_ASKS: Final = 20
+"""The most questions of a session that wait for a person at once. An agent has one for each call that it makes at
+the same time, ten or so; a thousand cards would keep everybody from finding any."""
+
 _UNSEEN: Final = "its session was closed before its end was seen"
 
 
@@ -52,6 +57,17 @@ class Ruled:
         if self.kept is not None:
             return decision_of(self.kept)
         return None if isinstance(self.ruling, AskPerson) else self.ruling
+
+
+def to_ask(tx: Tx, session: Session, asked: Asked, ruling: AskPerson, more: int) -> Ruled:
+    """What is to go to a person. It may have been answered before the agent's last process ended, or too many
+    questions wait already; ``more``: those that are not committed yet."""
+    kept = kept_answers.kept(tx, session, asked)
+    if kept is None and len(kept_answers.unanswered(tx, session.id)) + more >= MOST_ASKS:
+        return Ruled(
+            asked, Deny(f"{MOST_ASKS} questions of yours wait for a person already; ask again after those")
+        )
+    return Ruled(asked, ruling, kept)
 
 
 def open_turn(tx: Tx, session_id: str) -> Turn | None:
@@ -112,8 +128,6 @@ def take_step(
                 exit=str(item.exit) if item.exit else "",
             )
             kept_answers.drop(tx, session.id)
-            if not asking:
-                approvals.withdraw(tx, session=session.id, why="the turn ended without an answer")
             if item.completed:
                 stalls.outdated(tx, session.id)
         if isinstance(item, Window):
@@ -122,6 +136,13 @@ def take_step(
             halts.count_call(tx, session.id, item.fingerprint)
     for question in ruled:
         _rule(tx, session, turn_id, question, approval_hours)
+    # Last, since the same step may have asked it.
+    if not kept_answers.outlives_its_process(tx, session):
+        for item in happened:
+            if isinstance(item, TakenBack):
+                _take_back(tx, session, turn_id, item.ask)
+        if any(isinstance(item, TurnEnded) for item in happened):
+            approvals.withdraw(tx, session=session.id, why="the turn ended without an answer")
     return save(tx, session, step, offset)
 
 
@@ -160,6 +181,15 @@ def _rule(tx: Tx, session: Session, turn_id: str, ruled: Ruled, approval_hours: 
     decision = ApprovalDecision.ALLOW if isinstance(ruling, Allow) else ApprovalDecision.DENY
     decided = PermissionDecided(asked.ask, asked.tool, str(decision), reason, sha256_of(asked.request))
     record(tx, decided, session, turn=turn_id)
+
+
+def _take_back(tx: Tx, session: Session, turn_id: str, ask: str) -> None:
+    asked = kept_answers.take_back(tx, session.id, ask, "the agent does not wait for it any more")
+    if asked is not None:
+        decided = PermissionDecided(
+            ask, asked.tool, str(asked.decision), asked.decided_why, sha256_of(asked.request)
+        )
+        record(tx, decided, session, turn=turn_id, source=Source.AGENT)
 
 
 def take_answers(tx: Tx, session: Session, turn: Turn | None, driver: AgentDriver) -> Session:

@@ -197,7 +197,7 @@ class Follower:
                 return
 
     async def end_turn(self, patience: float = 30) -> None:
-        """Asks the agent to end its turn. Ends its process if it does not, or cannot be asked."""
+        """Asks the agent to end its turn; ends its process if it does not, or cannot be asked."""
         if not self.session.one_turn:
             await self._apply(self._driver.interrupt(state_of(self.session)))
             await self._send_inputs()
@@ -292,7 +292,7 @@ class Follower:
         return batch.over
 
     async def _rule(self, batch: LineBatch, asked: Asked) -> None:
-        ruled = await self._ruled(asked)
+        ruled = await self._ruled(asked, batch.for_people)
         batch.ruled.append(ruled)
         if (decision := ruled.decision) is not None:
             batch.take(self._driver.decide(batch.state, asked.ask, decision))
@@ -303,16 +303,16 @@ class Follower:
             return math.inf
         return max(0.0, self._committed + _STREAM_SECONDS - asyncio.get_running_loop().time())
 
-    async def _ruled(self, asked: Asked) -> Ruled:
-        """The ruling. What goes to a person may have been answered before the agent's last process ended."""
+    async def _ruled(self, asked: Asked, more: int) -> Ruled:
+        """The ruling. ``more``: questions of the same batch that go to a person."""
         ruling = self._services.gatekeeper.rule(self.session, self._task, asked)
         if isinstance(ruling, Allow) and asked.paths:
             ruling = await self._services.locks.edit(self.session, self._task, asked)
-        kept = None
-        if isinstance(ruling, AskPerson):
-            kept = await self._services.store.read(lambda tx: kept_answers.kept(tx, self.session, asked))
-            self._asks = self._asks or kept is None
-        return Ruled(asked, ruling, kept)
+        if not isinstance(ruling, AskPerson):
+            return Ruled(asked, ruling)
+        ruled = await self._services.store.read(lambda tx: commits.to_ask(tx, self.session, asked, ruling, more))
+        self._asks = self._asks or ruled.decision is None
+        return ruled
 
     # --- committing -----------------------------------------------------------------------------------
 

@@ -43,6 +43,11 @@ class LineBatch:
         return bool(self.send or self.eof or self.ruled or self.over)
 
     @property
+    def for_people(self) -> int:
+        """How many questions in it wait for a person."""
+        return sum(each.decision is None for each in self.ruled)
+
+    @property
     def size(self) -> int:
         """Bytes of output."""
         return self.offset - self.session.spool_offset

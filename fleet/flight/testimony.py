@@ -121,7 +121,7 @@ def events_of(happened: Iterable[h.Happening], redact: Redact | None = None) -> 
                 events.append(TurnClosed(short(claim, TEXT_LIMIT), str(outcome), error_of(item, redact), how))
             case h.Unknown(raw):
                 events.append(AgentUnknown(shortened(raw, 2_000)))
-            case h.Asked() | h.Window():
+            case h.Asked() | h.TakenBack() | h.Window():
                 pass
     flush()
     return events

@@ -58,6 +58,14 @@ _CHUNK = 1 << 16
 _GRACE_SECONDS = 10.0
 
 
+def own_environment() -> dict[str, str]:
+    """What any git of ours is started with: of the environment that we were started with only what a remote needs.
+
+    A ``GIT_DIR``, as in a hook or an alias of git's, would have it work in that repository, wherever it is started.
+    """
+    return {name: os.environ[name] for name in _KEPT if name in os.environ} | dict(CLEAN_ENV)
+
+
 def is_object_id(text: str) -> bool:
     """Whether ``text`` is a full SHA-1 object id, the only kind this version works with."""
     return _OBJECT_ID.fullmatch(text) is not None
@@ -98,9 +106,7 @@ class Git:
     def __init__(self, program: str = "git", before: Before | None = None) -> None:
         self.before = before
         self.command: Sequence[str] = (program, *as_config())
-        self.env: Mapping[str, str] = {name: os.environ[name] for name in _KEPT if name in os.environ} | dict(
-            CLEAN_ENV
-        )
+        self.env: Mapping[str, str] = own_environment()
 
     async def run(
         self,

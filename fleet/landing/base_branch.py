@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from fleet.git.command import without_credentials
 from fleet.git.repository import Repository
 from fleet.landing import fence_hook
 from fleet.landing.fence_hook import FenceToken
+from fleet.logins import login_name
 
 _DURABLE = ("-c", "core.fsync=committed")
 _NO_OPTIONS = "does not support push options"
@@ -94,7 +94,7 @@ class BaseBranch:
             if closed:
                 raise self._refused(
                     f"the controller's login may not write in {git_dir / closed[0]}",
-                    f"Make the repository its own: chown -R {pwd.getpwuid(os.geteuid()).pw_name} {git_dir}",
+                    f"Make the repository its own: chown -R {login_name()} {git_dir}",
                 )
             return
         ended = await self._repository.git.run(

@@ -27,7 +27,11 @@ root, magic, shipped = sys.argv[3], sys.argv[4], int(sys.argv[5])
 {TAKE}
 if not root:
     import pwd
-    root = os.path.join(pwd.getpwuid(os.getuid()).pw_dir, ".airboss")
+    try:
+        root = pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:  # a login that the system has no name for
+        root = os.environ.get("HOME", "/")
+    root = os.path.join(root, ".airboss")
 image = take(shipped)
 try:
     import zlib

@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Sequence
 
 from fleet.errors import Misused
+from fleet.logins import account as own_account
+from fleet.logins import login_name
 from fleet.machines.bootstrap import serve_command
 from fleet.machines.channel import ByteStream
 from fleet.machines.login import LoginExecutor
@@ -37,7 +39,7 @@ class LocalExecutor(LoginExecutor):
         super().__init__(machine, root=root, python=python, path=path, keepalive=keepalive)
         if run_as and not _NAME.fullmatch(run_as):
             raise Misused(attempted="use a login", on=machine, cause=f"{run_as!r} is not a login name")
-        own = pwd.getpwuid(os.geteuid()).pw_name
+        own = login_name()
         self._login = run_as or own
         self._other = self._login != own
 
@@ -48,7 +50,7 @@ class LocalExecutor(LoginExecutor):
 
     async def _open(self) -> ByteStream:
         try:
-            account = pwd.getpwnam(self._login)
+            account = pwd.getpwnam(self._login) if self._other else own_account()
         except KeyError as error:
             raise Misused(
                 attempted="use a login",
@@ -89,8 +91,7 @@ class LocalExecutor(LoginExecutor):
 
 def become(login: str) -> list[str]:
     """The command before a command that runs as this login; none for our own."""
-    account = pwd.getpwnam(login)
-    if account.pw_uid == os.geteuid():
+    if login == login_name() or (account := pwd.getpwnam(login)).pw_uid == os.geteuid():
         return []
     if os.geteuid() != 0:
         return ["sudo", "-n", "-H", "-u", login, "--"]

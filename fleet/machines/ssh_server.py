@@ -23,6 +23,8 @@ from typing import Any
 
 import asyncssh
 
+from fleet.logins import account as own_account
+
 
 async def serve(directory: Path, stopped: asyncio.Event) -> None:
     """Serves until ``stopped``."""
@@ -30,7 +32,7 @@ async def serve(directory: Path, stopped: asyncio.Event) -> None:
     identity = directory / "id_ed25519"
     identity.touch(mode=0o600)
     identity.write_bytes(client_key.export_private_key())
-    account = pwd.getpwuid(os.geteuid())
+    account = own_account()
     public = client_key.export_public_key().decode()
     sessions: set[asyncio.Task[None]] = set()
 

@@ -44,6 +44,18 @@ def answered(tx: Tx, session: str) -> list[Approval]:
     return _found(tx, which)
 
 
+def take_back(tx: Tx, session: str, ask: str, why: str) -> Approval | None:
+    """Withdraws a question that the agent does not wait for any more, also a yes that it has not received; returns
+    it. ``None`` when nothing was open."""
+    waits = approvals.c.decision.in_(["", *map(str, _ANSWERS)])
+    found = _found(tx, _of(session) & (approvals.c.ask == ask) & (approvals.c.taken_us == 0) & waits)
+    for each in found:
+        no = {"decision": str(ApprovalDecision.WITHDRAWN), "decided_by": AIRBOSS, "decided_why": why}
+        which = update(approvals).where(approvals.c.id == each.id)
+        tx.connection.execute(which, {**no, "decided_us": tx.now_us()})
+    return asks.approval(tx, found[-1].id) if found else None
+
+
 def keep(tx: Tx, answers: Sequence[str]) -> None:
     """Keeps these answers for the turn that is about to start."""
     tx.connection.execute(update(approvals).where(approvals.c.id.in_(answers)), {"kept_us": tx.now_us()})

@@ -27,6 +27,12 @@ def test_the_demo_flies_from_chat_to_receipt_with_the_macbook_over_ssh() -> None
     assert "❌" not in ran.stdout and "Traceback" not in ran.stdout + ran.stderr
 
 
+def test_without_pytest_the_demo_says_so_at_once() -> None:
+    run = "import sys; sys.modules['pytest'] = None; from bot.cli import main; sys.exit(main(['demo']))"
+    ran = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=False)
+    assert ran.returncode == 3 and "pipx inject airboss pytest" in ran.stderr and not ran.stdout
+
+
 def test_a_demo_in_which_nothing_happened_is_not_called_one(tmp_path: Path) -> None:
     with world.make(tmp_path, "demo") as made:
         assert not any(fly.results(made, ended=0).values())

@@ -306,6 +306,21 @@ async def test_an_album_is_one_prompt_with_all_its_pictures(tmp_path: Path, api:
         assert not await there.store.read(lambda tx: attachment_rows.of_note(tx, second.id, 0))
 
 
+async def test_files_of_one_name_in_one_message_stay_apart(tmp_path: Path, api: BotApi) -> None:
+    """Named in letters of four bytes: a file system takes 255 bytes."""
+    name = "\U00020000" * 90 + ".txt"
+    async with telegram_house(tmp_path, api) as there:
+        api.say(OTTO, "/run compare these", document=(name, b"before"), media_group_id="g1")
+        api.say(OTTO, "", document=(name, b"after"), media_group_id="g1")
+        await there.handled()
+        (task,) = await there.tasks()
+        kept = await there.store.read(lambda tx: attachment_rows.of_note(tx, task.id, 0))
+        assert [(Path(file.path).read_bytes(), Path(file.path).suffix) for file in kept] == [
+            (b"before", ".txt"),
+            (b"after", ".txt"),
+        ]
+
+
 def test_an_album_that_a_restart_cut_short_is_one_prompt_all_the_same(tmp_path: Path, api: BotApi) -> None:
     async def first() -> None:
         async with telegram_house(tmp_path, api):

@@ -75,6 +75,22 @@ def test_a_picture_is_what_its_bytes_say(data: bytes, kind: str) -> None:
     assert attachments.picture_type(data) == kind
 
 
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("отчёт.pdf", "file.pdf"),
+        ("日本語", "file"),
+        ("-rf.tar.gz", "rf.tar.gz"),
+        (".bashrc", "bashrc"),
+        ("a" * 300 + ".png", "a" * 76 + ".png"),
+        ("a." + "b" * 300, "a." + "b" * 78),
+    ],
+)
+def test_a_name_keeps_its_ending(name: str, safe: str) -> None:
+    """By which an agent tells what is in it."""
+    assert attachments.safe_name(name) == safe
+
+
 @given(st.text(max_size=300))
 def test_a_name_is_one_harmless_component(name: str) -> None:
     safe = attachments.safe_name(name)

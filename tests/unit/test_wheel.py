@@ -27,6 +27,8 @@ def test_an_installed_wheel_runs_makes_a_store_and_installs_its_hooks(tmp_path: 
         ["git", "ls-files", "--", "bot", "fleet", "gates"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.split()
     assert set(tracked) <= set(names), "every file of the three packages, data too"
+    verifier = (site / "bot/demo/verify_bundle.py.txt").read_bytes()
+    assert verifier == (ROOT / "docs/verify_bundle.py").read_bytes(), "the demo's last step needs it"
 
     home, person = tmp_path / "home", tmp_path / "person"
     home.mkdir(mode=0o700)

@@ -13,6 +13,7 @@ import aiohttp
 
 from bot.message import Attachment
 from fleet.errors import Refused, Unavailable
+from fleet.file_names import fitting, started
 from fleet.files import Sink, writing
 
 LARGEST: Final = 50 * 1024 * 1024
@@ -36,7 +37,7 @@ async def fetch(
         raise _refused(
             file, f"it has {size // 1_000_000} MB; the limit is {LARGEST // 1_000_000} MB", "Send a smaller file."
         )
-    place = into / file.source / (_UNSAFE.sub("_", file.name).strip("._")[-100:] or "file")
+    place = into / file.source / fitting(started(_UNSAFE.sub("_", file.name), "._"))
     if not await asyncio.to_thread(place.exists):
         with writing("keep the file", Path(place.name)):
             await asyncio.to_thread(place.parent.mkdir, mode=0o700, parents=True, exist_ok=True)

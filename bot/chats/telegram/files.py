@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -14,14 +15,14 @@ from telegram.error import BadRequest, TelegramError
 from bot.cards import Card, line
 from bot.message import Attachment, Message
 from fleet.errors import Refused, Unavailable
+from fleet.file_names import fitting, started
 from fleet.files import replace as replace_file
 from fleet.files import writing
-from fleet.untrusted import Untrusted
+from fleet.untrusted import clean
 
 FETCH_LIMIT: Final = 20 << 20
 SEND_LIMIT: Final = 50 << 20
 PHOTO_LIMIT: Final = 10 << 20
-_NAME_LIMIT: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,9 @@ class Enclosure:
 
 def clean_name(name: str) -> str:
     """An untrusted file name, made safe for a shell, a path and a chat."""
-    flat = Untrusted(name).one_line(_NAME_LIMIT * 4)
-    stem = re.sub(r"[^\w.-]+", "-", flat.replace("\\", "/").rsplit("/", 1)[-1]).strip(".-")
-    if len(stem) > _NAME_LIMIT:
-        head, dot, suffix = stem.rpartition(".")
-        stem = f"{head[: _NAME_LIMIT - 12]}.{suffix[-10:]}" if dot else stem[:_NAME_LIMIT]
-    return stem or "file"
+    last = clean(name, len(name) + 1).replace("\\", "/").rsplit("/", 1)[-1]
+    plain = re.sub(r"[^\w.-]+", "-", last)
+    return fitting(started(plain, ".-").rstrip(".-"))
 
 
 async def fetch(bot: Bot, home: Path, message: Message) -> Message:
@@ -71,7 +69,7 @@ async def _fetched(bot: Bot, directory: Path, file: Attachment) -> Attachment:
         raise Unavailable(
             attempted="fetch your file", on=shown, cause=error.message, hint="Send it again in a moment."
         ) from None
-    path = directory / shown
+    path = directory / f"{sha256(file.source.encode()).hexdigest()[:8]}-{shown}"  # an album may have a name twice
     with writing("keep your file", Path(shown)):
         await asyncio.to_thread(_write, path, data)
     return Attachment(file.name, str(path), file.media_type, len(data))

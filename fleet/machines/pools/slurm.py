@@ -19,6 +19,7 @@ from fleet.config import PoolConfig
 from fleet.config.pools import JobTarget, Target
 from fleet.config.values import duration_us
 from fleet.errors import Unavailable
+from fleet.logins import account as own_account
 from fleet.machines.local import become
 from fleet.machines.pools.running import failed, output
 from fleet.machines.slurm import door_of, door_source, through_door, with_conf
@@ -81,7 +82,7 @@ class SlurmProvider:
 
     def _directory(self, name: str) -> str:
         """The slot's directory as this machine sees it, if it is a node or shares its file system."""
-        account = pwd.getpwnam(self._config.run_as) if self._config.run_as else pwd.getpwuid(os.geteuid())
+        account = pwd.getpwnam(self._config.run_as) if self._config.run_as else own_account()
         return door_of(name, self._config.home).replace("~", account.pw_dir, 1)
 
     async def _until_it_runs(self, name: str) -> None:

@@ -15,11 +15,19 @@ LONGEST_ENVIRONMENT = 1 << 22
 
 
 def login_name() -> str:
-    """Whose login this process has, by its effective uid."""
+    """Whose login this process has, by its effective uid; its number where the system has no name for it."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
+
+
+def login_home() -> str:
+    """Where this login is at home, whatever its environment says; that counts where the system has no entry."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return os.environ.get("HOME", "/")
 
 
 def boot() -> str:

@@ -21,10 +21,9 @@ class Link:
     """State that requests share: this login, the outgoing frames, the requests in progress."""
 
     def __init__(self, root: str) -> None:
-        import pwd
+        from .facts import login_home, login_name
 
-        account = pwd.getpwuid(os.getuid())
-        self.user, self.home = account.pw_name, account.pw_dir
+        self.user, self.home = login_name(), login_home()
         self.root = root
         self.directory = self.home if os.path.isdir(self.home) else root  # the default directory of commands
         self.jobs: dict[int, RunnerJob] = {}

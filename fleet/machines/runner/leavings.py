@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 
-from .facts import LINUX, command_output
+from .facts import LINUX, command_output, login_home
 from .files import attempt, read_path, remove
 
 TYPE_CHECKING = False
@@ -42,12 +42,10 @@ class Leavings:
     """What a run left behind, apart from its own directory. Each removal is told in one line."""
 
     def __init__(self, room: str, since: float, task: HomeOfTask) -> None:
-        import pwd
-
         self.room, self.since, self.task = room, since, task
         self.gates = os.path.dirname(room)
         self.root = os.path.dirname(self.gates)
-        self.home = os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir)
+        self.home = os.path.realpath(login_home())
         self.uid = os.getuid()
         self.told: list[str] = []
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 
+from .facts import login_home
 from .logins import gather
 from .walls import (
     INSIDE,
@@ -148,9 +149,7 @@ def outermost_of(paths: Iterable[str]) -> list[str]:
 
 def tools_of(paths: list[str], root: str, layered: list[str]) -> dict[str, str]:
     """What programs at those paths need, and where it really is: with a ``bin``, all that lies beside it."""
-    import pwd
-
-    home = os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir)
+    home = os.path.realpath(login_home())
     found: dict[str, str] = {}
     for given in paths:
         for path in {os.path.abspath(given), os.path.realpath(given)}:

@@ -1,0 +1,33 @@
+"""``airboss version`` and ``airboss --version``. The version is looked up only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from bot.local.options import print_json
+
+
+def add_version(
+    parser: argparse.ArgumentParser, commands: argparse._SubParsersAction[argparse.ArgumentParser]
+) -> None:
+    """Both ways to ask."""
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show this version")
+    add = commands.add_parser("version", help="this version")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_version)
+
+
+class _ShowVersion(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.exit(_version(argparse.Namespace(json=False)))
+
+
+def _version(options: argparse.Namespace) -> int:
+    from importlib.metadata import version
+
+    if options.json:
+        print_json({"version": version("airboss")})
+    else:
+        sys.stdout.write(f"airboss {version('airboss')}\n")
+    return 0
