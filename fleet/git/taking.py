@@ -81,7 +81,13 @@ done
 # A file that is too large is named before git reads it all.
 [ "$most" -eq 0 ] || find . -path ./.git -prune -o -type f -size "+${most}c" -print | while IFS= read -r path; do
     grep -q -x -F -e "$path" "$own/same" && continue
-    git check-ignore -q --no-index -- "$path" 2> /dev/null && continue
+    left=$made
+    for place in "$@"; do
+        [ "$left" -gt 0 ] || break
+        case $path in "./$place"/*) continue 2 ;; esac
+        left=$((left - 1))
+    done
+    GIT_LITERAL_PATHSPECS=0 git check-ignore -q --no-index -- "$path" 2> /dev/null && continue
     printf 'unable to index file %s: it is too large\n' "'$path'" >&2
 done
 printf '.\0' > "$own/add"

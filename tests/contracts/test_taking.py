@@ -209,6 +209,16 @@ async def test_what_git_could_not_store_goes_back(ground: Ground, path: str, dat
         assert await ground.bytes_of(await ground.taken(), path) == data
 
 
+async def test_a_huge_file_that_is_not_taken_is_in_nobodys_way(ground: Ground) -> None:
+    """What the repository ignores, what tools leave behind, and what a setup made."""
+    huge = ("data/core.dump", "web/node_modules/x", "made here/lib/torch.so", "[odd].dump")
+    ground.write({".gitignore": "*.dump\n", "app.py": "x = 2\n", **dict.fromkeys(huge, "")})
+    for path in huge:
+        os.truncate(ground.path / path, Limits.snapshot_bytes + 2)
+    made = await ground.taken(Exceptions(made=("made here",)))
+    assert await ground.changes(made) == {("A", ".gitignore"), ("M", "app.py")}
+
+
 async def test_what_nobody_can_store_is_left_out_and_odd_names_are_kept(ground: Ground) -> None:
     os.mkfifo(ground.path / "pipe")
     (ground.path / "loop").symlink_to("loop")
