@@ -32,7 +32,9 @@ LITTER: Final = (
 #: What git says of a file that it cannot add.
 _UNREADABLE = re.compile(
     rb"'[^\n]*' does not have a commit checked out"
-    rb"|(?:open|readlink|could not open directory)[ (][^\n]*: Permission denied"
+    rb"|(?:open|readlink)[ (][^\n]*: Permission denied"
+    rb"|could not open directory [^\n]*: (?!No such file)[^\n]*"  # what is in it would be left out
+    rb"|[^\n]*: can only add regular files[^\n]*|unable to stat '[^\n]*': (?!No such file)[^\n]*"
     rb"|unable to index file [^\n]*|[^\n]*: (?:short read|File too large)[^\n]*|invalid path '[^\n]*'"
 )
 _HEADER: Final = re.compile(rb"airboss-tree ([0-9a-f]{40}) ([0-9]{8})\n")

@@ -39,7 +39,9 @@ class Alarm:
             self._scheduler.remove_job(self._name)
         if at_us is not None:
             when = _EPOCH + timedelta(microseconds=min(at_us, _LATEST_US))
-            self._scheduler.add_job(self.ring, DateTrigger(when), id=self._name, misfire_grace_time=None)
+            # The zone is named: APScheduler would look for ours, and take no TZ that is a rule, as CET-1CEST.
+            trigger = DateTrigger(when, timezone=UTC)
+            self._scheduler.add_job(self.ring, trigger, id=self._name, misfire_grace_time=None)
 
     def look(self, now_us: int) -> None:
         """Rings when its time is over."""

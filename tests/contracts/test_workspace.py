@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -312,6 +313,15 @@ async def test_what_compresses_well_counts_as_what_it_becomes(world: World) -> N
         await world.workspaces.snapshot(world.agent, world.repository, base, str(path), "m", WHEN)
 
 
+_DEEPER_THAN_A_PATH = """
+import os
+for _ in range(50):
+    os.mkdir("d" * 97)
+    os.chdir("d" * 97)
+open("f", "w").close()
+"""
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -321,6 +331,8 @@ async def test_what_compresses_well_counts_as_what_it_becomes(world: World) -> N
             "git init -q v && cd v && git -c user.name=x -c user.email=x@x commit -q --allow-empty -m x",
             "'v' is a git repository inside the workspace",
         ),
+        ("f=$(git ls-files | head -n 1); rm -- $f; mkfifo -- $f", "can only add regular files"),
+        (f"{sys.executable} -c '{_DEEPER_THAN_A_PATH}'", "could not open directory .*: File name too long"),
     ],
 )
 async def test_a_tree_that_cannot_be_taken_says_what_is_in_the_way(world: World, make: str, words: str) -> None:
@@ -337,11 +349,18 @@ async def test_a_tree_that_cannot_be_taken_says_what_is_in_the_way(world: World,
         b'error: open("a"): Permission denied\nfatal: adding files failed',
         b"warning: could not open directory 'secret/': Permission denied",
         b"error: unable to index file 'a'",
+        b"warning: could not open directory 'mounted/': Transport endpoint is not connected",
+        b"fatal: unable to stat 'a': Permission denied",
     ],
 )
 def test_what_git_cannot_read_is_named(words: bytes) -> None:
     """As root every file can be read, so these are git's own words from another login."""
     assert unreadable(words)
+
+
+@pytest.mark.parametrize("what", [b"could not open directory 'a/'", b"unable to stat 'a'"])
+def test_what_went_away_meanwhile_is_not_in_the_way(what: bytes) -> None:
+    assert not unreadable(b"warning: " + what + b": No such file or directory\n")
 
 
 async def test_a_worktree_that_is_gone_says_so(world: World) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -61,3 +64,25 @@ async def test_its_clock_sleeps_by_the_wall_clock(timer: Timer) -> None:
     before = clock.now_us()
     await clock.sleep(SOON_US / 1_000_000)
     assert clock.now_us() >= before + SOON_US
+
+
+_SET_ONE = """
+import asyncio
+import os
+import subprocess
+import sys
+from fleet.clock import SystemClock
+from fleet.schedule.timer import Timer
+
+async def main():
+    Timer(SystemClock()).alarm("one").set(0)
+
+asyncio.run(main())
+"""
+
+
+def test_an_alarm_needs_no_zone_of_the_environment() -> None:
+    """``TZ`` may be a rule, or nonsense; times of the wall clock are in nobody's zone."""
+    environment = {**os.environ, "TZ": "CET-1CEST,M3.5.0,M10.5.0/3"}
+    ran = subprocess.run([sys.executable, "-c", _SET_ONE], env=environment, capture_output=True, check=False)
+    assert ran.returncode == 0, ran.stderr
