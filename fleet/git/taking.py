@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from fleet.git.listed import SAME
+from fleet.untrusted import shortened
 
 #: What tools leave behind and nobody means to keep, as gitignore patterns. It is taken only where the base has it,
 #: or where the agent added it with ``git add --force``.
@@ -33,11 +34,13 @@ LITTER: Final = (
 _UNREADABLE = re.compile(
     rb"'[^\n]*' does not have a commit checked out"
     rb"|(?:open|readlink)[ (][^\n]*: Permission denied"
-    rb"|could not open directory [^\n]*: (?!No such file)[^\n]*"  # what is in it would be left out
+    # What is in such a directory would be left out. Of a path too long for the system git says only the start.
+    rb"|could not open directory '(?:[^\n]*': (?!No such file)[^\n]*|[^\n']{2000})"
     rb"|[^\n]*: can only add regular files[^\n]*|unable to stat '[^\n]*': (?!No such file)[^\n]*"
     rb"|unable to index file [^\n]*|[^\n]*: (?:short read|File too large)[^\n]*|invalid path '[^\n]*'"
 )
 _HEADER: Final = re.compile(rb"airboss-tree ([0-9a-f]{40}) ([0-9]{8})\n")
+_WORDS: Final = 500
 HEADER_BYTES: Final = 63
 LIST_LIMIT: Final = 1 << 16
 
@@ -235,5 +238,5 @@ def _litter(listed: bytes) -> tuple[str, ...]:
 def unreadable(said: bytes) -> str:
     """What git says of a file that it could not add; empty when it added all. A directory is only a warning."""
     found = _UNREADABLE.search(said)
-    words = found[0].decode("utf-8", "backslashreplace") if found else ""
+    words = shortened(found[0].decode("utf-8", "backslashreplace"), _WORDS) if found else ""
     return words.replace("does not have a commit checked out", "is a git repository inside the workspace")

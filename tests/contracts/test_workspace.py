@@ -332,7 +332,7 @@ open("f", "w").close()
             "'v' is a git repository inside the workspace",
         ),
         ("f=$(git ls-files | head -n 1); rm -- $f; mkfifo -- $f", "can only add regular files"),
-        (f"{sys.executable} -c '{_DEEPER_THAN_A_PATH}'", "could not open directory .*: File name too long"),
+        (f"{sys.executable} -c '{_DEEPER_THAN_A_PATH}'", "could not open directory 'dddddddd"),
     ],
 )
 async def test_a_tree_that_cannot_be_taken_says_what_is_in_the_way(world: World, make: str, words: str) -> None:
@@ -348,6 +348,7 @@ async def test_a_tree_that_cannot_be_taken_says_what_is_in_the_way(world: World,
     [
         b'error: open("a"): Permission denied\nfatal: adding files failed',
         b"warning: could not open directory 'secret/': Permission denied",
+        b"warning: could not open directory '" + b"d" * 4_000,
         b"error: unable to index file 'a'",
         b"warning: could not open directory 'mounted/': Transport endpoint is not connected",
         b"fatal: unable to stat 'a': Permission denied",
