@@ -7,7 +7,7 @@ head, events, signatures = json.loads(lines[0]), lines[2:-1], json.loads(lines[-
 for name, data in ("bundle", lines[0]), ("checkpoint", head["checkpoint"].encode()):
     with tempfile.NamedTemporaryFile("w") as file:
         print(signatures.get(f"{name}_sig", ""), end="", file=file, flush=True)
-        command = f"ssh-keygen -Y verify -I airboss -n airboss-{name}-v1 -s {file.name} -f".split() + [sys.argv[2]]
+        command = f"ssh-keygen -Y verify -I airboss -n airboss-{name}-v1 -f".split() + [sys.argv[2], "-s", file.name]
         must(subprocess.run(command, input=data, stdout=subprocess.DEVNULL).returncode == 0, f"signature of the {name}")
 first, tree, zone = head["first_seq"], [bytes.fromhex(root) for root in head["before"]], zoneinfo.ZoneInfo(head["tz"])
 date, sessions = functools.lru_cache(lambda quarter: str(datetime.datetime.fromtimestamp(quarter * 900, zone).date())), set()

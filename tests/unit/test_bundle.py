@@ -126,7 +126,9 @@ class Export:
         pins = self.file.with_name("keys")
         pins.write_text(sshsig.allowed_signers_line(PIN))
         command = [sys.executable, "-I", "-S", str(VERIFIER), str(self.file), str(pins)]
-        ran = subprocess.run(command, cwd=where, capture_output=True, text=True, check=False)
+        (own := self.file.with_name("temporary files")).mkdir(exist_ok=True)
+        environment = {**os.environ, "TMPDIR": str(own)}
+        ran = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, check=False)
         assert not list(where.iterdir())
         return ran
 
