@@ -126,6 +126,13 @@ def show(options: argparse.Namespace, home: Path) -> int:
 # --- parts ------------------------------------------------------------------------------------------------
 
 
+def socket_of() -> str:
+    """Whom this login's hooks ask; empty when that is not written down."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        return str(json.loads((_directory() / "settings.json").read_bytes())["socket"])
+    return ""
+
+
 def _directory() -> Path:
     return Path.home() / DIRECTORY
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import html
 import os
 import platform
 import plistlib
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -39,6 +41,10 @@ LimitCORE=0
 WantedBy={wanted_by}
 """
 
+_SERVES: Final = re.compile(
+    r"^ExecStart=\S+ --home (\S+) serve$|<string>--home</string>\s*<string>([^<]*)</string>", re.MULTILINE
+)
+
 
 def place(*, mac: bool) -> Path:
     """Where the login's own service file is."""
@@ -58,6 +64,13 @@ def install(options: argparse.Namespace, home: Path) -> int:
     del options
     mac = on_mac()
     path = place(mac=mac)
+    if (other := serves(path)) not in (None, home):
+        raise Misused(
+            attempted="install the service",
+            on=str(path),
+            cause=f"it runs the controller of {other}, and a login has one",
+            hint="Take that file away first; or give this home a unit of another name: airboss service show",
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     files.replace(path, text_of(home, mac=mac, login=""), mode=0o644)
     start = (
@@ -70,17 +83,37 @@ def install(options: argparse.Namespace, home: Path) -> int:
     return 0
 
 
+def serves(path: Path) -> Path | None:
+    """The home whose controller a service file runs; ``None`` where there is no file of ours."""
+    try:
+        text = path.read_text("utf-8", "replace")
+    except OSError:
+        return None
+    found = _SERVES.search(text)
+    return Path(html.unescape(found[1] or found[2])) if found else None
+
+
 def on_mac() -> bool:
     """Whether launchd starts services here."""
     return platform.system() == "Darwin"
 
 
+def _program() -> str:
+    """The command that runs now; another installation may come first in PATH."""
+    own = Path(sys.argv[0]).absolute()
+    if own.name == "airboss" and os.access(own, os.X_OK):
+        return str(own)
+    return shutil.which("airboss") or str(own)
+
+
 def text_of(home: Path, *, mac: bool, login: str) -> bytes:
     """The file's content; ``login``: for a system unit. Raises ``Misused`` for a path that it could not hold."""
-    program = shutil.which("airboss") or str(Path(sys.argv[0]).resolve())
-    if any(ch in f"{program}{home}{login}" for ch in " \t\n\"'%\\"):
+    program = _program()
+    if any(ch in f"{program}{home}{login}" for ch in " \t\n\"'%$\\"):
         raise Misused(
-            attempted="write a service file", on=f"{program}, {home}", cause="a path has a blank, % or quote in it"
+            attempted="write a service file",
+            on=f"{program}, {home}",
+            cause="a path has a blank, %, $ or quote in it",
         )
     if mac:
         return plistlib.dumps(

@@ -22,7 +22,7 @@ from bot.base import tending_alone
 from bot.local import client, hooks_cli, service
 from bot.local.options import print_json
 from fleet.config import FleetConfig, MachineConfig, Secrets, load_fleet
-from fleet.config.home import FLEET_FILE, SECRETS_FILE
+from fleet.config.home import CONTROL_SOCKET, FLEET_FILE, SECRETS_FILE
 from fleet.errors import AirbossError, Misused, Refused
 from fleet.git import origin
 from fleet.git.machine_git import checked
@@ -67,12 +67,12 @@ def uninstall(options: argparse.Namespace, home: Path) -> int:
         return 1
     config, report = load_fleet(home / FLEET_FILE), Removal()
     _nothing_runs(home)  # said before the service is stopped
-    _stop_service()
+    _stop_service(home)
     with contextlib.suppress(client.NotServed):
         client.connect(str(home)).close()
         raise Refused(attempted="uninstall", on=str(home), cause="its controller runs", hint="Stop it first.")
     asyncio.run(_machines(config, home, report))
-    _remove_service(report)
+    _remove_service(home, report)
     _repositories(config, report)
     _hooks(options, home, report)
     _home(home, report)
@@ -92,22 +92,24 @@ def _agreed(home: Path) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _stop_service() -> None:
-    """The login's own."""
+def _stop_service(home: Path) -> None:
+    """The login's own, if it is this home's."""
     mac = service.on_mac()
     path = service.place(mac=mac)
-    if path.exists():
+    if service.serves(path) == home:
         stop = ["launchctl", "unload", str(path)] if mac else ["systemctl", "--user", "disable", "--now", path.name]
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(stop, check=False, capture_output=True, timeout=60)
 
 
-def _remove_service(report: Removal) -> None:
-    """The login's own; another login's is named."""
+def _remove_service(home: Path, report: Removal) -> None:
+    """The login's own, if it is this home's; another home's and another login's are named."""
     path = service.place(mac=service.on_mac())
-    if path.exists():
+    if service.serves(path) == home:
         path.unlink()
         report.removed.append(str(path))
+    elif path.exists():
+        report.kept.append(f"{path}: it runs the controller of {service.serves(path) or 'something else'}")
     report.kept += [
         f"{unit}: it is root's; systemctl disable --now airboss" for unit in _SYSTEM_UNITS if unit.exists()
     ]
@@ -243,7 +245,11 @@ def _repositories(config: FleetConfig, report: Removal) -> None:
 
 
 def _hooks(options: argparse.Namespace, home: Path, report: Removal) -> None:
-    if (Path.home() / hooks_cli.DIRECTORY).is_dir():
+    if not (Path.home() / hooks_cli.DIRECTORY).is_dir():
+        return
+    if (asked := hooks_cli.socket_of()) and asked != str(home / CONTROL_SOCKET):
+        report.kept.append(f"the hooks of this login's agents: they ask {asked}")
+    else:
         options.scope = "user"
         with contextlib.redirect_stdout(sys.stderr):
             hooks_cli.uninstall(options, home)

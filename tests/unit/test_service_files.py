@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import configparser
 import plistlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +74,40 @@ def test_a_logins_own_unit_promises_what_the_systems_does(tmp_path: Path) -> Non
         assert plist[name] == launchd()[name], name
     with pytest.raises(Misused):
         service.text_of(tmp_path / "a b", mac=False, login="")
+
+
+@pytest.mark.parametrize("mac", [False, True])
+def test_a_service_file_says_whose_controller_it_runs(tmp_path: Path, mac: bool) -> None:
+    made = tmp_path / "file"
+    assert service.serves(made) is None
+    made.write_bytes(service.text_of(tmp_path / "a&b", mac=mac, login=""))
+    assert service.serves(made) == tmp_path / "a&b"
+    made.write_text("[Service]\nExecStart=/bin/true\n")
+    assert service.serves(made) is None
+
+
+def test_a_second_home_of_a_login_does_not_take_the_firsts_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    options = argparse.Namespace(system="")
+    service.install(options, tmp_path / "one")
+    service.install(options, tmp_path / "one")
+    with pytest.raises(Misused, match="one"):
+        service.install(options, tmp_path / "two")
+    assert service.serves(service.place(mac=service.on_mac())) == tmp_path / "one"
+
+
+def test_a_service_runs_the_command_that_wrote_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not another installation that comes first in PATH. A dollar would be a variable of systemd's."""
+    for place in ("first", "own"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "airboss").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "first"))
+    run = "import sys; from pathlib import Path; from bot.local import service; sys.argv[0] = sys.argv.pop(); "
+    run += "sys.stdout.buffer.write(service.text_of(Path('/h'), mac=False, login=''))"
+    words = [sys.executable, "-c", run, str(tmp_path / "own" / "airboss")]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert f"ExecStart={tmp_path}/own/airboss --home /h serve\n" in said
+    with pytest.raises(Misused):
+        service.text_of(tmp_path / "$HOME", mac=False, login="")

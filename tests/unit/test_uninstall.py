@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from bot.home_lock import HomeInUse, only_one
+from bot.local import service
 from bot.local.uninstalling import uninstall
 from fleet.errors import Refused
 from fleet.model import TaskState
@@ -64,3 +66,23 @@ def test_a_controller_that_stands_by_on_this_home_keeps_everything(home: Path) -
     with only_one(home), pytest.raises(HomeInUse):
         uninstall(YES, home)
     nothing_is_gone(home)
+
+
+def test_what_is_another_homes_stays(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One login may have two homes, but has one service and one set of hooks."""
+    other = home.with_name("other")
+    unit, hooks = Path.home() / ".config/systemd/user/airboss.service", Path.home() / ".airboss-hooks"
+    unit.write_bytes(service.text_of(other, mac=False, login=""))
+    hooks.mkdir()
+    (hooks / "settings.json").write_text(json.dumps({"socket": str(other / "control.sock"), "known": []}))
+    assert uninstall(YES, home) == 0
+    kept = json.loads(capsys.readouterr().out)["kept"]
+    assert unit.exists() and hooks.exists()
+    assert [line for line in kept if str(other) in line][:2] == [
+        f"{unit}: it runs the controller of {other}",
+        f"the hooks of this login's agents: they ask {other / 'control.sock'}",
+    ]
+    unit.write_bytes(service.text_of(home, mac=False, login=""))
+    (hooks / "settings.json").write_text(json.dumps({"socket": str(home / "control.sock"), "known": []}))
+    assert uninstall(YES, home) == 0
+    assert not unit.exists() and not hooks.exists()
