@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, StringConstraints
 
 from fleet.config.limits import SECTION
-from fleet.config.values import LongDuration
+from fleet.config.values import BACKUP_PATTERN, LongDuration
 
 
 class BackupConfig(BaseModel):
@@ -15,7 +15,7 @@ class BackupConfig(BaseModel):
 
     model_config = SECTION
 
-    directory: Annotated[str, StringConstraints(pattern=r"^(/[^\x00\n]+)?$")] = ""
+    directory: Annotated[str, StringConstraints(pattern=BACKUP_PATTERN)] = ""
     """An absolute path, on another disk if possible. Empty: no backups by schedule."""
     every: LongDuration = "24h"
     """How old the newest one may become."""

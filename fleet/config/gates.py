@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, Strict, StringConstraints, ValidationInfo
 
 from fleet.config.limits import SECTION
 from fleet.config.values import (
+    ONE_LINE_PATTERN,
     Duration,
     GateArgv,
     Matrix,
@@ -52,11 +53,11 @@ class QuarantinedTest(BaseModel):
 
     model_config = SECTION
 
-    test: Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    test: Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=ONE_LINE_PATTERN)]
     """Its name as pytest prints it, for example `tests/test_net.py::test_retry`."""
-    reason: Annotated[str, StringConstraints(min_length=3, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    reason: Annotated[str, StringConstraints(min_length=3, max_length=300, pattern=ONE_LINE_PATTERN)]
     """Why, for those who read the card."""
-    person: Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    person: Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ONE_LINE_PATTERN)]
     """Who looks after it."""
     until: date
     """The last day, in UTC. From the next day on its failures count."""

@@ -20,7 +20,11 @@ from fleet.config.reviewers import ReviewerConfig
 from fleet.config.setups import SetupConfig
 from fleet.config.speech import SpeechConfig
 from fleet.config.values import (
+    FILTER_PATTERN,
     HOST_PATTERN,
+    ONE_LINE_PATTERN,
+    PROGRAM_PATTERN,
+    SOCKET_PATTERN,
     Branch,
     Directory,
     EgressHost,
@@ -78,7 +82,7 @@ class HookedLoginConfig(_Section):
 
     person: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     """Whose login it is: a name in `[[people]]`."""
-    socket: Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]{1,90}$")]
+    socket: Annotated[str, StringConstraints(pattern=SOCKET_PATTERN)]
     """Where the socket is made there, in a folder that only this login may write."""
 
 
@@ -139,7 +143,7 @@ class MachineConfig(_Section):
     """Directories put before PATH for agents."""
     ports: Ports = "20000-27999"
     """TCP ports for servers that agents start: each task has ten of them, the first is `AIRBOSS_PORT`."""
-    python: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/~_.][^\x00\n]*$")] = "python3"
+    python: Annotated[str, StringConstraints(pattern=PROGRAM_PATTERN)] = "python3"
     """The Python (3.9 or later) that runs the runner there."""
     home: str = ""
     """Where the `.airboss` directory is, if not in the login's home."""
@@ -255,7 +259,7 @@ class RepoConfig(_Section):
     """The operator's own gates, and stricter forms of the repository's."""
     deny_edits: Patterns = []
     """gitignore patterns of files that no agent may edit here."""
-    raw_filters: list[Annotated[str, StringConstraints(pattern=r"^[^\s\x00]+$", max_length=64)]] = []
+    raw_filters: list[Annotated[str, StringConstraints(pattern=FILTER_PATTERN, max_length=64)]] = []
     """Filters of `.gitattributes`, such as `nbstripout`, whose files are taken as they are. A change to a file of
     any other filter goes back to the agent, since no filter runs here."""
     files: RepoFiles = {}
@@ -270,7 +274,7 @@ class RepoConfig(_Section):
 class PersonConfig(_Section):
     """A person who may give commands. Others may do nothing."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=ONE_LINE_PATTERN)]
     """The name shown to people."""
     role: Literal["viewer", "operator", "admin"]
     """What they may do."""

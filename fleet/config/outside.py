@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, StringConstraints
 
 from fleet.config.limits import SECTION
-from fleet.config.values import EndpointUrl
+from fleet.config.values import NOTE_KEY_PATTERN, EndpointUrl
 
 
 class WitnessConfig(BaseModel):
@@ -17,7 +17,7 @@ class WitnessConfig(BaseModel):
 
     url: EndpointUrl
     """Its address, without `/add-checkpoint`."""
-    key: Annotated[str, StringConstraints(max_length=400, pattern=r"^[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]+=*$")]
+    key: Annotated[str, StringConstraints(max_length=400, pattern=NOTE_KEY_PATTERN)]
     """Its key, as it prints it: `NAME+ID+KEY`. Get it from its operator."""
 
 

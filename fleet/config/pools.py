@@ -9,7 +9,20 @@ from pydantic import BaseModel, Field, StringConstraints
 from fleet.budgets import parse_money
 from fleet.config.budgets import Money
 from fleet.config.limits import SECTION
-from fleet.config.values import HOST_PATTERN, Directory, Duration, Label, Login, Program, Size, Variable
+from fleet.config.values import (
+    FULL_PATH_PATTERN,
+    HOST_PATTERN,
+    JOB_PATTERN,
+    OPTION_PATTERN,
+    PROGRAM_PATTERN,
+    Directory,
+    Duration,
+    Label,
+    Login,
+    Program,
+    Size,
+    Variable,
+)
 from fleet.limits import DEFAULT_PROCESSES
 
 
@@ -26,7 +39,7 @@ class SlotTarget(BaseModel):
     """The login that sessions get."""
     host_key: Annotated[str, StringConstraints(max_length=4096)]
     """Its SSH host key as `TYPE BASE64`; any other key is refused."""
-    home: Annotated[str, StringConstraints(pattern=r"^(/[^\x00\n]*)?$", max_length=1024)] = ""
+    home: Annotated[str, StringConstraints(pattern=FULL_PATH_PATTERN, max_length=1024)] = ""
     """Where the `.airboss` directory is, if not in the login's home."""
 
 
@@ -35,7 +48,7 @@ class JobTarget(BaseModel):
 
     model_config = SECTION
 
-    job: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)]
+    job: Annotated[str, StringConstraints(pattern=JOB_PATTERN, max_length=200)]
 
 
 Target = SlotTarget | JobTarget
@@ -60,9 +73,7 @@ class PoolConfig(BaseModel):
     run_as: Login = ""
     """slurm: the login that submits the jobs, and that sessions get. Empty: the controller's own
     (unsafe-same-user only)."""
-    options: list[
-        Annotated[str, StringConstraints(pattern=r"^--[a-z][a-z-]*(=[^\x00\n]*)?$", max_length=1024)]
-    ] = []
+    options: list[Annotated[str, StringConstraints(pattern=OPTION_PATTERN, max_length=1024)]] = []
     """slurm: options for `sbatch`, such as `"--partition=long"` or `"--time=8:00:00"`."""
     env: list[Variable] = []
     """Names of variables of `.env` that the commands get."""
@@ -80,7 +91,7 @@ class PoolConfig(BaseModel):
     """Path of the controller's private key. Empty: the key agent and the usual files."""
     path: list[str] = []
     """Directories put before PATH for agents."""
-    python: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/~_.][^\x00\n]*$")] = "python3"
+    python: Annotated[str, StringConstraints(pattern=PROGRAM_PATTERN)] = "python3"
     """The Python (3.9 or later) that runs the runner there."""
     session_walls: bool = True
     """Whether a session sees its own workspace only, where walls can be built."""
@@ -93,7 +104,7 @@ class PoolConfig(BaseModel):
     run_disk: Size = ""
     """How much one session may add to the disk. Empty: three quarters of what is free at its start."""
 
-    home: Annotated[str, StringConstraints(pattern=r"^(/[^\x00\n]*)?$", max_length=1024)] = ""
+    home: Annotated[str, StringConstraints(pattern=FULL_PATH_PATTERN, max_length=1024)] = ""
     """slurm: the directory on each node where slots have theirs. Empty: `.airboss-slots` in the login's home."""
 
     @property

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
-from fleet.config import models, values
+from fleet.config import models
 from fleet.config.checks import Found, check, duplicate_ids, names_of_slots
 from fleet.config.encoding import decoded
 from fleet.config.lines import LineMap
 from fleet.config.problems import ConfigProblems, Problem
+from fleet.config.wording import in_words
 from fleet.errors import Misused
 from fleet.logins import login_name
 
@@ -25,33 +23,6 @@ FILE_LIMIT = 1 << 20  # bytes; a repository's file is not trusted
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
-_PATTERN_WORDS = {
-    values.NAME_PATTERN: (
-        "is not a valid name",
-        "use lower-case letters, digits, dot, dash and underscore; start with a letter or digit",
-    ),
-    values.LOGIN_PATTERN: ("is not a login name", "use letters, digits, dot, dash and underscore, no leading dash"),
-    values.HOST_PATTERN: ("is not a host name or address", "give a host name or an address, no leading dash"),
-    values.VARIABLE_PATTERN: ("is not a variable name", "use letters, digits and underscore"),
-    values.DURATION_PATTERN: (
-        "is not a duration",
-        'write a number followed by s, m or h: "90s", "10m", "1h"',
-    ),
-    values.LONG_DURATION_PATTERN: (
-        "is not a duration",
-        'write a number followed by s, m, h or d: "10m", "12h", "14d"',
-    ),
-}
-_KINDS = {
-    "string_type": ("must be text", "put it in quotes"),
-    "int_type": ("must be a whole number", "write it without quotes"),
-    "bool_type": ("must be true or false", "write it without quotes"),
-    "list_type": ("must be a list", 'write ["…", "…"]'),
-    "model_type": ("must be a table", "write it as a separate [table]"),
-    "model_attributes_type": ("must be a table", "write it as a separate [table]"),
-    "dict_type": ("must be a table", "write it as a separate [table]"),
-    "missing": ("is missing", "add it"),
-}
 
 
 def controller_login() -> str:
@@ -158,21 +129,7 @@ def _validated(model: type[_Model], raw: dict[str, Any]) -> tuple[_Model | None,
     try:
         return model.model_validate(raw), []
     except ValidationError as error:
-        found = [_in_words(model, detail) for detail in error.errors()]
-        return None, [replace(problem, path=_as_written(problem.path, raw)) for problem in found]
-
-
-def _as_written(path: tuple[str | int, ...], raw: Any) -> tuple[str | int, ...]:
-    """Without the index into a list where the file has a single name."""
-    value = raw
-    for at, part in enumerate(path):
-        if isinstance(part, int) and not isinstance(value, list):
-            return path[:at]
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            return path
-    return path
+        return None, in_words(model, error.errors(), raw)
 
 
 def _less(value: Any, paths: list[tuple[str | int, ...]]) -> Any:
@@ -218,62 +175,3 @@ def _dotted(path: tuple[str | int, ...]) -> str:
             key = part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{_plain(part)[:64]}"'
             dotted += f".{key}" if dotted else key
     return dotted
-
-
-def _in_words(model: type[BaseModel], detail: ErrorDetails) -> Found:
-    path = tuple(part for part in detail["loc"] if part != "[key]")
-    kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
-    if kind == "airboss":
-        return Found(path, context["what"], context["remedy"])
-    if kind == "extra_forbidden":
-        return Found(path, "is an unknown key", _nearest(str(path[-1]), _known(model, path)))
-    if kind in {"literal_error", "enum"}:
-        known = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-        words = " or ".join(f'"{word}"' for word in known)
-        return Found(path, f"must be {words}, not {_short(value)}", _nearest(str(value), known))
-    if kind == "string_pattern_mismatch":
-        what, remedy = _PATTERN_WORDS.get(
-            context["pattern"], ("has characters that are not allowed", "remove them")
-        )
-        return Found(path, f"{what} ({_short(value)})", remedy)
-    if kind == "list_type" and path[-1] in {"run", "program"}:
-        return Found(
-            path, "must be a list (argv, not a shell line)", 'write ["program", "argument"], one item per word'
-        )
-    if kind in _KINDS:
-        what, remedy = _KINDS[kind]
-        return Found(path, what, remedy)
-    return Found(path, f"is wrong ({_short(value)}): {detail['msg'].lower()}", "see docs/configuration.md")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:79] + "…"
-
-
-def _known(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
-    """The keys allowed in place of the last part of ``path``."""
-    schema = model.model_json_schema()
-    here: dict[str, Any] = schema
-    for part in path[:-1]:
-        if isinstance(part, int):
-            here = here.get("items", {})
-        else:
-            here = here.get("properties", {}).get(part) or _of_any_key(here)
-        if "$ref" in here:
-            here = schema["$defs"][here["$ref"].rsplit("/", 1)[1]]
-    return list(here.get("properties", {}))
-
-
-def _of_any_key(here: dict[str, Any]) -> dict[str, Any]:
-    for found in (*here.get("patternProperties", {}).values(), here.get("additionalProperties")):
-        if isinstance(found, dict):
-            return found
-    return {}
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean `{close[0]}`?"
-    return "known keys: " + ", ".join(known)

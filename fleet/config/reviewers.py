@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, StringConstraints
 
 from fleet.config.limits import SECTION
-from fleet.config.values import Duration, EndpointUrl, ModelName, Name, Variable, duration_us
+from fleet.config.values import DIGEST_PATTERN, Duration, EndpointUrl, ModelName, Name, Variable, duration_us
 
 
 class ReviewerConfig(BaseModel):
@@ -26,7 +26,7 @@ class ReviewerConfig(BaseModel):
     """The model to ask for. Its family must be known by its name, and must not be the author's."""
     key: Variable | Literal[""] = ""
     """The name of a variable in `.env` with the key. Sent to https addresses and to this machine only."""
-    digest: Annotated[str, StringConstraints(pattern=r"^$|^(sha256:)?[0-9a-f]{12,64}$")] = ""
+    digest: Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)] = ""
     """The model's digest, which `airboss review try` prints where the endpoint has one (Ollama). Empty: the model
     is known by the endpoint's word only."""
     timeout: Duration = "5m"

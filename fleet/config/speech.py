@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, StringConstraints
 
 from fleet.config.limits import SECTION
-from fleet.config.values import Duration, EndpointUrl, SpeechArgv, Variable, duration_us
+from fleet.config.values import (
+    ANY_MODEL_PATTERN,
+    LANGUAGE_PATTERN,
+    Duration,
+    EndpointUrl,
+    SpeechArgv,
+    Variable,
+    duration_us,
+)
 
 
 class SpeechConfig(BaseModel):
@@ -20,11 +28,11 @@ class SpeechConfig(BaseModel):
     the words. It runs as the controller's login, without its environment."""
     url: EndpointUrl | Literal[""] = ""
     """Instead of a command: an endpoint that speaks OpenAI's protocol, its address up to and including `/v1`."""
-    model: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x20\x7f]*$")] = ""
+    model: Annotated[str, StringConstraints(max_length=200, pattern=ANY_MODEL_PATTERN)] = ""
     """url only: the model to ask for."""
     key: Variable | Literal[""] = ""
     """url only: the name of a variable in `.env` with the key. Sent to https addresses and to this machine only."""
-    language: Annotated[str, StringConstraints(pattern=r"^$|^[a-z]{2,3}$")] = ""
+    language: Annotated[str, StringConstraints(pattern=LANGUAGE_PATTERN)] = ""
     """url only: the language that people speak, for example `de`. Empty: the model finds out."""
     timeout: Duration = "2m"
     """How long it may take."""

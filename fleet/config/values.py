@@ -30,6 +30,23 @@ SIZE_PATTERN = r"^$|^[1-9][0-9]{0,5}(M|G|T)$"
 LABEL_PATTERN = r"^[a-z0-9][a-z0-9._-]*(=[0-9]{1,9}(\.[0-9]{1,9}){0,5}[MGT]?)?$"
 
 LONG_DURATION_PATTERN = r"^[1-9][0-9]{0,6}(s|m|h|d)$"
+MODEL_PATTERN = r"^[^\x00-\x20\x7f-][^\x00-\x20\x7f]*$"
+ANY_MODEL_PATTERN = r"^[^\x00-\x20\x7f]*$"
+DIRECTORY_PATTERN = r"^/[^\x00\n:]*$"
+FULL_PATH_PATTERN = r"^(/[^\x00\n]*)?$"
+BACKUP_PATTERN = r"^(/[^\x00\n]+)?$"
+SOCKET_PATTERN = r"^/[^\x00\n]{1,90}$"
+IN_HOME_PATTERN = r"^[^/\x00\n][^\x00\n]*$"
+PROVIDED_PATTERN = r"^[^\\\x00-\x1f\x7f:]+$"
+PROGRAM_PATTERN = r"^[A-Za-z0-9/~_.][^\x00\n]*$"
+ONE_LINE_PATTERN = r"^[^\x00-\x1f\x7f]+$"
+FILTER_PATTERN = r"^[^\s\x00]+$"
+NOTE_KEY_PATTERN = r"^[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]+=*$"
+JOB_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
+OPTION_PATTERN = r"^--[a-z][a-z-]*(=[^\x00\n]*)?$"
+DIGEST_PATTERN = r"^$|^(sha256:)?[0-9a-f]{12,64}$"
+LANGUAGE_PATTERN = r"^$|^[a-z]{2,3}$"
+EGRESS_PATTERN = r"^(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[1-9][0-9]{0,4})?$"
 
 MOST_GATES: Final = 24
 """How many gates a matrix may make."""
@@ -215,7 +232,7 @@ def _as_list(value: Any) -> Any:
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=64)]
 Label = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, max_length=64)]
 Need = Annotated[str, StringConstraints(pattern=NEED_PATTERN, max_length=64)]
-ModelName = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x20\x7f-][^\x00-\x20\x7f]*$")]
+ModelName = Annotated[str, StringConstraints(max_length=200, pattern=MODEL_PATTERN)]
 Login = Annotated[str, StringConstraints(pattern=LOGIN_PATTERN, max_length=64)]
 Logins = Annotated[
     list[Annotated[Login, StringConstraints(min_length=1)]],
@@ -225,8 +242,8 @@ Variable = Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN, max_length
 Duration = Annotated[str, StringConstraints(pattern=DURATION_PATTERN)]
 LongDuration = Annotated[str, StringConstraints(pattern=LONG_DURATION_PATTERN)]
 Size = Annotated[str, StringConstraints(pattern=SIZE_PATTERN)]
-Directory = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n:]*$")]
-InHome = Annotated[str, StringConstraints(pattern=r"^[^/\x00\n][^\x00\n]*$", max_length=1024)]
+Directory = Annotated[str, StringConstraints(pattern=DIRECTORY_PATTERN)]
+InHome = Annotated[str, StringConstraints(pattern=IN_HOME_PATTERN, max_length=1024)]
 Program = Annotated[list[str], AfterValidator(_argv)]
 GateArgv = Annotated[list[str], AfterValidator(_argv)]
 """Its placeholders are checked with the gate's matrix."""
@@ -239,9 +256,7 @@ Steps = Annotated[
     AfterValidator(_steps),
 ]
 Patterns = Annotated[list[str], AfterValidator(_patterns)]
-Provided = Annotated[
-    str, StringConstraints(pattern=r"^[^\\\x00-\x1f\x7f:]+$", max_length=512), AfterValidator(_provided)
-]
+Provided = Annotated[str, StringConstraints(pattern=PROVIDED_PATTERN, max_length=512), AfterValidator(_provided)]
 Ports = Annotated[str, StringConstraints(pattern=PORTS_PATTERN), AfterValidator(_ports)]
 Protection = Annotated[list[str], AfterValidator(_protection)]
 LockPatterns = Annotated[list[str], AfterValidator(_lock_patterns)]
@@ -251,7 +266,7 @@ Branch = Annotated[str, AfterValidator(_branch)]
 EgressHost = Annotated[
     str,
     StringConstraints(
-        pattern=r"^(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[1-9][0-9]{0,4})?$",
+        pattern=EGRESS_PATTERN,
         max_length=253,
     ),
 ]
