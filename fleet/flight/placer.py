@@ -8,6 +8,8 @@ from typing import Final
 from fleet.failpoints import failpoint
 from fleet.flight import starting
 from fleet.flight.services import Services
+from fleet.store import queue
+from fleet.store.core import Tx
 from fleet.supervise import first
 
 _LOOK_AGAIN_S: Final = 10.0
@@ -29,9 +31,19 @@ class Placer:
             await first(line.changed.wait(), self._services.clock.sleep(_LOOK_AGAIN_S))
 
     async def look(self) -> None:
-        """Places once. One that changes nothing writes nothing."""
-        services, known = self._services, self.known()
-        if not await services.store.read(partial(starting.changes, known=known)):
+        """Places once. One that changes nothing writes nothing.
+
+        It also wakes whoever was given a slot and was not told: by a commit whose answer was lost, for one.
+        """
+        services, known, standing = self._services, self.known(), self._services.slot_line.standing_now
+
+        def see(tx: Tx) -> tuple[bool, list[str]]:
+            return starting.changes(tx, known), queue.called(tx, standing)
+
+        changes, called = await services.store.read(see)
+        for task_id in called:
+            services.slot_line.wake(task_id)
+        if not changes:
             return
         ready = await services.store.write(partial(starting.reserve, known=known))
         failpoint("slot-reserved")

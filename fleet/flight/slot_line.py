@@ -42,6 +42,11 @@ class SlotLine:
         finally:
             del self._starting[task_id]
 
+    @property
+    def standing_now(self) -> tuple[str, ...]:
+        """The tasks whose flights wait here to be woken."""
+        return tuple(self._starting)
+
     def wake(self, task_id: str) -> None:
         """A task can go on. One whose flight does not stand here looks for its slot by itself."""
         if (wake := self._starting.get(task_id)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,7 @@ FLEET: Final = ""
 
 _WAITS = tasks.c.state == str(TaskState.QUEUED)
 _LINE = select(tasks).where(_WAITS).order_by(tasks.c.rank, tasks.c.number)
+_WAITING = select(tasks.c.id).where(_WAITS)
 _FIRST_RANK = select(func.coalesce(func.min(tasks.c.rank), 0)).where(_WAITS)
 _RANK = update(tasks).where(tasks.c.id == bindparam("key"))
 _RESERVE = insert(reservations)
@@ -56,6 +58,14 @@ class Pause:
 def line(tx: Tx) -> list[Task]:
     """The tasks that wait for a slot, in the order in which it is their turn."""
     return in_turn([read_task(row) for row in tx.connection.execute(_LINE)], served(tx))
+
+
+def called(tx: Tx, standing: Collection[str]) -> list[str]:
+    """Those of the tasks that wait to be told, and have a slot or are not in the queue any more."""
+    if not standing:
+        return []
+    waiting = set(tx.connection.execute(_WAITING).scalars()) - reserved(tx).keys()
+    return [task for task in standing if task not in waiting]
 
 
 def reserve(tx: Tx, task: Task, slot: Reserved) -> None:

@@ -19,6 +19,7 @@ from fleet.errors import StoreUnavailable
 from fleet.faults import Fault, Point, injected
 from fleet.flight import starting
 from fleet.flight.dispatcher import Dispatcher
+from fleet.flight.flight import Flight
 from fleet.flight.placer import Placer
 from fleet.git.command import Git, GitEnded
 from fleet.locks import Resource, Want
@@ -26,7 +27,7 @@ from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import TaskMode, TaskState
 from fleet.store import queue, sessions, tasks
 from fleet.store.tables import tasks as task_rows
-from fleet.supervise import Supervisor
+from fleet.supervise import Supervisor, alongside
 from tests.far_end.machine import Machine
 from tests.far_end.repositories import make_bare
 from tests.flying import FLEET, PERSON, World, world
@@ -260,3 +261,27 @@ async def test_a_task_that_wants_to_go_on_gets_the_slot_before_one_that_has_not_
     line.returned("t9")
     await Placer(there.services).look()
     assert list(await there.store.read(queue.reserved)) == [task.id]
+
+
+async def test_a_slot_whose_reservation_was_committed_without_an_answer_is_used(there: World) -> None:
+    """A connection that is cut during a commit: the placer does not know, and the task waits to be told."""
+    task = await there.task(mode=TaskMode.ASK)
+    flight, placer = Flight(there.services, task), Placer(there.services)
+    async with alongside(flight.run(), "fly"), asyncio.timeout(60):
+        while not there.services.slot_line.standing_now:
+            await asyncio.sleep(0.01)
+        await there.store.write(partial(starting.reserve, known=starting.FleetSeen(there.config)))
+        assert list(await there.store.read(queue.reserved)) == [task.id]
+        await placer.look()
+        await until(there, TaskState.PREPARING, [task.id])
+
+
+async def test_a_task_that_was_ended_without_an_answer_is_closed(there: World) -> None:
+    task = await there.task(mode=TaskMode.ASK)
+    flight, placer = Flight(there.services, task), Placer(there.services)
+    async with alongside(flight.run(), "fly") as flying, asyncio.timeout(60):
+        while not there.services.slot_line.standing_now:
+            await asyncio.sleep(0.01)
+        await there.store.write(lambda tx: tasks.move(tx, task.id, TaskState.REFUSED, "no such machine", "airboss"))
+        await placer.look()
+        await flying
