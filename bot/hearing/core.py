@@ -16,6 +16,7 @@ from functools import partial
 from bot.cards import Card, line
 from bot.hearing import drafts, edits, settling, voice
 from bot.hearing.acts import as_one
+from bot.hearing.given import Given
 from bot.hearing.lanes import Lane, WaitingMessage
 from bot.hearing.meaning import Background, Doubt, DraftWords, Heard, background, doubting, hear, unknown, unmeant
 from bot.hearing.rates import PerPerson, Unlimited
@@ -228,13 +229,13 @@ class ChatCore:
         if not messages:
             return await store.write(lambda tx: settling.unreadable(tx, rows))
         message = as_one(messages)
-        found = together[0].background if len(together) == 1 else None
+        found, given = together[0].background if len(together) == 1 else None, Given(message)
         try:
-            call, effect = await self._prepare(message, found)
+            call, effect = await self._prepare(given, found)
             if isinstance(effect, str):
                 return await store.write(partial(settling.ignored, rows=rows, why=effect))
             result = call.result if call is not None else Result()
-            handled = self._handled(rows, messages, call)
+            handled = settling.Handled.of(rows, messages, call, given, self._context.registry)
             return await store.write(lambda tx: settling.carried_out(tx, self.outbox, handled, effect, result))
         except _TooOften:
             return await store.write(lambda tx: settling.too_often(tx, rows))
@@ -246,21 +247,15 @@ class ChatCore:
                 log.exception("a command failed")
             why, card, chat = repr(error)[:500] if bug else "", explanation.card(), message.chat
             status, also = explanation.status, error.also if isinstance(error, RefusedForNow) else None
-            return await store.write(
-                lambda tx: settling.explained(tx, self.outbox, rows, chat, card, status=status, bug=why, also=also)
-            )
-
-    def _handled(self, rows: settling.Rows, messages: list[Message], call: Call | None) -> settling.Handled:
-        command = self._context.registry.get(call.verb) if call is not None else None
-        if command is None:
-            return settling.Handled(rows, ())
-        return settling.Handled(rows, messages, words=command.takes_words, prompt=command.verb in edits.REPLACE)
+            ended = settling.Ended(rows, chat, card, given, error, status=status, bug=why, also=also)
+            return await store.write(lambda tx: settling.explained(tx, self.outbox, ended))
 
     def _background(self, tx: Tx, message: Message) -> Background:
         return background(tx, message, known=who(self._context.config(), message.sender) is not None)
 
-    async def _prepare(self, message: Message, found: Background | None) -> tuple[Call | None, Effect | str]:
+    async def _prepare(self, given: Given, found: Background | None) -> tuple[Call | None, Effect | str]:
         """The call and its effect, or why nothing is done."""
+        message = given.message
         registry, person = self._context.registry, who(self._context.config(), message.sender)
         if found is None:
             found = await self._context.store.read(lambda tx: self._background(tx, message))
@@ -272,8 +267,9 @@ class ChatCore:
             return None, ignored
         if person is None:
             return None, self._to_stranger(message) if message.direct else "a message from a stranger to others"
+        given.heard = not message.spoken and not message.edited
         if message.pressed:
-            return await self._pressed(message, person, found)
+            return await self._pressed(given, person, found)
         if not self._urgent(said) and not self._rate(message.sender):
             if not self._refusals(message.sender):
                 raise _TooOften
@@ -281,35 +277,35 @@ class ChatCore:
                 attempted="handle this message", cause="you sent too many in a short time", hint="Wait a minute."
             )
         if message.edited:
-            return await self._edited(message, person, said, found)
+            return await self._edited(given, person, said, found)
         if message.spoken and self.voices.set_up:
             return None, self.voices.take(message, found.task)
         if message.spoken and (message.unreadable or not message.text):
             raise voice.unreadable(message)
-        return await self._meant(message, person, said, found)
+        return await self._meant(given, person, said, found)
 
     async def _meant(
-        self, message: Message, person: Person, said: Heard | None, found: Background
+        self, given: Given, person: Person, said: Heard | None, found: Background
     ) -> tuple[Call | None, Effect]:
         """What the words of a message do."""
-        registry = self._context.registry
+        registry, message = self._context.registry, given.message
         match said:
             case Doubt():
-                card = doubting(said, partial(registry.write, message.adapter))
-                return None, lambda posts: _posted(posts, message, card)
+                return None, settling.posting(message, doubting(said, partial(registry.write, message.adapter)))
             case DraftWords(draft, text):
                 command = Spoken(draft.verb, draft.arguments(text))
-                return await self._spoken(message, person, command, found, draft.files)
+                return await self._spoken(given, person, command, found, draft.files)
             case Spoken():
-                return await self._spoken(message, person, said, found)
+                return await self._spoken(given, person, said, found)
         raise unmeant(message, registry)
 
     def _urgent(self, said: object) -> bool:
         command = self._context.registry.get(said.verb) if isinstance(said, Spoken) else None
         return command is not None and command.urgent
 
-    async def _pressed(self, message: Message, person: Person, found: Background) -> tuple[Call | None, Effect]:
+    async def _pressed(self, given: Given, person: Person, found: Background) -> tuple[Call | None, Effect]:
         """A button: not limited, and it discards a draft only if it starts a task or asks for one."""
+        message = given.message
         token, chat, sender = message.pressed, message.chat, str(message.sender)
         button = await self._context.store.read(
             lambda tx: button_rows.look(tx, token, chat, sender, message.reply_to, private=message.private)
@@ -318,8 +314,8 @@ class ChatCore:
         if not isinstance(said, Spoken):
             raise ValueError(f"a button without a command: {button.command!r}")
         if said.verb == voice.VERB:
-            return await self._confirmed(message, person, button, *said.args.split())
-        call, effect = await self._call(message, person, said, found.task, digest=button.digest, put=button.put)
+            return await self._confirmed(given, person, button, *said.args.split())
+        call, effect = await self._call(given, person, said, found.task, digest=button.digest, put=button.put)
 
         def pressed(posts: Posts) -> None:
             button_rows.use(posts.tx, button.token, call.actor)
@@ -331,27 +327,29 @@ class ChatCore:
         return call, pressed
 
     async def _confirmed(
-        self, message: Message, person: Person, button: button_rows.Pressable, deed: str, id_: str
+        self, given: Given, person: Person, button: button_rows.Pressable, deed: str, id_: str
     ) -> tuple[Call | None, Effect]:
         """A button under a voice message. Sent, it is handled as if its sender had typed it now."""
-        chosen, sender = voice.Deed(deed), message.sender
+        chosen, sender = voice.Deed(deed), given.message.sender
         kept = await self._context.store.read(lambda tx: voice.confirmed(tx, id_, sender))
         call: Call | None = None
         act: Effect | None = None
         if chosen in (voice.Deed.SEND, voice.Deed.RUN, voice.Deed.ASK):
-            typed = kept.typed(chosen)
+            given.message = typed = kept.typed(chosen)
             found = await self._context.store.read(lambda tx: self._background(tx, typed))
-            call, act = await self._meant(typed, person, hear(typed, found, self._context.registry), found)
-
+            call, act = await self._meant(given, person, hear(typed, found, self._context.registry), found)
+        else:
+            given.heard = False  # the draft of a voice message is edited or thrown away
         return call, self.voices.pressed(kept, chosen, button, act)
 
     async def _spoken(
-        self, message: Message, person: Person, said: Spoken, found: Background, digest: str = ""
+        self, given: Given, person: Person, said: Spoken, found: Background, digest: str = ""
     ) -> tuple[Call, Effect]:
         """A typed command: if it changes something, it discards a draft, and says so; if it only shows, it does
         not."""
-        draft, registry = found.draft_for(message), self._context.registry
-        call, effect = await self._call(message, person, said, found.task, digest=digest)
+        message, registry = given.message, self._context.registry
+        draft = found.draft_for(message)
+        call, effect = await self._call(given, person, said, found.task, digest=digest)
         command = registry.get(said.verb)
         if draft is None or command is None or command.right is Right.SEE:
             return call, effect
@@ -361,31 +359,32 @@ class ChatCore:
             drafts.drop(posts.tx, message.chat, message.sender)
             effect(posts)
             if call.verb not in drafts.VERBS:
-                _posted(posts, message, Card(line(f"Your {verb} draft was discarded.")))
+                posts.post(message.chat, Card(line(f"Your {verb} draft was discarded.")))
 
         return call, instead
 
     async def _edited(
-        self, message: Message, person: Person, said: object, found: Background
+        self, given: Given, person: Person, said: object, found: Background
     ) -> tuple[Call | None, Effect]:
         """An edited message: its task, if it has not started, is replaced by the task that it asks for now."""
         before = edits.demand_known(found.before)
         if isinstance(said, Spoken) and found.unstarted and before.whole and said.verb in edits.REPLACE:
-            call, effect = await self._spoken(message, person, said, found)
+            given.heard = True
+            call, effect = await self._spoken(given, person, said, found)
             return call, edits.replacing(call, effect, before, self._context.control)
-        return None, edits.told(message, before, self._context.registry)
+        return None, edits.told(given.message, before, self._context.registry)
 
     def _to_stranger(self, message: Message) -> Effect | str:
         """A stranger gets a card with their id, at a limited rate."""
-        if not self._strangers(message.sender):
-            return "a stranger, too often"
-        return lambda posts: _posted(posts, message, unknown(message))
+        may = self._strangers(message.sender)
+        return settling.posting(message, unknown(message)) if may else "a stranger, too often"
 
     async def _call(
-        self, message: Message, person: Person, said: Spoken, task: str, *, digest: str, put: int = 0
+        self, given: Given, person: Person, said: Spoken, task: str, *, digest: str, put: int = 0
     ) -> tuple[Call, Effect]:
-        registry = self._context.registry
+        message, registry = given.message, self._context.registry
         command = registry.demand(said.verb)
+        given.verb = command.verb
         if not command.checks_right:
             demand_right(person, command.right, registry.write(message.adapter, command.verb))
         await self._context.control.demand(command.right, f"do /{command.verb}")
@@ -394,7 +393,3 @@ class ChatCore:
             message = await self._fetch[message.adapter](message)
         call = Call(message, person, command.verb, said.args, task=task, digest=digest, put=put)
         return call, await command.handler(self._context, call)
-
-
-def _posted(posts: Posts, message: Message, card: Card) -> None:
-    posts.post(message.chat, card)

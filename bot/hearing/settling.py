@@ -13,11 +13,12 @@ from typing import Final
 from bot import plain
 from bot.cards import Card, line
 from bot.explain import Explanation, explain
-from bot.hearing import sent
+from bot.hearing import edits, sent
 from bot.hearing.acts import as_one
+from bot.hearing.given import Given
 from bot.message import Message
-from bot.outbox.posting import Outbox
-from bot.registry import Context, Effect, Result
+from bot.outbox.posting import Outbox, Posts
+from bot.registry import Call, Context, Effect, Registry, Result
 from bot.telling import sounds
 from fleet.errors import Misused, Refused
 from fleet.failpoints import failpoint
@@ -38,8 +39,34 @@ class Handled:
 
     rows: Rows
     parts: Sequence[Message]
+    given: Given
     words: bool = False
     prompt: bool = False
+
+    @classmethod
+    def of(
+        cls, rows: Rows, parts: Sequence[Message], call: Call | None, given: Given, registry: Registry
+    ) -> Handled:
+        """Of the messages that came to this call."""
+        command = registry.get(call.verb) if call is not None else None
+        if command is None:
+            return cls(rows, (), given)
+        return cls(rows, parts, given, words=command.takes_words, prompt=command.verb in edits.REPLACE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The rows of one act that ended with an error, and the card that says so. ``bug``: the internal error; empty
+    for other errors. ``also``: what happens besides."""
+
+    rows: Rows
+    chat: ChatRef
+    card: Card
+    given: Given
+    error: Exception
+    status: int
+    bug: str
+    also: Effect | None
 
 
 def carried_out(tx: Tx, outbox: Outbox, handled: Handled, effect: Effect, result: Result) -> Result:
@@ -58,12 +85,22 @@ def carried_out(tx: Tx, outbox: Outbox, handled: Handled, effect: Effect, result
     )
     if handled.words and final.task:
         sent.remember(tx, parts, final.task, prompt=handled.prompt)
+    handled.given.note(tx, task=final.task)
     for row in rows:
         inbox.done(tx, row.id, final.to_json())
     _answered(tx, outbox, rows, posts.numbers)
     tx.after_commit(partial(failpoint, "update-handled"))
     posts.leave_at_once()
     return final
+
+
+def posting(message: Message, card: Card) -> Effect:
+    """A card where the message was sent, and nothing else."""
+    return lambda posts: _post(posts, message, card)
+
+
+def _post(posts: Posts, message: Message, card: Card) -> None:
+    posts.post(message.chat, card)
 
 
 def ignored(tx: Tx, rows: Rows, why: str) -> Result:
@@ -100,28 +137,18 @@ def spelled_out(error: Exception, context: Context, adapter: str) -> Explanation
     )
 
 
-def explained(
-    tx: Tx,
-    outbox: Outbox,
-    rows: Rows,
-    chat: ChatRef,
-    card: Card,
-    *,
-    status: int,
-    bug: str,
-    also: Effect | None = None,
-) -> Result:
-    """An error, which is shown to the sender. ``bug``: the internal error; empty for other errors. ``also``: what
-    happens besides."""
+def explained(tx: Tx, outbox: Outbox, ended: Ended) -> Result:
+    """An error, which is shown to the sender."""
     posts = outbox.open(tx)
-    posts.post(chat, card)
-    _answered(tx, outbox, rows, posts.numbers)
-    result = Result(status=status, posted=list(posts.numbers))
-    if also is not None:
-        also(posts)
-    for row in rows:
-        if bug:
-            inbox.failed(tx, row.id, bug, result.to_json())
+    posts.post(ended.chat, ended.card)
+    ended.given.note(tx, error=ended.error)
+    _answered(tx, outbox, ended.rows, posts.numbers)
+    result = Result(status=ended.status, posted=list(posts.numbers))
+    if ended.also is not None:
+        ended.also(posts)
+    for row in ended.rows:
+        if ended.bug:
+            inbox.failed(tx, row.id, ended.bug, result.to_json())
         else:
             inbox.done(tx, row.id, result.to_json())
     return result

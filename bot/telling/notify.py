@@ -29,6 +29,7 @@ from fleet.errors import LeadershipLost, Misused, StoreUnavailable
 from fleet.events import (
     AgentContinued,
     AgentSaid,
+    CommandGiven,
     Recorded,
     TaskMoved,
     ToolCallEnded,
@@ -159,12 +160,13 @@ class Notifier:
 
     async def caught_up(self) -> None:
         """Waits until everything that is in the ledger now is posted and drawn, however long the store is away."""
-        size = await retry_while_store_is_away(lambda: self._store.read(ledger.size), self._supervisor.clock)
+        size = await retry_while_store_is_away(lambda: self._store.read(_news), self._supervisor.clock)
         async with self._moved:
             await self._moved.wait_for(lambda: self._memory.seq >= size and not self._memory.late)
 
     def _observe(self, tx: Tx, recorded: Recorded) -> None:
-        tx.after_commit(self._wake.set)
+        if not isinstance(recorded.event, CommandGiven):  # who gave it has the answer: a look costs no commit here
+            tx.after_commit(self._wake.set)
 
     async def _work(self) -> None:
         """Until cancelled. Whatever it raises, the supervisor starts it again from the store."""
@@ -270,6 +272,11 @@ class Notifier:
         if notice.right is not None:
             asked = sounds.titled(task, notice.card)
             direct.ask(posts, config, self._direct, task, asked, key=notice.key, right=notice.right)
+
+
+def _news(tx: Tx) -> int:
+    """The number of the last event that somebody may have to hear of."""
+    return ledger.last_besides(tx, CommandGiven.KIND)
 
 
 class _Tasks(dict[str, Task | None]):

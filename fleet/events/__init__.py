@@ -42,7 +42,7 @@ from fleet.events.landings import (
     ReceiptIssued,
 )
 from fleet.events.locks import LocksGranted, LocksRefused, LocksReleased
-from fleet.events.people import PersonRevoked
+from fleet.events.people import CommandGiven, CommandOutcome, PersonRevoked
 from fleet.events.permissions import PermissionAsked, PermissionDecided, PermissionGranted
 from fleet.events.pools import SlotMoved
 from fleet.events.queueing import FleetPaused, FleetPausedV2, FleetResumed, TaskBumped, TaskChained
@@ -102,6 +102,8 @@ __all__ = [
     "BudgetReached",
     "CallDisputed",
     "CallUnobserved",
+    "CommandGiven",
+    "CommandOutcome",
     "ConfigReloaded",
     "ControllerStarted",
     "DayIssued",

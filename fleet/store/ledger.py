@@ -36,6 +36,9 @@ _EVENTS = select(
 _THESE = _EVENTS.order_by(ledger.c.seq)
 _ONE = Statement(_EVENTS.where(ledger.c.seq == bindparam("number")))
 _READ = _THESE.where(ledger.c.seq > bindparam("after")).limit(bindparam("limit"))
+_BESIDES = Statement(
+    select(ledger.c.seq).where(ledger.c.kind != bindparam("of")).order_by(ledger.c.seq.desc()).limit(1)
+)
 _OF_KIND = Statement(
     select(ledger.c.seq).where(
         ledger.c.kind == bindparam("of"), ledger.c.seq >= bindparam("first"), ledger.c.seq <= bindparam("last")
@@ -189,6 +192,12 @@ def numbers_from(tx: Tx, first_seq: int, last_seq: int, kind: str, source: Sourc
 def size(tx: Tx) -> int:
     """The number of events, which is the last one's sequence number."""
     return int(_SIZE.one(tx.connection, {})[0])
+
+
+def last_besides(tx: Tx, kind: str) -> int:
+    """The number of the last event of another kind than this one; 0 when there is none."""
+    found = _BESIDES.one(tx.connection, {"of": kind})
+    return 0 if found is None else int(found[0])
 
 
 def row(recorded: Recorded) -> tuple[Any, ...]:
