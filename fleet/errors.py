@@ -4,11 +4,13 @@ The class says whose error it is, and that decides what follows::
 
     AirbossError
     ├── Refused                 a rule says no                          exit status 2
+    │   └── RepositoryUnusable  what fleet.toml or airboss.toml says of a repository is wrong now   2
     ├── Misused                 the request itself is wrong             2
     │   ├── Malformed           bytes that should have a known shape    2
     │   └── Misconfigured       fleet.toml or .env lacks what an open task needs
     ├── Unavailable             something needed is not available: a program, a service   3
     │   ├── Unreachable         the link to a machine is down
+    │   ├── OriginAway          a repository on another machine does not answer
     │   ├── MachineFaulty       a machine's answer is malformed
     │   ├── TakenAway           the machine was a slot of a pool that was taken away
     │   └── DiskFull            the controller's own disk is full
@@ -21,8 +23,9 @@ Any other exception is an internal error.
 The rule for catching: **catch an error only where you own what it is about.**
 
 - A step of a flight (``fleet/flight/flight.py``) catches ``Refused``, ``Misused`` and ``Unavailable``: the task
-  ends or waits. It waits as long as ``Misconfigured``, ``Unreachable``, ``MachineFaulty`` or ``DiskFull`` lasts.
-  After ``TakenAway`` the task ends as lost. After ``LeaseLost`` it repeats the step from the store.
+  ends or waits. It waits as long as ``Misconfigured``, ``Unreachable``, ``MachineFaulty`` or ``DiskFull`` lasts;
+  once its session has begun, also as long as ``RepositoryUnusable`` or ``OriginAway`` does. After ``TakenAway`` the
+  task ends as lost. After ``LeaseLost`` it repeats the step from the store.
 - ``StoreUnavailable`` ends nothing. It propagates to the loop that started the work (a flight, or the supervisor),
   which waits with backoff and starts again from the store.
 - ``LeadershipLost`` propagates to the supervisor and ends the controller with exit status 3.
@@ -60,6 +63,20 @@ class Refused(AirbossError):
     """A rule forbids it; the same request fails again until something changes."""
 
 
+class RepositoryUnusable(Refused):
+    """A repository cannot be used as ``fleet.toml``, its base branch and the ``airboss.toml`` there are now.
+
+    It says nothing about a change, and a person may correct it at any time.
+    """
+
+    @classmethod
+    def of(cls, error: AirbossError) -> RepositoryUnusable:
+        """The same error, where it is about a repository."""
+        if isinstance(error, cls):
+            return error
+        return cls(attempted=error.attempted, on=error.on, hint=error.hint, cause=error.cause)
+
+
 class Misused(AirbossError):
     """The request itself is wrong: an unknown name, a bad argument, a broken configuration."""
 
@@ -83,6 +100,10 @@ class Unavailable(AirbossError):
 
 class Unreachable(Unavailable):
     """The link to a machine is down. Processes there may still run."""
+
+
+class OriginAway(Unavailable):
+    """A repository on another machine does not answer, or does not know the controller."""
 
 
 class MachineFaulty(Unavailable):

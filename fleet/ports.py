@@ -338,13 +338,16 @@ class Gatekeeper(Protocol):
     """Decides what passes. A dispatcher cannot be built without one."""
 
     async def preflight(self, repo: str, base: str) -> None:
-        """Raises ``Refused`` when no change to this repository can ever be judged (no gates defined)."""
+        """Raises ``RepositoryUnusable`` when no change to this repository can be judged (no gates defined)."""
 
     async def set_up(self, task: Task, session: Session) -> None:
         """Builds what the gates of the session's base need, before its agent starts. Raises ``SetupFailed``."""
 
     async def judge(self, candidate: Candidate) -> Verdict:
-        """Runs the gates that the base branch and the operator require. Safe to repeat after a crash."""
+        """Runs the gates that the base branch and the operator require. Safe to repeat after a crash.
+
+        Raises ``RepositoryUnusable`` as :meth:`preflight` does.
+        """
 
     async def stands(self, candidate: Candidate) -> bool:
         """Whether a verdict on it is one by today's gates; else :meth:`judge` again runs those that changed."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from fleet.config import FleetConfig
-from fleet.errors import Misused, Refused
+from fleet.errors import Misused, Refused, RepositoryUnusable
 from fleet.events import HookedJudged, Refs, Source, VerdictGiven
 from fleet.flight import prompts
 from fleet.git.command import is_object_id
@@ -26,6 +26,7 @@ from fleet.store.core import Store, Tx
 from fleet.store.hooked import Hooked
 from fleet.verdict import Verdict
 from gates.people import console_chat
+from gates.policy import not_judged
 
 _RUNNING: Final = "running"
 _NO_VERDICT: Final = "no verdict"
@@ -94,6 +95,8 @@ class HookedWork:
         candidate = await self.store.write(begin)
         try:
             verdict = await self.gatekeeper.judge(candidate)
+        except RepositoryUnusable as error:
+            verdict = not_judged(candidate, error)
         except Exception:
             none = f"{candidate.task.id} {_NO_VERDICT}"
             await self.store.write(lambda tx: hooked.change(tx, session, judged=none))

@@ -16,7 +16,7 @@ from typing import Protocol
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.agents.acts import ask_rules
 from fleet.config import FleetConfig, GateKind, RepoConfig, Secrets
-from fleet.errors import DiskFull, Misconfigured, Misused, Refused, Unavailable
+from fleet.errors import DiskFull, Misconfigured, Misused, Refused, RepositoryUnusable, Unavailable
 from fleet.events import Refs, Source, VerdictGiven
 from fleet.git.repository import Repository
 from fleet.git.trees import entries
@@ -46,7 +46,7 @@ from gates.review.service import Reviews
 from gates.rulings import permissions
 from gates.rulings.grants import Grants
 from gates.runs.attempt import Suite
-from gates.runs.definitions import Definition, load
+from gates.runs.definitions import REPO_FILE, Definition, load
 from gates.runs.given_up import MERGED_ANEW, TASK_ENDED
 from gates.runs.place import GateLogins, machines_for
 from gates.runs.plan import SetupPlan, plan_of
@@ -98,14 +98,14 @@ class Pipeline:
         await self._grants.load()
 
     async def preflight(self, repo: str, base: str) -> None:
-        """Raises ``Refused`` when no change to this repository can currently be judged."""
+        """Raises ``RepositoryUnusable`` when no change to this repository can currently be judged."""
         for definition in (await self._definitions(repo, base))[0]:
             if definition.kind is GateKind.REVIEW:
                 self._reviews.preflight(definition)
                 continue
             fitting, unknown, why_not = machines_for(definition, self._config(), self._machines)
             if not fitting and not unknown:
-                raise Refused(
+                raise RepositoryUnusable(
                     attempted="find a machine for the gate",
                     on=f"{definition.name} of {repo}",
                     cause="; ".join(why_not) or "fleet.toml has no machines",
@@ -128,18 +128,12 @@ class Pipeline:
     async def judge(self, candidate: Candidate) -> Verdict:
         """Runs every gate that applies and gives the verdict. A repeated call resumes existing runs.
 
-        Raises ``Misconfigured`` when ``fleet.toml`` no longer has the repository, and ``DiskFull``.
+        Raises ``Misconfigured`` when ``fleet.toml`` no longer has the repository, ``RepositoryUnusable`` when the
+        definitions at the base are wrong, which is no verdict on the change, and ``DiskFull``.
         """
         repository = self._repositories(candidate.task.repo)
         await self._end_those_left(candidate)
-        try:
-            defined, setups = await self._definitions(candidate.task.repo, candidate.base)
-        except Misconfigured:
-            raise  # a gap in fleet.toml is not a verdict on the change
-        except (Refused, Misused) as error:
-            return await self._give_verdict(
-                candidate, (), policy.Judgement(Outcome.REFUSED, (clean(str(error)),)), 0
-            )
+        defined, setups = await self._definitions(candidate.task.repo, candidate.base)
         if self._isolation(candidate) is Isolation.UNSAFE_SAME_USER and not await self._agent_gone(
             candidate.session
         ):
@@ -157,9 +151,14 @@ class Pipeline:
         definitions = [each for each in defined if each.kind is GateKind.COMMAND]
         try:
             change = await read_change(repository, candidate.base, candidate.commit)
+            await self._demand_unbroken(candidate, change, setups)
             plan = await plan_of(repository, setups, (candidate.base, change.base), (candidate.commit, change.head))
         except DiskFull:
             raise  # the controller's own disk says nothing about the change: it is judged once there is room
+        except RepositoryUnusable as error:  # by what the change makes of it: its agent can correct that
+            why = f"with this change nothing can be judged here any more: {clean(str(error))}"
+            turns = min(each.rework_turns for each in defined)
+            return await self._not_run(candidate, defined, Outcome.FAILED, why, turns)
         except Unavailable as error:
             return await self._not_run(candidate, defined, Outcome.UNAVAILABLE, clean(str(error)))
         except Refused as error:
@@ -214,8 +213,17 @@ class Pipeline:
         turns = min(item.rework_turns for item in defined if not red or item.name in red)
         return await self._give_verdict(candidate, results, decision, turns, leaks, defined=defined)
 
-    async def _not_run(self, of: Candidate, defined: Sequence[Definition], outcome: Outcome, why: str) -> Verdict:
-        return await self._give_verdict(of, all_of(defined, (), why), policy.Judgement(outcome, (why,)), 0)
+    async def _demand_unbroken(
+        self, candidate: Candidate, change: Change, setups: Sequence[SetupDefinition]
+    ) -> None:
+        """Raises ``RepositoryUnusable`` where the definitions would be wrong once the change has landed."""
+        if setups or any(each.path == REPO_FILE for each in change.paths):
+            await self._definitions(candidate.task.repo, candidate.commit)
+
+    async def _not_run(
+        self, of: Candidate, defined: Sequence[Definition], outcome: Outcome, why: str, turns: int = 0
+    ) -> Verdict:
+        return await self._give_verdict(of, all_of(defined, (), why), policy.Judgement(outcome, (why,)), turns)
 
     async def _run(self, work: GateWork) -> GateResult:
         if why := self._suite.given_up.why(work.candidate):
@@ -298,7 +306,7 @@ class Pipeline:
         config = self._config_of(repo)
         repository = self._repositories(repo)
         if inside := await repository.submodules(base):
-            raise Refused(
+            raise RepositoryUnusable(
                 attempted="judge changes",
                 on=repo,
                 cause=f"{repository.base} has submodules ({', '.join(inside[:3])}), which are not supported",

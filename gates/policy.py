@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fleet.errors import Refused
+from fleet.errors import Refused, RepositoryUnusable
 from fleet.leaks import REASON, Leak
+from fleet.ports import Candidate
 from fleet.untrusted import clean
-from fleet.verdict import GateResult, HeldPlace, Outcome
+from fleet.verdict import GateResult, HeldPlace, Outcome, Verdict
 from gates.protected import Touched, one_line
 
 
@@ -131,6 +132,12 @@ def decide(
     if any(result.outcome is Outcome.OVERRIDDEN for result in results):
         return Judgement(Outcome.OVERRIDDEN, reasons, gates)
     return Judgement(Outcome.APPROVED if held_by or places else Outcome.PASSED, reasons, gates)
+
+
+def not_judged(candidate: Candidate, error: RepositoryUnusable) -> Verdict:
+    """The verdict for whoever does not wait until the definitions at the base are right. It is in no ledger."""
+    judged, isolation = (candidate.commit, candidate.tree, candidate.base), candidate.session.isolation
+    return Verdict(*judged, Outcome.REFUSED, (clean(str(error)),), (), isolation, 0)
 
 
 def _settled(result: GateResult, released: bool) -> GateResult:

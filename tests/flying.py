@@ -100,12 +100,13 @@ class Judge:
         self.withdrawn: list[Candidate] = []
         self.on_withdraw: Callable[[], Awaitable[None]] = _nothing
         self.standing: Callable[[Candidate], bool] = lambda _: True
+        self.usable: Callable[[str], None] = lambda base: None
 
     async def set_up(self, task: Task, session: Session) -> None:
         pass
 
     async def preflight(self, repo: str, base: str) -> None:
-        pass
+        self.usable(base)
 
     async def judge(self, candidate: Candidate) -> Verdict:
         assert self.judging is not None, "nothing is to be judged"

@@ -19,7 +19,7 @@ from bot.gatekeeping import gates_alone
 from fleet import exits, files
 from fleet.config import FleetConfig, MachineConfig, RepoConfig, load_fleet
 from fleet.config.home import FLEET_FILE
-from fleet.errors import Misused, Refused
+from fleet.errors import Misused, RepositoryUnusable
 from fleet.git.command import Git, is_object_id
 from fleet.git.repository import Repository
 from fleet.model import ChatRef, Isolation, PersonId, Task, TaskMode, TurnCause
@@ -31,6 +31,7 @@ from fleet.supervise import side_by_side
 from fleet.untrusted import clean
 from fleet.verdict import GateResult, Outcome, Verdict
 from gates.people import console_owner
+from gates.policy import not_judged
 from gates.runs.definitions import load
 
 #: The command's exit status for each verdict.
@@ -130,7 +131,11 @@ async def _judge(repo: Path, base: str, head: str, home: Path | None, directory:
         return Candidate(task, session, turn, head_commit, tree, base_commit, round=1)
 
     async with gates_alone(config, repository, directory) as (store, gatekeeper):
-        return await gatekeeper.judge(await store.write(begin))
+        candidate = await store.write(begin)
+        try:
+            return await gatekeeper.judge(candidate)
+        except RepositoryUnusable as error:
+            return not_judged(candidate, error)
 
 
 async def _borrow(git: Git, repo: Path, mirror: Path) -> None:
@@ -221,7 +226,7 @@ async def _first_words(repository: Repository, base: str, config: RepoConfig) ->
     """The programs that gates and setups name; none where the definitions are wrong, which the verdict says."""
     try:
         gates, setups = await load(repository, base, config), await load_setups(repository, base, config)
-    except (Refused, Misused):
+    except RepositoryUnusable:
         return []
     words = [gate.argv[0] for gate in gates if gate.argv] + [step[0] for each in setups for step in each.steps]
     return [word for word in dict.fromkeys(words) if "/" not in word]

@@ -20,9 +20,10 @@ from bot.outbox.posting import Outbox, Posts
 from bot.telling import direct, sounds
 from fleet.config import FleetConfig
 from fleet.config.home import FLEET_FILE
+from fleet.flight.lacking import FOR_REPOSITORY
 from fleet.machines.watch import MachineSeen
 from fleet.ports import Clock
-from fleet.store import base_tips
+from fleet.store import base_tips, tasks
 from fleet.store.chat import cards as card_rows
 from fleet.store.chat import settings
 from fleet.store.core import Tx
@@ -111,8 +112,8 @@ class Alarms:
     async def look(self) -> None:
         """Posts what began, edits what is over or became something else, in one transaction; writes nothing if
         nothing of that happened."""
-        known, stopped = await self._outbox.store.read(lambda tx: (_open_alarms(tx), base_tips.stopped(tx)))
-        now = {alarm.cause: alarm for alarm in (*self._causes(), *map(_stopped, stopped.items()))}
+        known, found = await self._outbox.store.read(lambda tx: (_open_alarms(tx), _in_the_store(tx)))
+        now = {alarm.cause: alarm for alarm in (*self._causes(), *found)}
         if known != {cause: alarm.title for cause, alarm in now.items()}:
             await self._outbox.store.write(lambda tx: self._tell(tx, now))
         if own_change_default_turned(self._config()) and not await self._outbox.store.read(_knows_of_others):
@@ -192,6 +193,24 @@ def _title_of(cause: str) -> str:
     if cause.startswith(CHAT):
         return f"{cause.removeprefix(CHAT).capitalize()} cannot be reached"
     return "A component failed"
+
+
+def _in_the_store(tx: Tx) -> list[FleetAlarm]:
+    """What is wrong according to the store."""
+    since = tx.now_us() - _AWAY_US
+    waiting = {
+        task.repo: task.why
+        for task in tasks.open_tasks(tx)
+        if task.why.startswith(FOR_REPOSITORY) and task.updated_us <= since
+    }
+    return [*map(_stopped, base_tips.stopped(tx).items()), *map(_waiting, waiting.items())]
+
+
+def _waiting(found: tuple[str, str]) -> FleetAlarm:
+    """Tasks that have begun cannot go on with their repository as it is."""
+    repo, why = found
+    title = f"Tasks in {repo} wait until you correct it"
+    return FleetAlarm(f"repository {repo}", title, why.removeprefix(FOR_REPOSITORY))
 
 
 def _stopped(found: tuple[str, str]) -> FleetAlarm:

@@ -15,7 +15,9 @@ from fleet.errors import (
     MachineFaulty,
     Misconfigured,
     Misused,
+    OriginAway,
     Refused,
+    RepositoryUnusable,
     StoreUnavailable,
     TakenAway,
     Unavailable,
@@ -57,7 +59,7 @@ class Flight:
         self.task, self._lead = task, lead
         self._waits = Waits(services.store, services.clock, task.id)
         self._agent = AgentProcess(services, task)
-        self._steps = Steps(services, self._agent, self._waits)
+        self._steps = Steps(services, self._agent, self._waits, self._in_touch)
         self._failures = 0
         self._link_up = True
 
@@ -132,6 +134,8 @@ class Flight:
             await self._wait_because(f"waiting: {stopped.why}; /resume {self.task.repo}", _RECONFIGURED_S)
         except LocksWanted as wanted:
             await self._wait_because(f"waiting for a lock: {wanted.why}", _AGAIN_S)
+        except (RepositoryUnusable, OriginAway) as error:
+            await self._without_repository(error)
         except (Refused, Misused) as error:
             await self._end(TaskState.REFUSED, str(error))
         except Unreachable as error:
@@ -146,12 +150,27 @@ class Flight:
         except TakenAway as error:
             await self._end(TaskState.LOST, str(error))
         except Unavailable as error:
-            self._failures += 1
-            if error.retry and self._failures <= len(_RETRIES):
-                await self._waits.wait(_RETRIES[self._failures - 1])
-            else:
-                await self._end(TaskState.UNAVAILABLE, str(error))
+            await self._try_again(error)
         return True
+
+    async def _without_repository(self, error: RepositoryUnusable | OriginAway) -> None:
+        """A task that has begun waits until a person has corrected it. One that has not is told what is wrong: it
+        has nothing to lose, and whoever asked is still there."""
+        if self.task.state is not TaskState.QUEUED:
+            soon = isinstance(error, OriginAway)
+            await self._wait_because(lacking.for_repository(error), _AGAIN_S if soon else _RECONFIGURED_S)
+        elif isinstance(error, OriginAway):
+            await self._try_again(error)
+        else:
+            await self._end(TaskState.REFUSED, str(error))
+
+    async def _try_again(self, error: Unavailable) -> None:
+        """The step is tried a few times before the task ends."""
+        self._failures += 1
+        if error.retry and self._failures <= len(_RETRIES):
+            await self._waits.wait(_RETRIES[self._failures - 1])
+        else:
+            await self._end(TaskState.UNAVAILABLE, str(error))
 
     def _look(self, tx: Tx) -> tuple[Task, bool, bool]:
         sharing = self._services.sharing
@@ -166,6 +185,11 @@ class Flight:
         if self.task.state not in ENDS and not lacking.says(self.task.why, why):
             await self._services.store.write(lambda tx: tasks.explain(tx, self.task.id, why))
         await self._waits.wait(seconds)
+
+    async def _in_touch(self, task: Task) -> None:
+        """The agent's machine answered in a step that goes on for long."""
+        await self._record_link(up=True, why="")
+        await self._waits.over(task)
 
     async def _record_link(self, *, up: bool, why: str) -> None:
         """Records once that a machine is away while a step needs it, and once that it is back."""

@@ -10,18 +10,26 @@ from typing import Final
 
 from fleet.config import FleetConfig
 from fleet.config.models import no_longer_named
-from fleet.errors import Misconfigured
+from fleet.errors import Misconfigured, OriginAway, RepositoryUnusable
 from fleet.model import Task, TaskState
 from fleet.store import tasks
 from fleet.store.core import Store
+from fleet.untrusted import shortened
 
 _NEEDS_IT: Final = frozenset({TaskState.JUDGING, TaskState.LANDING})
+FOR_REPOSITORY: Final = "waiting for its repository: "
+_MOST: Final = 600
 LATE: Final = _NEEDS_IT | {TaskState.STALLED, TaskState.PARKED, TaskState.ASKING, TaskState.HELD}
 
 
 def waiting(error: Misconfigured) -> str:
     """Why a task waits that cannot go on without what ``fleet.toml`` lacks."""
     return f"waiting: {error.cause or error}"
+
+
+def for_repository(error: RepositoryUnusable | OriginAway) -> str:
+    """Why a task waits that has begun and cannot go on with its repository as it is."""
+    return FOR_REPOSITORY + shortened(" ".join(str(error).split()), _MOST)
 
 
 def says(why: str, lacks: str) -> bool:

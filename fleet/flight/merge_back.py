@@ -63,11 +63,15 @@ class MergeBack:
         return await self.offer(ChangeToLand(task, session, turn), NewerBase(current, looked_us), back)
 
     async def offer(self, change: ChangeToLand, onto: NewerBase, back: Returned) -> bool:
-        """Records that the change goes back. False: its agent had all of its turns for that."""
+        """Records that the change goes back. False: its agent had all of its turns for that.
+
+        Raises ``RepositoryUnusable`` while no change on the new base can be judged.
+        """
         task, session, turn = change.task, change.session, change.turn
         if not await self._may(task, session):
             return False
         services = self._services
+        await services.gatekeeper.preflight(task.repo, onto.commit)  # else it would stay on a base without gates
         await self._agent.gone(session)  # nothing of it writes while its worktree is moved
         session = await services.store.read(lambda tx: sessions.session(tx, session.id))
         if session.pipe_end.lost:

@@ -19,6 +19,8 @@ _ANSWERED: Final = {
     ApprovalDecision.DENY: "{0}: denied. {2}\nIt was: {1}",
 }
 
+_FIX: Final = "Fix it in this worktree. The gates run again when you end your turn."
+
 SESSION_TRAILER: Final = "Airboss-Session"
 
 _STALLS: Final[dict[TurnOutcome | None, str]] = {
@@ -49,14 +51,14 @@ def commit_message(task: Task, session: Session, turn: Turn, instance: str) -> s
 
 def rework(verdict: Verdict) -> str:
     """What the agent reads when its change failed: the gate, the exit status, the lines that matter."""
+    red = [result for result in verdict.gates if result.outcome.red]
+    if not red:
+        return "\n\n".join(("Your change cannot be judged as it is.", *verdict.reasons, _FIX))
     parts = ["The gate did not accept your change. It ran in a fresh checkout that you cannot access."]
-    for result in verdict.gates:
-        if not result.outcome.red:
-            continue
+    for result in red:
         ran = f" ran `{' '.join(result.argv)}`" if result.argv else ""
         parts.append(f"Gate {result.gate!r}{ran}: {result.reason}.\n\n{result.tail}")
-    parts.append("Fix it in this worktree. The gates run again when you end your turn.")
-    return "\n\n".join(parts)
+    return "\n\n".join((*parts, _FIX))
 
 
 def locked(why: str) -> str:

@@ -37,11 +37,15 @@ _UNDO_TURNS = 2
 """How many turns an agent gets to undo a change of what it may not change. Rework turns of gates count too."""
 
 
+InTouch = Callable[[Task], Awaitable[None]]
+"""Called once the machine of a task's agent has answered, before a step that goes on for long."""
+
+
 class Steps:
     """One task's steps."""
 
-    def __init__(self, services: Services, agent: AgentProcess, waits: Waits) -> None:
-        self._services, self._agent, self._waits = services, agent, waits
+    def __init__(self, services: Services, agent: AgentProcess, waits: Waits, in_touch: InTouch) -> None:
+        self._services, self._agent, self._waits, self._in_touch = services, agent, waits, in_touch
         self._stalling = Stalling(services, agent, waits, self._heard)
         self._retrying = Retrying(services, agent, waits, self._heard)
         self._asking = Asking(services, agent, waits, self._heard)
@@ -163,6 +167,7 @@ class Steps:
         turn = await self._turn(session)
         if turn.ended_us == 0:
             follower = await self._waits.unless_stopped(self._agent.follow(session), "start the agent")
+            await self._in_touch(task)
             match await follower.turn_end(turn):
                 case TurnWait.STOPPED:
                     return  # the next step sees it
@@ -286,8 +291,14 @@ class Steps:
         await self._waits.wait(60.0)
 
     async def _judged(self, candidate: Candidate) -> Verdict:
-        """The gatekeeper's verdict; a person's stop meanwhile ends the running gates."""
+        """The gatekeeper's verdict; a person's stop meanwhile ends the running gates.
+
+        Raises ``RepositoryUnusable`` while no change on its base can be judged.
+        """
         gatekeeper, task_id = self._services.gatekeeper, candidate.task.id
+        await gatekeeper.preflight(candidate.task.repo, candidate.base)
+        if candidate.task.state is TaskState.JUDGING:
+            await self._waits.over(candidate.task)
         async with alongside(gatekeeper.judge(candidate), f"judge {task_id}") as judging:
             while True:
                 self._waits.begin()

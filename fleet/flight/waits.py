@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from fleet.model import ENDS
+from fleet.model import ENDS, Task
 from fleet.ports import Clock
 from fleet.store import landings, tasks
 from fleet.store.core import Store, Tx
 from fleet.supervise import alongside, first
 
 T = TypeVar("T")
+
+WAITING: Final = "waiting"
+"""How the words of a task begin that cannot go on for now."""
 
 
 class StopWanted(Exception):
@@ -54,6 +57,11 @@ class Waits:
         """Waits for news, however long that takes. Returns immediately when the task must stop."""
         if not await self.stopped():
             await self._woken.wait()
+
+    async def over(self, task: Task) -> None:
+        """What the task waited for is there: it no longer says that it waits."""
+        if task.why.startswith(WAITING):
+            await self._store.write(lambda tx: tasks.explain(tx, self._task_id, ""))
 
     async def news(self) -> None:
         """Waits until the task is woken after :meth:`begin`."""

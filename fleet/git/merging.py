@@ -127,9 +127,9 @@ async def message_of(repository: Repository, commit: str) -> str:
 
 
 async def forked_from(repository: Repository, base: str, commit: str) -> str:
-    """The newest commit that both reach; ``base`` where they share none."""
+    """The newest commit that both reach; empty where they share none."""
     found = await _run(repository, "merge-base", base, commit, what="find the fork", on=commit, expect=(0, 1))
-    return found.line or base
+    return found.line
 
 
 async def trailers(repository: Repository, commit: str, key: str, limit: int) -> list[tuple[str, str]]:

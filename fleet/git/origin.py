@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from weakref import WeakKeyDictionary
 
-from fleet.errors import Misused, Refused, Unavailable
+from fleet.errors import DiskFull, Misused, OriginAway, RepositoryUnusable, Unavailable
 from fleet.git.command import Git, is_object_id, without_credentials
 from fleet.git.objects import reader
 
@@ -67,20 +67,25 @@ def local_path(url: str) -> Path | None:
 async def tip(git: Git, where: Path | str, base: str, on: str) -> str:
     """The commit of branch ``base`` in the repository at a path, or at a URL.
 
-    Raises ``Refused`` for a repository that cannot be used as it is, ``Unavailable`` when it does not answer.
+    Raises ``RepositoryUnusable`` for one that cannot be used as it is, ``OriginAway`` when it does not answer.
     """
     attempted, ref = "read the base branch", f"refs/heads/{base}"
     if isinstance(where, Path):
         found = await _local_tip(git, (await opened(git, where, on)).git_dir, ref, on)
     else:
-        ended = await git.run(
-            "ls-remote", "--", where, ref,
-            attempted=attempted, on=on, hint="check the url, the network and the controller's own access to it",
-        )  # fmt: skip
+        try:
+            ended = await git.run(
+                "ls-remote", "--", where, ref,
+                attempted=attempted, on=on, hint="check the url, the network and the controller's own access to it",
+            )  # fmt: skip
+        except DiskFull:
+            raise
+        except Unavailable as error:
+            raise OriginAway(attempted=attempted, on=on, hint=error.hint, cause=error.cause) from error
         found = next((line.split()[0] for line in ended.line.splitlines() if line.endswith("\t" + ref)), "")
     if not found:
         others = await _branches(git, where, on)
-        raise Refused(
+        raise RepositoryUnusable(
             attempted=attempted,
             on=on,
             cause=f"it has no branch {base}" + (f"; it has {', '.join(others)}" if others else ""),
@@ -116,7 +121,7 @@ async def _branches(git: Git, where: Path | str, on: str) -> list[str]:
 
 
 async def check_whole(git: Git, path: Path, on: str) -> None:
-    """Raises ``Refused`` for a repository here that lacks part of its history or files: it cannot be copied."""
+    """Raises ``RepositoryUnusable`` for one here that lacks part of its history or files: it cannot be copied."""
     found = await opened(git, path, on)
     if (found.git_dir / "shallow").exists():
         raise shallow(on, f"git -C {path} fetch --unshallow")
@@ -124,9 +129,9 @@ async def check_whole(git: Git, path: Path, on: str) -> None:
         raise partial(on)
 
 
-def shallow(on: str, remedy: str) -> Refused:
+def shallow(on: str, remedy: str) -> RepositoryUnusable:
     """A repository without its older history."""
-    return Refused(
+    return RepositoryUnusable(
         attempted="fetch the base branch",
         on=on,
         cause="it is a shallow clone: its older commits are missing",
@@ -134,9 +139,9 @@ def shallow(on: str, remedy: str) -> Refused:
     )
 
 
-def partial(on: str) -> Refused:
+def partial(on: str) -> RepositoryUnusable:
     """A repository whose files are fetched only when somebody needs them."""
-    return Refused(
+    return RepositoryUnusable(
         attempted="fetch the base branch",
         on=on,
         cause="it is a partial clone: some of its files are missing",
@@ -161,7 +166,7 @@ _known: WeakKeyDictionary[Git, dict[Path, tuple[tuple[int, ...], OpenedRepositor
 
 
 async def opened(git: Git, path: Path, on: str) -> OpenedRepository:
-    """The repository whose root is ``path``. Raises ``Refused`` when there is none, or it cannot be used.
+    """The repository whose root is ``path``. Raises ``RepositoryUnusable`` when there is none that can be used.
 
     What git said of it counts until one of the files or owners that it depends on is another one.
     """
@@ -206,7 +211,7 @@ def _stat(path: Path) -> os.stat_result | None:
 async def _git_dir(git: Git, path: Path, on: str) -> Path:
     attempted, hint = "open the repository", "check the path in fleet.toml; it must be the root of a git repository"
     if not path.is_dir():  # noqa: ASYNC240 - one quick check of a local directory
-        raise Refused(attempted=attempted, on=on, cause="no such directory", hint=hint)
+        raise RepositoryUnusable(attempted=attempted, on=on, cause="no such directory", hint=hint)
     ceiling = str(path.resolve().parent)  # noqa: ASYNC240 - the same
     ended = await git.run(
         "rev-parse", "--path-format=absolute", "--git-common-dir", "--show-object-format",
@@ -214,22 +219,22 @@ async def _git_dir(git: Git, path: Path, on: str) -> Path:
         expect=(0, 128),
     )  # fmt: skip
     if "dubious ownership" in ended.err:
-        raise Refused(
+        raise RepositoryUnusable(
             attempted=attempted,
             on=on,
             cause="it is owned by another login",
             hint="give it to the controller's login, or name it by an ssh:// url",
         )
     if ended.code:
-        raise Refused(attempted=attempted, on=on, cause="not a git repository", hint=hint)
+        raise RepositoryUnusable(attempted=attempted, on=on, cause="not a git repository", hint=hint)
     where, object_format = ended.out.decode("utf-8", "surrogateescape").rstrip("\n").rsplit("\n", 1)
     if object_format != "sha1":
         raise _other_format(attempted, on, object_format)
     return Path(where)
 
 
-def _other_format(attempted: str, on: str, object_format: str) -> Refused:
-    return Refused(
+def _other_format(attempted: str, on: str, object_format: str) -> RepositoryUnusable:
+    return RepositoryUnusable(
         attempted=attempted,
         on=on,
         cause=f"it uses {object_format} object ids",

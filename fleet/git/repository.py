@@ -80,8 +80,8 @@ class Repository:
     async def fetch(self) -> str:
         """Updates the mirror and returns the base branch's commit.
 
-        Raises ``Refused`` for a repository that cannot be used as it is (missing, empty, no such branch, SHA-256),
-        and ``Unavailable`` when it does not answer.
+        Raises ``RepositoryUnusable`` for one that cannot be used as it is (missing, empty, no such branch,
+        SHA-256), and ``OriginAway`` when it does not answer.
         """
         async with self._alone():
             tip = await self.tip()

@@ -16,12 +16,16 @@ from fleet.errors import (
     LeadershipLost,
     LeaseLost,
     MachineFaulty,
+    Misconfigured,
+    OriginAway,
     Refused,
+    RepositoryUnusable,
     StoreUnavailable,
     Unavailable,
     Unreachable,
 )
 from fleet.failpoints import failpoint
+from fleet.git import merging
 from fleet.git.merging import MergeResult
 from fleet.landing import foreign, messages
 from fleet.landing.leased import LeasedLanding
@@ -51,7 +55,10 @@ from fleet.verdict import Verdict
 _TRIES: Final = 8
 
 #: What passes by itself, for all in the queue alike: the change keeps its place.
-_KEEPS_ITS_PLACE = (StoreUnavailable, LeadershipLost, LeaseLost, Unreachable, MachineFaulty, DiskFull)
+_KEEPS_ITS_PLACE = (
+    *(StoreUnavailable, LeadershipLost, LeaseLost, Unreachable, MachineFaulty, DiskFull),
+    *(Misconfigured, RepositoryUnusable, OriginAway),
+)
 
 
 def covers(verdict: Verdict, candidate: Candidate) -> bool:
@@ -161,6 +168,13 @@ class LandingAttempt:
     async def _conflict(self, merged: MergeResult, current: str, onto: NewerBase | None) -> Conflicting:
         """For its agent, but not on a rewritten branch: the worktree has the history that was removed."""
         if onto is None:
+            if not await merging.forked_from(self._repository, self._session.base, current):
+                raise RepositoryUnusable(
+                    attempted="land the change",
+                    on=self._task.id,
+                    cause=f"{self._repository.base} of {self._task.repo} has no commit that the task began on",
+                    hint="Does fleet.toml name another repository or branch than before? /retry begins anew.",
+                )
             cause = await conflict(self._repository, self._session.base, current, merged.conflicts)
             raise Refused(attempted="land the change", on=self._task.id, cause=cause)
         return Conflicting(onto, merged.conflicts)
@@ -179,7 +193,10 @@ class LandingAttempt:
             return await self._left_out(merged, base, behind)
         await self._note(merged, behind)
         failpoint("landing-merged")
-        verdict = await self._watched(merged)
+        try:
+            verdict = await self._watched(merged)
+        except RepositoryUnusable:
+            return True  # what is before it waits for the same, or makes it so: there will be news of it
         if verdict is None:
             return False
         self._verdict = verdict

@@ -15,7 +15,7 @@ import pathspec
 import rfc8785
 
 from fleet.config import RepoConfig, RepoFile, SetupConfig, merge_setups, parse_repo_file
-from fleet.errors import Refused
+from fleet.errors import Misused, RepositoryUnusable
 from fleet.git.repository import Repository
 from fleet.git.trees import TreeEntry, entries
 
@@ -73,13 +73,16 @@ def define(name: str, config: SetupConfig) -> SetupDefinition:
 async def load(repository: Repository, base: str, config: RepoConfig) -> tuple[SetupDefinition, ...]:
     """The setups that apply to work on the base-branch commit ``base``, in order of name.
 
-    Raises ``Refused`` for one that can never be used there, and ``Misused`` for a file that cannot be read or that
+    Raises ``RepositoryUnusable`` for one that can never be used there, and for a file that cannot be read or that
     conflicts with the operator's.
     """
     found = await repository.show(base, REPO_FILE)
     where = f"{REPO_FILE} of {repository.name} at {base[:12]}"
-    repo_file = RepoFile() if found is None else parse_repo_file(found, where)
-    merged = merge_setups(repo_file, config, repo=repository.name)
+    try:
+        repo_file = RepoFile() if found is None else parse_repo_file(found, where)
+        merged = merge_setups(repo_file, config, repo=repository.name)
+    except Misused as error:
+        raise RepositoryUnusable.of(error) from error
     setups = tuple(define(name, merged[name]) for name in sorted(merged))
     if setups:
         await asyncio.to_thread(_check, setups, await entries(repository, base), where)
@@ -94,7 +97,8 @@ def _check(setups: Sequence[SetupDefinition], tree: Tree, where: str) -> None:
 
 
 def check_place(setups: Sequence[SetupDefinition], tree: Iterable[str], where: str) -> None:
-    """Raises ``Refused`` where a tree has a file of its own at, in, or above a directory that a setup provides."""
+    """Raises ``RepositoryUnusable`` where a tree has a file of its own at, in, or above a directory that a setup
+    provides."""
     provided = [(path.lower() + "/", path, setup) for setup in setups for path in setup.provides]
     inside = tuple(lower for lower, _, _ in provided)
     for tracked in tree if provided else ():
@@ -111,5 +115,5 @@ def check_place(setups: Sequence[SetupDefinition], tree: Iterable[str], where: s
             )
 
 
-def _refused(setup: SetupDefinition, where: str, cause: str, hint: str) -> Refused:
-    return Refused(attempted=f"use [setup.{setup.name}]", on=where, cause=cause, hint=hint)
+def _refused(setup: SetupDefinition, where: str, cause: str, hint: str) -> RepositoryUnusable:
+    return RepositoryUnusable(attempted=f"use [setup.{setup.name}]", on=where, cause=cause, hint=hint)

@@ -32,7 +32,7 @@ async def review_of(
     ``author``: the family of who wrote it; empty: not compared. Raises ``NoReview`` where the change cannot be
     shown whole.
     """
-    fork = await merging.forked_from(repository, base, head)
+    fork = await merging.forked_from(repository, base, head) or base
     shown = await changed_files(repository, fork, head, reviewer, redact=redact)
     commits = await commit_text(repository, base, head, limit=reviewer.diff_bytes, redact=redact)
     prepared = prepare(reviewer, shown, redact(about) if redact else about, "(not run)", commits=commits)

@@ -16,7 +16,7 @@ from typing import Final
 
 from fleet import files, shared_files
 from fleet.config import FleetConfig, ReviewerConfig, Secrets
-from fleet.errors import DiskFull, Refused, Unavailable
+from fleet.errors import DiskFull, RepositoryUnusable, Unavailable
 from fleet.events import AgentReady, Event, Refs, ReviewAnswered, ReviewAsked, ReviewFinding, Source
 from fleet.failpoints import failpoint
 from fleet.git.repository import Repository
@@ -73,11 +73,11 @@ class Reviews:
     pause: float = 5.0
 
     def preflight(self, definition: Definition) -> None:
-        """Raises ``Refused`` when this gate could never pass, since no such reviewer is configured."""
+        """Raises ``RepositoryUnusable`` when this gate could never pass, since no such reviewer is configured."""
         try:
             choose(self.config().reviewers, definition.reviewer, "")
         except NoReview as error:
-            raise Refused(
+            raise RepositoryUnusable(
                 attempted="find a reviewer for the gate",
                 on=definition.name,
                 cause=error.cause,

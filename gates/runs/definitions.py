@@ -21,7 +21,7 @@ from fleet.config import (
     merge_gates,
     parse_repo_file,
 )
-from fleet.errors import Refused
+from fleet.errors import Misused, RepositoryUnusable
 
 REPO_FILE = "airboss.toml"
 
@@ -112,15 +112,18 @@ def define(name: str, gate: GateConfig) -> Definition:
 async def load(repository: ShowsFiles, base: str, config: RepoConfig) -> tuple[Definition, ...]:
     """The gates that apply to changes on top of the base-branch commit ``base``, in order of name.
 
-    Raises ``Refused`` when neither the repository nor the operator defines any that can pass a change, and
-    ``Misused`` for a file that cannot be read or that conflicts with the operator's settings.
+    Raises ``RepositoryUnusable`` when neither the repository nor the operator defines any that can pass a change,
+    and for a file that cannot be read or that conflicts with the operator's settings.
     """
     found = await repository.show(base, REPO_FILE)
     where = f"{REPO_FILE} of {repository.name} at {base[:12]}"
-    repo_file = RepoFile() if found is None else parse_repo_file(found, where)
-    gates = merge_gates(repo_file, config, repo=repository.name)
+    try:
+        repo_file = RepoFile() if found is None else parse_repo_file(found, where)
+        gates = merge_gates(repo_file, config, repo=repository.name)
+    except Misused as error:
+        raise RepositoryUnusable.of(error) from error
     if not gates:
-        raise Refused(
+        raise RepositoryUnusable(
             attempted="find the gates",
             on=where,
             cause="the file does not exist" if found is None else "it defines no gate",
@@ -128,7 +131,7 @@ async def load(repository: ShowsFiles, base: str, config: RepoConfig) -> tuple[D
             "a change that no gate checks never passes",
         )
     if all(gate.kind is GateKind.REVIEW for gate in gates.values()):
-        raise Refused(
+        raise RepositoryUnusable(
             attempted="find the gates",
             on=where,
             cause="every gate is a review, and a reviewer can only object",

@@ -19,6 +19,7 @@ from bot.chats.console.adapter import ConsoleAdapter, Following
 from bot.local import client
 from bot.local.control import ControlServer
 from fleet.agent_events import TurnOutcome
+from fleet.events import CommandGiven
 from fleet.model import ChatRef, TaskState
 from fleet.questions import Option, Question
 from fleet.store import ledger, tables
@@ -109,7 +110,16 @@ def outcome(tx: Tx) -> dict[str, list[Any]]:
         "tasks": [tuple(row) for row in tx.connection.execute(select(*wanted).order_by(task.number))],
         "stopped": [bool(by) for by in tx.connection.execute(select(task.stop_by).order_by(task.number)).scalars()],
         "approvals": [tuple(row) for row in tx.connection.execute(decided)],
-        "ledger": [(type(entry.event).__name__, entry.refs.task) for entry in ledger.read(tx)],
+        "ledger": [
+            (type(entry.event).__name__, entry.refs.task)
+            for entry in ledger.read(tx)
+            if not isinstance(entry.event, CommandGiven)  # when, beside what an agent does, is a matter of luck
+        ],
+        "commands": [
+            (entry.event.command, entry.event.outcome, entry.event.task)
+            for entry in ledger.read(tx, kinds=(CommandGiven.KIND,))
+            if isinstance(entry.event, CommandGiven)
+        ],
         "cards": [(title(row.card_json), row.ping, _fixed(row.card_key)) for row in tx.connection.execute(said)],
         "unsent": list(tx.connection.execute(select(outbox.id).where(outbox.state != "delivered")).scalars()),
         "inbox": sorted(tx.connection.execute(select(tables.inbox.c.state)).scalars()),

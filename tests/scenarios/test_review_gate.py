@@ -14,7 +14,7 @@ from aiohttp import web
 from bot.digest import over
 from bot.digest_card import digest_card
 from fleet.config import AgentConfig, GateConfig, GateKind, Secrets
-from fleet.errors import Refused
+from fleet.errors import Refused, RepositoryUnusable
 from fleet.events import AgentReady, GateClosed, LandingDone, Refs, ReviewAnswered, ReviewAsked, Source
 from fleet.faults import Fault, Point, injected
 from fleet.flight.prompts import rework
@@ -249,8 +249,8 @@ async def test_a_stopped_task_does_not_wait_for_its_reviewer(tmp_path: Path) -> 
 
 async def test_a_repository_that_only_has_a_review_is_refused(tmp_path: Path) -> None:
     async with judging(tmp_path, attentive(CHANGE), gates=REVIEW) as (judge, server, candidate):
-        verdict = await judge.pipeline.judge(candidate)
-        assert verdict.outcome is Outcome.REFUSED
+        with pytest.raises(RepositoryUnusable, match="every gate is a review"):
+            await judge.pipeline.judge(candidate)
         assert server.asked == []
 
 

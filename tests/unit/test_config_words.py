@@ -1,4 +1,4 @@
-"""Whatever is wrong with a value of the two files, the words name the key, what is wrong, and what can be written."""
+"""Whatever is wrong with a value of the two files, the words name the key, the fault, and what can be written."""
 
 from __future__ import annotations
 
@@ -20,37 +20,54 @@ WRONG: tuple[Any, ...] = (
 )
 
 
-def _inside(annotation: Any) -> Iterator[tuple[type[BaseModel], Callable[[Any], Any]]]:
+Put = Callable[[Any], Any]
+"""What puts a table or a value into what is around it."""
+
+
+def _in_list(put: Put) -> Put:
+    return lambda table: [put(table)]
+
+
+def _in_table(name: str, put: Put) -> Put:
+    return lambda table: {name: put(table)}
+
+
+def _after(first: Put, second: Put) -> Put:
+    return lambda table: second(first(table))
+
+
+def _as_it_is(table: Any) -> Any:
+    return table
+
+
+def _inside(annotation: Any) -> Iterator[tuple[type[BaseModel], Put]]:
     """The tables that a field has, and what puts one of them into the field's value."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation, lambda table: table
+        yield annotation, _as_it_is
     origin = typing.get_origin(annotation)
     for part in typing.get_args(annotation):
-        for model, put in _inside(part) if origin is not Callable else ():
+        for model, put in _inside(part):
             if origin is list:
-                yield model, lambda table, put=put: [put(table)]
+                yield model, _in_list(put)
             elif origin is dict:
-                yield model, lambda table, put=put: {"n": put(table)}
+                yield model, _in_table("n", put)
             elif origin in (typing.Union, types.UnionType, typing.Annotated):
                 yield model, put
 
 
-def _fields(model: type[BaseModel], put: Callable[[Any], Any]) -> Iterator[Callable[[Any], Any]]:
+def _fields(model: type[BaseModel], put: Put) -> Iterator[Put]:
     """For each field below a table: the whole file, with a value there."""
     for name, info in model.model_fields.items():
-
-        def here(value: Any, name: str = name) -> Any:
-            return put({name: value})
-
+        here = _after(_in_table(name, _as_it_is), put)
         yield here
         for inner, into in _inside(info.annotation):
-            yield from _fields(inner, lambda table, here=here, into=into: here(into(table)))
+            yield from _fields(inner, _after(into, here))
 
 
 @pytest.mark.parametrize("model", [FleetConfig, RepoFile])
 def test_each_field_says_what_it_takes_for_a_wrong_value_of_each_kind(model: type[BaseModel]) -> None:
     count = 0
-    for put in _fields(model, lambda table: table):
+    for put in _fields(model, _as_it_is):
         for value in WRONG:
             raw = put(value)
             try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleet.config import parse_fleet
-from fleet.errors import LeaseLost, MachineFaulty, StoreUnavailable
+from fleet.errors import LeaseLost, MachineFaulty, StoreUnavailable, Unreachable
 from fleet.faults import Fault, Point, injected
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.flight import Flight
@@ -136,6 +136,32 @@ async def test_a_faulty_machine_is_waited_for_with_its_reason(there: World) -> N
         await _until_why(there, task, "box gives faulty answers: no JSON")
         assert (await there.now(task)).state is TaskState.RUNNING
     assert ("link.changed", {"up": False, "why": "faulty answer: no JSON"}) in await there.told()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_running_task_says_no_more_that_it_waits_once_its_machine_is_back(
+    there: World, restarted: bool
+) -> None:
+    task = await there.running()
+    there.machine.trouble = Unreachable(attempted="reach the machine", on="box", cause="no route to host")
+    flight = Flight(there.services, task)
+    async with alongside(flight.run(), "fly"):
+        await _until_why(there, task, "waiting for the link: no route to host")
+        if not restarted:
+            await _until_back(there, task)
+    if restarted:
+        async with alongside(Flight(there.services, task).run(), "fly"):
+            await _until_back(there, task)
+    else:
+        ups = [body["up"] for kind, body in await there.told() if kind == "link.changed"]
+        assert ups == [False, True], "while its turn goes on, not at its end"
+
+
+async def _until_back(there: World, task: Task) -> None:
+    there.machine.trouble = None
+    while (now := await there.now(task)).why:
+        await asyncio.sleep(0.01)
+    assert now.state is TaskState.RUNNING
 
 
 async def test_a_failed_commit_leaves_the_flight_where_the_store_is(there: World) -> None:
