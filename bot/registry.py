@@ -49,6 +49,9 @@ class FleetControl(Protocol):
     async def demand(self, right: Right, attempted: str) -> None:
         """Raises ``Refused`` while nothing that takes this right may happen."""
 
+    def ledger_grows(self) -> bool:
+        """Whether events may be added: not while the store lacks something, or nobody has looked yet."""
+
     async def save_work(self, task_id: str) -> None:
         """Takes a snapshot of what an ended task left in its worktree. Raises ``Refused`` and ``Unavailable``."""
 

@@ -67,6 +67,9 @@ class RunningFleet:
     async def demand(self, right: Right, attempted: str) -> None:
         await self.standing.demand(right, attempted)
 
+    def ledger_grows(self) -> bool:
+        return self.standing.good
+
     async def save_work(self, task_id: str) -> None:
         await self.keeper.save_now(task_id)
 

@@ -70,6 +70,11 @@ class Standing:
             f"(it lacks {shown}{more}: it was restored)"
         )
 
+    @property
+    def good(self) -> bool:
+        """Whether the first look is over, and the store lacked nothing."""
+        return self._ready.is_set() and not self._lost
+
     async def demand(self, right: Right, attempted: str) -> None:
         """Raises ``Refused`` for whatever changes something while the store lacks something."""
         if right is not Right.SEE:

@@ -87,6 +87,7 @@ class PlayedFleet:
     woken: list[str] = field(default_factory=list)
     wrong: Troubles = field(default_factory=Troubles)
     found: list[Finding] = field(default_factory=list)
+    grows: bool = True
     seen: dict[str, MachineSeen] = field(
         default_factory=lambda: {"macbook": MachineSeen(MachineState.AWAY, why="no route to host")}
     )
@@ -108,6 +109,9 @@ class PlayedFleet:
 
     async def demand(self, right: Right, attempted: str) -> None:
         """Everything may happen."""
+
+    def ledger_grows(self) -> bool:
+        return self.grows
 
     async def save_work(self, task_id: str) -> None:
         """Nothing is in a worktree."""

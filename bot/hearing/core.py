@@ -229,7 +229,8 @@ class ChatCore:
         if not messages:
             return await store.write(lambda tx: settling.unreadable(tx, rows))
         message = as_one(messages)
-        found, given = together[0].background if len(together) == 1 else None, Given(message)
+        found = together[0].background if len(together) == 1 else None
+        given = Given(message, self._context.control.ledger_grows())
         try:
             call, effect = await self._prepare(given, found)
             if isinstance(effect, str):

@@ -20,9 +20,10 @@ _WORD: Final = 4
 @dataclass(slots=True)
 class Given:
     """What is known so far of a message that somebody of ``fleet.toml`` wrote. ``verb``: the command, once it is
-    known; ``heard``: it is to us, and wants something."""
+    known; ``heard``: it is to us, and wants something; ``kept``: events may be added."""
 
     message: Message
+    kept: bool = True
     heard: bool = False
     verb: str = ""
 
@@ -40,8 +41,8 @@ class Given:
 
     def note(self, tx: Tx, *, task: str = "", error: Exception | None = None) -> None:
         """Part of the transaction that settles the message, so it is there exactly once. Nothing for a message that
-        was for others, or that asked for nothing."""
-        if not self.heard:
+        was for others or asked for nothing, nor while nothing may be added to the ledger."""
+        if not (self.heard and self.kept):
             return
         message, chat = self.message, self.message.chat
         reason = error.cause if isinstance(error, Refused) else ""

@@ -125,6 +125,9 @@ class SeenFleet(PlayedFleet):
     def pool_notes(self) -> Sequence[str]:
         return ()
 
+    def ledger_grows(self) -> bool:
+        return True
+
     def tend_work(self) -> None:
         """Nothing is to be removed."""
 

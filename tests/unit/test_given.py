@@ -92,6 +92,15 @@ async def test_what_is_for_others_and_what_strangers_say_is_none(tmp_path: Path)
         assert await given(there) == []
 
 
+async def test_nothing_is_added_to_a_ledger_that_lacks_something(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        there.fleet.grows = False
+        size = await there.store.read(ledger.size)
+        await there.say("/status")
+        await there.say("/xyzzy")
+        assert await there.store.read(ledger.size) == size
+
+
 async def test_a_look_costs_the_notifier_no_commit(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         await there.say("/status")
