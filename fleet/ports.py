@@ -344,10 +344,7 @@ class Gatekeeper(Protocol):
         """Builds what the gates of the session's base need, before its agent starts. Raises ``SetupFailed``."""
 
     async def judge(self, candidate: Candidate) -> Verdict:
-        """Runs the gates that the base branch and the operator require. Safe to repeat after a crash.
-
-        Raises ``RepositoryUnusable`` as :meth:`preflight` does.
-        """
+        """Runs the gates that the base branch and the operator require. May be repeated. Raises as `preflight`."""
 
     async def stands(self, candidate: Candidate) -> bool:
         """Whether a verdict on it is one by today's gates; else :meth:`judge` again runs those that changed."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from fleet.config import GateKind, LayerName
 from fleet.events import GateOverridden
+from fleet.setup.repo_file import REPO_FILE
 from fleet.untrusted import clean
 from fleet.verdict import GateResult, HeldPlace, Outcome
 from gates.layers.examination import inspect
@@ -14,7 +15,7 @@ from gates.layers.protected import is_free
 from gates.layers.protocol import Change
 from gates.layers.tools import CONFIGURES, configuration
 from gates.protected import Touched, run_by, touched
-from gates.runs.definitions import REPO_FILE, Definition
+from gates.runs.definitions import Definition
 
 Overrides = Mapping[tuple[str, str], GateOverridden]
 """By gate and digest of its definition."""

@@ -28,6 +28,7 @@ from fleet.ports import Candidate
 from fleet.setup.definitions import SetupDefinition
 from fleet.setup.definitions import load as load_setups
 from fleet.setup.environments import Environments
+from fleet.setup.repo_file import REPO_FILE
 from fleet.setup.site import SetupCaller
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, overrides, sessions, verdicts
@@ -46,7 +47,7 @@ from gates.review.service import Reviews
 from gates.rulings import permissions
 from gates.rulings.grants import Grants
 from gates.runs.attempt import Suite
-from gates.runs.definitions import REPO_FILE, Definition, load
+from gates.runs.definitions import Definition, load
 from gates.runs.given_up import MERGED_ANEW, TASK_ENDED
 from gates.runs.place import GateLogins, machines_for
 from gates.runs.plan import SetupPlan, plan_of
@@ -55,6 +56,7 @@ from gates.witness.opening import Openings
 
 _TAIL_LIMIT = 8_000
 _SIDE_BY_SIDE = 4
+_BREAKS = "with this change nothing can be judged here any more"
 
 
 class Logins(GateLogins, AgentLogins, Protocol):
@@ -128,8 +130,7 @@ class Pipeline:
     async def judge(self, candidate: Candidate) -> Verdict:
         """Runs every gate that applies and gives the verdict. A repeated call resumes existing runs.
 
-        Raises ``Misconfigured`` when ``fleet.toml`` no longer has the repository, ``RepositoryUnusable`` when the
-        definitions at the base are wrong, which is no verdict on the change, and ``DiskFull``.
+        Raises ``Misconfigured`` without the repository, ``RepositoryUnusable`` for wrong definitions, ``DiskFull``.
         """
         repository = self._repositories(candidate.task.repo)
         await self._end_those_left(candidate)
@@ -156,9 +157,8 @@ class Pipeline:
         except DiskFull:
             raise  # the controller's own disk says nothing about the change: it is judged once there is room
         except RepositoryUnusable as error:  # by what the change makes of it: its agent can correct that
-            why = f"with this change nothing can be judged here any more: {clean(str(error))}"
-            turns = min(each.rework_turns for each in defined)
-            return await self._not_run(candidate, defined, Outcome.FAILED, why, turns)
+            why = f"{_BREAKS}: {clean(str(error))}"
+            return await self._not_run(candidate, defined, Outcome.FAILED, why)
         except Unavailable as error:
             return await self._not_run(candidate, defined, Outcome.UNAVAILABLE, clean(str(error)))
         except Refused as error:
@@ -213,16 +213,13 @@ class Pipeline:
         turns = min(item.rework_turns for item in defined if not red or item.name in red)
         return await self._give_verdict(candidate, results, decision, turns, leaks, defined=defined)
 
-    async def _demand_unbroken(
-        self, candidate: Candidate, change: Change, setups: Sequence[SetupDefinition]
-    ) -> None:
+    async def _demand_unbroken(self, candidate: Candidate, change: Change, setups: Sequence[object]) -> None:
         """Raises ``RepositoryUnusable`` where the definitions would be wrong once the change has landed."""
         if setups or any(each.path == REPO_FILE for each in change.paths):
             await self._definitions(candidate.task.repo, candidate.commit)
 
-    async def _not_run(
-        self, of: Candidate, defined: Sequence[Definition], outcome: Outcome, why: str, turns: int = 0
-    ) -> Verdict:
+    async def _not_run(self, of: Candidate, defined: Sequence[Definition], outcome: Outcome, why: str) -> Verdict:
+        turns = min(each.rework_turns for each in defined) if outcome is Outcome.FAILED else 0
         return await self._give_verdict(of, all_of(defined, (), why), policy.Judgement(outcome, (why,)), turns)
 
     async def _run(self, work: GateWork) -> GateResult:

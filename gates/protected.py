@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import pathspec
+from fleet.ignoring import IgnorePatterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ def touched(protected: Mapping[str, Sequence[str]], paths: Iterable[str]) -> tup
     found: list[Touched] = []
     ordered = [(path, one_line(path).lower()) for path in sorted(set(paths))]
     for gate, patterns in protected.items():
-        spec = pathspec.GitIgnoreSpec.from_lines(pattern.lower() for pattern in patterns)
+        spec = IgnorePatterns(pattern.lower() for pattern in patterns)
         for path, comparable in ordered:
-            match = spec.check_file(comparable)
-            if match.include and match.index is not None:
-                found.append(Touched(path, patterns[match.index], gate))
+            decided = spec.check(comparable)
+            if decided.include and decided.index is not None:
+                found.append(Touched(path, patterns[decided.index], gate))
     return tuple(found)
 
 

@@ -248,7 +248,7 @@ class ChatCore:
                 log.exception("a command failed")
             why, card, chat = repr(error)[:500] if bug else "", explanation.card(), message.chat
             status, also = explanation.status, error.also if isinstance(error, RefusedForNow) else None
-            ended = settling.Ended(rows, chat, card, given, error, status=status, bug=why, also=also)
+            ended = settling.Explained(rows, chat, card, given, error, status=status, bug=why, also=also)
             return await store.write(lambda tx: settling.explained(tx, self.outbox, ended))
 
     def _background(self, tx: Tx, message: Message) -> Background:

@@ -55,7 +55,7 @@ class Handled:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class Explained:
     """The rows of one act that ended with an error, and the card that says so. ``bug``: the internal error; empty
     for other errors. ``also``: what happens besides."""
 
@@ -137,7 +137,7 @@ def spelled_out(error: Exception, context: Context, adapter: str) -> Explanation
     )
 
 
-def explained(tx: Tx, outbox: Outbox, ended: Ended) -> Result:
+def explained(tx: Tx, outbox: Outbox, ended: Explained) -> Result:
     """An error, which is shown to the sender."""
     posts = outbox.open(tx)
     posts.post(ended.chat, ended.card)

@@ -17,9 +17,9 @@ from fleet import files
 from fleet.config import parse_repo_file
 from fleet.errors import Misused
 from fleet.git.command import Git
+from fleet.setup.repo_file import REPO_FILE
 from fleet.untrusted import clean
 from fleet.verdict import GateResult, Verdict
-from gates.runs.definitions import REPO_FILE
 
 _ATTEMPTED = "set up the repository"
 _READ_LIMIT = 1 << 20

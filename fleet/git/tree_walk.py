@@ -22,6 +22,7 @@ _MOST_PATHS: Final = 2_000_000  # directories too
 _LONGEST_PATH: Final = 4096
 _SURVEYS: Final = 32
 _TREE, _LINK, _SUBMODULE, _FILE, _PROGRAM = "040000", "120000", "160000", "100644", "100755"
+_NO_FILES: Final = {"120000": "a symbolic link", "40000": "a directory", "160000": "a submodule"}
 
 _Listed = dict[str, "TreeEntry"]
 
@@ -88,6 +89,12 @@ async def entry_at(objects: ObjectReader, commit: str, path: str) -> TreeEntry |
             return None
         found = inside
     return found
+
+
+async def instead_of_file(objects: ObjectReader, commit: str, path: str) -> str:
+    """What is at a path where no regular file is: a link, a directory or a submodule; empty: nothing."""
+    entry = await entry_at(objects, commit, path)
+    return "" if entry is None else _NO_FILES.get(entry.mode.lstrip("0"), "")
 
 
 async def survey(objects: ObjectReader, commit: str) -> TreeSurvey:

@@ -9,17 +9,17 @@ import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-import pathspec
 import rfc8785
 
-from fleet.config import RepoConfig, RepoFile, SetupConfig, merge_setups, parse_repo_file
+from fleet.config import RepoConfig, RepoFile, SetupConfig, merge_setups
 from fleet.errors import Misused, RepositoryUnusable
 from fleet.git.repository import Repository
 from fleet.git.trees import TreeEntry, entries
+from fleet.ignoring import IgnorePatterns
+from fleet.setup import repo_file
 
-REPO_FILE: Final = "airboss.toml"
 Tree = Mapping[str, TreeEntry]
 
 
@@ -38,8 +38,8 @@ class SetupDefinition:
 
     def inputs_in(self, paths: Iterable[str]) -> list[str]:
         """Those of ``paths`` that are its inputs, in order. Case is ignored, as some file systems do."""
-        spec = pathspec.GitIgnoreSpec.from_lines(pattern.lower() for pattern in self.inputs)
-        return [path for path in sorted(paths) if spec.match_file(path.lower())]
+        spec = IgnorePatterns(pattern.lower() for pattern in self.inputs)
+        return [path for path in sorted(paths) if spec.match(path.lower())]
 
     def digest(self, tree: Tree) -> str:
         """What its inputs are in a tree: the same files, modes and bytes give the same digest."""
@@ -76,11 +76,9 @@ async def load(repository: Repository, base: str, config: RepoConfig) -> tuple[S
     Raises ``RepositoryUnusable`` for one that can never be used there, and for a file that cannot be read or that
     conflicts with the operator's.
     """
-    found = await repository.show(base, REPO_FILE)
-    where = f"{REPO_FILE} of {repository.name} at {base[:12]}"
+    defined, where = await repo_file.read(repository, base) or RepoFile(), repo_file.place(repository, base)
     try:
-        repo_file = RepoFile() if found is None else parse_repo_file(found, where)
-        merged = merge_setups(repo_file, config, repo=repository.name)
+        merged = merge_setups(defined, config, repo=repository.name)
     except Misused as error:
         raise RepositoryUnusable.of(error) from error
     setups = tuple(define(name, merged[name]) for name in sorted(merged))

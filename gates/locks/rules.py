@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from fleet.config import LocksConfig, RepoFile, parse_repo_file
+from fleet.config import LocksConfig, RepoFile
 from fleet.git import merging
 from fleet.git.repository import Repository
 from fleet.globs import Glob
 from fleet.locks import Resource, Want
+from fleet.setup import repo_file
 from gates.locks.overlap import glob
-from gates.runs.definitions import REPO_FILE
 
 _KEPT: Final = 64
 
@@ -28,11 +28,10 @@ class BaseRules:
         """The rules of the repository, as this commit has them."""
         key = (repo, base)
         if key not in self._rules:
-            found = await self._repositories(repo).show(base, REPO_FILE)
+            found = await repo_file.read(self._repositories(repo), base)
             if len(self._rules) >= _KEPT:
                 self._rules.clear()
-            where = f"{REPO_FILE} of {repo}"
-            self._rules[key] = RepoFile().locks if found is None else parse_repo_file(found, where).locks
+            self._rules[key] = (found or RepoFile()).locks
         return self._rules[key]
 
     async def without_unions(self, repo: str, base: str, paths: Sequence[str]) -> list[str]:

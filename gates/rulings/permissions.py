@@ -12,10 +12,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import pathspec
-
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.agents.acts import AskRules
+from fleet.ignoring import IgnorePatterns
 from fleet.isolation import TREE
 
 
@@ -57,9 +56,8 @@ def _folded(path: str) -> str:
 
 def denied_by(path: str, patterns: Sequence[str]) -> str:
     """The pattern that forbids editing ``path`` (relative to the worktree); empty when none does."""
-    spec = pathspec.GitIgnoreSpec.from_lines(_folded(pattern) for pattern in patterns)
-    match = spec.check_file(_folded(path))
-    return patterns[match.index] if match.include and match.index is not None else ""
+    decided = IgnorePatterns(_folded(pattern) for pattern in patterns).check(_folded(path))
+    return patterns[decided.index] if decided.include and decided.index is not None else ""
 
 
 def rule(asked: Asked, workspace: str, rules: PermissionRules) -> Ruling:

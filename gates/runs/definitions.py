@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import rfc8785
 
@@ -19,22 +19,10 @@ from fleet.config import (
     RepoConfig,
     RepoFile,
     merge_gates,
-    parse_repo_file,
 )
 from fleet.errors import Misused, RepositoryUnusable
-
-REPO_FILE = "airboss.toml"
-
-
-class ShowsFiles(Protocol):
-    """The part of a repository that this module needs."""
-
-    @property
-    def name(self) -> str:
-        """Its name in ``fleet.toml``."""
-
-    async def show(self, commit: str, path: str) -> bytes | None:
-        """A file's bytes at a commit; ``None`` when it does not exist."""
+from fleet.setup import repo_file
+from fleet.setup.repo_file import ShowsFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +103,17 @@ async def load(repository: ShowsFiles, base: str, config: RepoConfig) -> tuple[D
     Raises ``RepositoryUnusable`` when neither the repository nor the operator defines any that can pass a change,
     and for a file that cannot be read or that conflicts with the operator's settings.
     """
-    found = await repository.show(base, REPO_FILE)
-    where = f"{REPO_FILE} of {repository.name} at {base[:12]}"
+    defined, where = await repo_file.read(repository, base), repo_file.place(repository, base)
     try:
-        repo_file = RepoFile() if found is None else parse_repo_file(found, where)
-        gates = merge_gates(repo_file, config, repo=repository.name)
+        gates = merge_gates(defined or RepoFile(), config, repo=repository.name)
     except Misused as error:
         raise RepositoryUnusable.of(error) from error
     if not gates:
         raise RepositoryUnusable(
             attempted="find the gates",
             on=where,
-            cause="the file does not exist" if found is None else "it defines no gate",
-            hint=f"commit an {REPO_FILE} with [gates.tests] and `run = [...]` to the base branch; "
+            cause="the file does not exist" if defined is None else "it defines no gate",
+            hint=f"commit an {repo_file.REPO_FILE} with [gates.tests] and `run = [...]` to the base branch; "
             "a change that no gate checks never passes",
         )
     if all(gate.kind is GateKind.REVIEW for gate in gates.values()):

@@ -20,7 +20,6 @@ from fleet.config.gates import GateTightening
 from fleet.errors import Refused, RepositoryUnusable
 from fleet.events import GateClosed, GateOpened, HoldReleased, Refs, Source
 from fleet.exits import Exited, Signalled
-from fleet.flight.prompts import rework
 from fleet.git.lfs import Pointer
 from fleet.model import Isolation, PipeEnd
 from fleet.ports import Candidate
@@ -29,7 +28,7 @@ from fleet.store import ledger, sessions
 from fleet.store.core import Tx
 from fleet.verdict import JUnitCounts, Outcome
 from gates.runs.definitions import load as load_definitions
-from tests.scenarios.gate_house import WAITING, Files, House, airboss_toml, begun
+from tests.scenarios.gate_house import WAITING, House, airboss_toml, begun
 
 SH = "/bin/sh"
 
@@ -117,34 +116,6 @@ async def test_a_repository_without_gates_is_refused(tmp_path: Path) -> None:
             await judge.pipeline.judge(candidate)
         assert not await judge.events("gate.opened")
         assert not await judge.events("verdict.given"), "it is not about the change"
-
-
-BROKEN = [
-    ({"airboss.toml": "[gates.tests\n"}, ()),
-    ({"airboss.toml": airboss_toml("true") + 'memory = "1 lump"\n'}, ()),
-    ({}, ("airboss.toml",)),
-]
-
-
-@pytest.mark.parametrize(("files", "remove"), BROKEN, ids=["no TOML", "a wrong value", "removed"])
-async def test_a_change_that_breaks_the_definitions_goes_back_to_its_agent(
-    tmp_path: Path, files: Files, remove: tuple[str, ...]
-) -> None:
-    house = House(tmp_path, {"airboss.toml": airboss_toml("true")})
-    async with house.open() as judge:
-        verdict = await judge.pipeline.judge(await judge.candidate(files, remove=remove))
-        assert (verdict.outcome, verdict.rework_turns) == (Outcome.FAILED, 3)
-        assert not await judge.events("gate.opened")
-    text = rework(verdict)
-    assert "Your change cannot be judged as it is." in text and "airboss.toml of demo" in text
-
-
-async def test_an_operators_gate_that_conflicts_is_nobody_elses_fault(tmp_path: Path) -> None:
-    repo = RepoConfig(url="/none", gates={"tests": GateTightening(run=["false"])})
-    house = House(tmp_path, {"airboss.toml": airboss_toml("true")}, repo=repo)
-    async with house.open() as judge:
-        with pytest.raises(RepositoryUnusable, match="a different `run`"):
-            await judge.pipeline.judge(await judge.candidate({"airboss.toml": "[gates.tests\n"}))
 
 
 async def test_the_operator_alone_can_define_a_gate(tmp_path: Path) -> None:
