@@ -119,8 +119,9 @@ def test_a_person_works_by_hand_over_a_killed_controller_and_the_agent_continues
 
 
 def _opened(person: PersonsTerminal, name: str) -> bool:
-    """Answers the questions with which the agent's own interface begins. False where it gave up by itself, as Codex
-    does on a machine that is too busy."""
+    """Answers the questions with which the agent's own interface begins. False where it gave up by itself: Codex
+    has one second, by the clock on the wall, to read away what was typed before it asks about the folder. A machine
+    that gives it no time for so long is too slow for that, with us between it and its terminal or without."""
     person.until("steps aside")
     if name == "claude":
         person.until("I trust this folder")
