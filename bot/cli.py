@@ -18,7 +18,7 @@ from bot.local.attach_cli import add_attaching
 from bot.local.deployment import add_deployment
 from bot.local.evidence import add_evidence
 from bot.local.hooks_options import add_hooks
-from bot.local.options import home_of, home_path, print_json
+from bot.local.options import home_of, home_path, print_json, seconds
 from bot.local.reviewing import add_reviewing
 from bot.local.talking import add_keeping, add_talking
 from bot.local.versions import add_version
@@ -246,10 +246,10 @@ def _locks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         add.add_argument("--repo", default="", help="the repository of paths that name none")
         add.add_argument("--holder", required=verb == "acquire", default="", help="who holds them")
         last = "how long they last" if verb != "release" else "ignored"
-        add.add_argument("--ttl", type=float, required=verb != "release", metavar="SECONDS", help=last)
+        add.add_argument("--ttl", type=seconds, required=verb != "release", metavar="SECONDS", help=last)
         if verb == "acquire":
             add.add_argument("--shared", action="store_true", help="beside other shared locks")
-            add.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="wait in line so long")
+            add.add_argument("--wait", type=seconds, default=0.0, metavar="SECONDS", help="wait in line so long")
         else:
             add.add_argument("--secret-file", default="", metavar="FILE", help="the secret; - reads standard input")
         add.add_argument("--json", action="store_true")

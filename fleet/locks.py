@@ -167,10 +167,12 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Nothing was given. ``by``: who holds it; ``ahead``: who waited longer for it, where it is free."""
+    """Nothing was given. ``by``: who holds it; ``ahead``: who waited longer for it, where it is free; ``circle``:
+    holders of whom each would wait for the next and the last for the first, if this one waited too."""
 
     by: tuple[Held, ...]
     ahead: str = ""
+    circle: tuple[str, ...] = ()
 
 
 LockAnswer = Granted | Blocked

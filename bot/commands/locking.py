@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -21,10 +22,11 @@ from fleet.store import locks, tasks
 from fleet.store.core import Tx
 from gates.locks import book
 from gates.locks.line import Waiter
-from gates.locks.overlap import head_of
+from gates.locks.overlap import head_of, shared_path
 from gates.people import Right, demand
 
 _NAMED = 2
+_WHAT = re.compile(r"(?:[\"'“”„‘’«]([^\"'“”„‘’«»\n]+)[\"'“”‘’»](?=\s)|(\S+))\s*(.*)", re.DOTALL)
 
 
 async def show_locks(context: Context, call: Call) -> Effect:
@@ -86,8 +88,7 @@ def _ask(context: Context, call: Call, asking: str, holding: str, posts: Posts) 
 
 async def unlock(context: Context, call: Call) -> Effect:
     """Takes a lock away: the old holder is fenced off before anybody else gets it."""
-    given, _, reason = call.args.strip().partition(" ")
-    reason = reason.strip()
+    given, reason = _split(call.args)
     if not given or not reason:
         raise Misused(
             attempted="take a lock away",
@@ -131,13 +132,26 @@ def _meant(tx: Tx, config: FleetConfig, given: str) -> list[tuple[Hold, list[Loc
     only = next(iter(config.repos)) if len(config.repos) == 1 else ""
     resource = Resource.parse(given, only)
     found: dict[str, tuple[Hold, list[Lock]]] = {}
-    for lock in locks.near(tx, resource, head_of(resource)):
+    near = locks.near(tx, resource, head_of(resource))
+    for lock in near:
         hold = locks.hold(tx, lock.hold) if lock.resource == resource else None
         if hold is not None:
             found.setdefault(hold.id, (hold, []))[1].append(lock)
     if not found:
-        raise Refused(attempted=f"unlock {resource}", cause="nobody holds it", hint="/locks shows what is held.")
+        cause, hint = "nobody holds it", "/locks shows what is held."
+        for lock in near:
+            hold = locks.hold(tx, lock.hold) if shared_path(resource, lock.resource) else None
+            if hold is not None:
+                cause = f"{hold.holder} holds {lock.resource.name}, and not this alone"
+                hint = f"/unlock '{lock.resource}' REASON takes that away."
+        raise Refused(attempted=f"unlock {resource}", cause=cause, hint=hint)
     return list(found.values())
+
+
+def _split(args: str) -> tuple[str, str]:
+    """What to unlock, in quotes where it has spaces, and why."""
+    found = _WHAT.fullmatch(args.strip())
+    return ((found[1] or found[2]).strip(), found[3].strip()) if found else ("", "")
 
 
 def _held_line(hold: Hold, some: list[Lock], now: int) -> Line:

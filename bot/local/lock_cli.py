@@ -14,7 +14,7 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,27 +54,46 @@ def acquire(options: argparse.Namespace, home: Path) -> int:
 
 
 def release(options: argparse.Namespace, home: Path) -> int:
-    """Gives the resources back; only with their secret."""
-    secret = _secret(options, home)
-    last = ask(home, op="release", resources=options.resources, repo=options.repo, secret=secret)
-    if not last["end"]:
-        for name in (last.get("data") or {}).get("released", ()):
-            _file(home, options.holder, name).unlink(missing_ok=True)
-    return _print(options, last, last.get("data") or {})
+    """Gives the resources back; only with their secrets."""
+
+    def given_back(names: Sequence[str], secret: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        last = ask(home, op="release", resources=names, repo=options.repo, secret=secret)
+        if not last["end"]:
+            for name in (last.get("data") or {}).get("released", ()):
+                _file(home, options.holder, name).unlink(missing_ok=True)
+        return last, last.get("data") or {}
+
+    return _for_each_secret(options, home, given_back)
 
 
 def renew(options: argparse.Namespace, home: Path) -> int:
-    """Makes the resources' lease last for ``--ttl`` from now; only with their secret."""
-    secret = _secret(options, home)
-    last = ask(
-        home,
-        op="renew",
-        resources=options.resources,
-        repo=options.repo,
-        secret=secret,
-        ttl_us=round(options.ttl * _US),
-    )
-    return _print(options, last, _with_secret(last, secret))
+    """Makes the resources' leases last for ``--ttl`` from now; only with their secrets."""
+    ttl_us = round(options.ttl * _US)
+
+    def renewed(names: Sequence[str], secret: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        last = ask(home, op="renew", resources=names, repo=options.repo, secret=secret, ttl_us=ttl_us)
+        return last, _with_secret(last, secret)
+
+    return _for_each_secret(options, home, renewed)
+
+
+def _for_each_secret(
+    options: argparse.Namespace,
+    home: Path,
+    do: Callable[[Sequence[str], str], tuple[dict[str, Any], dict[str, Any]]],
+) -> int:
+    """One request for the resources of each secret, since what was taken apart has secrets of its own; prints the
+    answers as one. Ends with the first that is refused."""
+    whole: dict[str, Any] = {}
+    said, last = "", dict[str, Any]()
+    for secret, names in _secrets(options, home).items():
+        last, data = do(names, secret)
+        said += str(last.get("text", ""))
+        for name, value in data.items():
+            whole[name] = [*whole.get(name, ()), *value] if isinstance(value, list) else value
+        if last["end"]:
+            break
+    return _print(options, {**last, "text": said}, whole)
 
 
 def show(options: argparse.Namespace, home: Path) -> int:
@@ -137,14 +156,28 @@ def _print(options: argparse.Namespace, last: dict[str, Any], data: dict[str, An
     return status
 
 
-def _secret(options: argparse.Namespace, home: Path) -> str:
+def _secrets(options: argparse.Namespace, home: Path) -> dict[str, list[str]]:
+    """The secrets, each with the resources that it is for. An empty one opens nothing, and the answer says why."""
     given = options.secret_file
-    if given == _STANDARD_INPUT:
-        return sys.stdin.readline().strip()
     if given:
-        return Path(given).read_text(encoding="utf-8").strip()
-    found = {_kept(home, options.holder, name) for name in _names(options)}
-    return found.pop() if len(found) == 1 else ""  # an empty secret releases nothing, and the answer says why
+        return {_read(given): options.resources}
+    found: dict[str, list[str]] = {}
+    for name in _names(options):
+        found.setdefault(_kept(home, options.holder, name), []).append(name)
+    return dict(sorted(found.items(), key=lambda each: bool(each[0])))  # what is refused comes first
+
+
+def _read(file: str) -> str:
+    if file == _STANDARD_INPUT:
+        return sys.stdin.readline().strip()
+    try:
+        return Path(file).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
+        from fleet.errors import Misused
+
+        raise Misused(
+            attempted="read the secret of a lock", on=file, cause=str(error.strerror), hint="--secret-file FILE"
+        ) from error
 
 
 def _names(options: argparse.Namespace) -> Sequence[str]:

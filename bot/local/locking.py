@@ -166,9 +166,16 @@ def _held_by(blocked: Blocked, hint: str = "") -> LockReply:
     ]
     if blocked.ahead:
         lines.append(f"{blocked.ahead} has waited longer for it\n")
+    if blocked.circle:
+        ring = " for ".join((*blocked.circle, blocked.circle[0]))
+        lines.append(f"Each would wait for the next: {ring}. You asked last, so you are refused.\n")
+        lines.append("Release what you hold first, or ask for everything at once.\n")
     if hint:
         lines.append(f"{hint}\n")
-    return LockReply(1, {"leases": [], "held": rows, "ahead": blocked.ahead}, "".join(lines))
+    data: dict[str, object] = {"leases": [], "held": rows, "ahead": blocked.ahead}
+    if blocked.circle:
+        data["circle"] = list(blocked.circle)
+    return LockReply(1, data, "".join(lines))
 
 
 def _lease(hold: Hold, lock: Lock) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What every command of the command line needs: the home it is about, and JSON for scripts. Quick to import."""
+"""What commands of the command line need: the home, seconds, and JSON for scripts. Quick to import."""
 
 from __future__ import annotations
 
@@ -28,3 +28,11 @@ def home_path(options: argparse.Namespace) -> Path:
 def print_json(data: Any) -> None:
     """Prints what ``--json`` promises."""
     sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def seconds(text: str) -> float:
+    """A number of seconds, as an option gives it."""
+    given = float(text)
+    if not 0 <= given < 1e9:  # nor is it no number
+        raise ValueError(text)
+    return given

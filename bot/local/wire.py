@@ -84,12 +84,8 @@ class Asker:
 
     @property
     def went(self) -> bool:
-        """Whether it has gone."""
+        """Whether it has gone. What it sent meanwhile is read first."""
         return self._reader.at_eof()
-
-    async def goes(self) -> None:
-        """Returns when it has gone."""
-        await gone(self._reader)
 
 
 def read_request(line: bytes) -> dict[str, Any]:

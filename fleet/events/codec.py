@@ -99,6 +99,7 @@ class _Line(Struct, gc=False):
 _RECORDS: dict[type[Any], tuple[str, ...]] = {}
 _FLAT: dict[type[Event], tuple[Callable[[Any], tuple[Any, ...]], type[Struct]]] = {}
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
+_PLAIN_OR_TUPLE: Final = _PLAIN | {tuple}
 _ENCODE: Final = msgspec.json.Encoder().encode
 _SORT: Final = msgspec.json.Encoder(order="sorted").encode
 _DECODER = msgspec.json.Decoder(_Line)
@@ -206,8 +207,8 @@ def _unwritable(each: Unwritten, error: Exception) -> Malformed:
 
 
 def _body(event: Event) -> Any:
-    """What is written as the body. An event of words and numbers only, as most are, goes another way: in a record
-    whose fields are sorted already. Raises ``ValueError`` for what the ledger cannot hold."""
+    """What is written as the body. An event of words, numbers and tuples of them, as most are, goes another way: in
+    a record whose fields are sorted already. Raises ``ValueError`` for what the ledger cannot hold."""
     if type(event) is UnknownEvent:
         _kept(event.raw, None)
         return event.raw
@@ -215,13 +216,23 @@ def _body(event: Event) -> Any:
         flat = _FLAT[type(event)] = _flat(type(event))
     values, make = flat
     given = values(event)
-    types = {*map(type, given)}
-    if not types <= _PLAIN:
+    if not _plain(given):
         _kept(event, None)
         return event
+    return make(*given)
+
+
+def _plain(given: tuple[Any, ...]) -> bool:
+    """Whether these are words and numbers only, or tuples of them. Raises ``ValueError`` for a number that the
+    ledger cannot hold."""
+    types = {*map(type, given)}
+    if not types <= _PLAIN and (
+        not types <= _PLAIN_OR_TUPLE or not all(_plain(value) for value in given if type(value) is tuple)
+    ):
+        return False
     if int in types and not all(-LIMIT < value < LIMIT for value in given if type(value) is int):
         raise ValueError("a number of 2^53 or more")
-    return make(*given)
+    return True
 
 
 def _flat(cls: type[Event]) -> tuple[Callable[[Any], tuple[Any, ...]], type[Struct]]:

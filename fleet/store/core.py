@@ -48,15 +48,16 @@ class Tx:
 
     __slots__ = ("_after", "_now_us", "_seen", "connection", "store")
 
-    def __init__(self, store: Store, connection: Connection) -> None:
+    def __init__(self, store: Store, connection: Connection, now_us: int = 0) -> None:
         self.store = store
         self.connection = connection
-        self._now_us = 0
+        self._now_us = now_us
         self._after: list[Callable[[], object]] = []
         self._seen: set[str] = set()
 
     def now_us(self) -> int:
-        """The store's clock, in microseconds since the epoch; read once per transaction, on the first call.
+        """The store's clock, in microseconds since the epoch; read once per transaction, on the first call or with
+        the transaction's start.
 
         No other writer can come between that reading and the commit, so one reading is enough for leases too.
         """
@@ -140,8 +141,8 @@ class _Write(Unit, Generic[T]):
     def fn(self) -> Callable[[Tx], T]:
         return self._fn
 
-    def run(self, connection: Connection) -> None:
-        self._tx = tx = Tx(self._store, connection)
+    def run(self, connection: Connection, now_us: int) -> None:
+        self._tx = tx = Tx(self._store, connection, now_us)
         for precondition in self._under:
             precondition.check(tx)
         self._result = self._fn(tx)
@@ -331,8 +332,7 @@ class Store:
             database.translating_errors("write to the store"),
             database.writer.begin() as connection,
         ):
-            databases.take_writer_lock(connection)
-            tx = Tx(self, connection)
+            tx = Tx(self, connection, databases.take_writer_lock(connection))
             for precondition in self._under:
                 precondition.check(tx)
             yield tx

@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, create_engine, event, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
@@ -22,6 +22,7 @@ from fleet.errors import AirbossError, Misused, StoreUnavailable
 from fleet.store import tables
 from fleet.store.copying import copy_file
 from fleet.store.migrations import HEAD
+from fleet.store.statements import driver, plain
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +45,11 @@ _SQLITE_HINTS = {
 }
 
 
-_WRITER_LOCK = text("SELECT pg_advisory_xact_lock(:key)").bindparams(bindparam("key", 0x416972626F7373))
+_WRITER_LOCK = (
+    "WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(%s)) "
+    "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) FROM locked"
+)
+_WRITER_LOCK_KEY = 0x416972626F7373
 
 
 class Transaction(Enum):
@@ -136,10 +141,15 @@ def prepare(database: Database, *, tables_only: bool = False) -> str:
         return instance
 
 
-def take_writer_lock(connection: Connection) -> None:
-    """Waits until no other write transaction is open. SQLite's BEGIN IMMEDIATE already does."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(_WRITER_LOCK)
+def take_writer_lock(connection: Connection) -> int:
+    """Waits until no other write transaction is open; SQLite's BEGIN IMMEDIATE already does. Returns the server's
+    time since the epoch in microseconds, read under the lock; 0: there is no server."""
+    if connection.dialect.name != "postgresql":
+        return 0
+    server = driver(connection)
+    with server.pipeline():  # with its BEGIN in one go
+        found = server.execute(_WRITER_LOCK, (_WRITER_LOCK_KEY,))
+    return int(found.fetchone()[0])
 
 
 def transaction_of(connection: Connection) -> Transaction:
@@ -151,6 +161,14 @@ def transaction_of(connection: Connection) -> Transaction:
         return Transaction.OPEN if driver.in_transaction else Transaction.GONE
     status: int = driver.info.transaction_status
     return {2: Transaction.OPEN, 3: Transaction.BROKEN}.get(status, Transaction.GONE)
+
+
+def is_dead(connection: Connection) -> bool:
+    """Whether the server ended this connection, as one that restarted did."""
+    if connection.invalidated:
+        return True
+    driver: Any = connection.connection.driver_connection
+    return not isinstance(driver, sqlite3.Connection) and bool(driver.closed)
 
 
 def _revision(connection: Connection) -> str:
@@ -252,7 +270,7 @@ def _sqlite(url: URL, name: str) -> Database:
 
         @event.listens_for(made, "begin")
         def start(connection: Connection) -> None:
-            connection.exec_driver_sql(begin)
+            plain(connection, begin)
 
         return made
 

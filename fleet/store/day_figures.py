@@ -142,26 +142,26 @@ def cut(tx: Tx, size: int) -> None:
         _CUT.run(tx.connection, {"first_seq": size + 1})
 
 
-def count(tx: Tx, events: Sequence[Recorded], unfinished: Sequence[Unfinished], late: Sequence[Late]) -> None:
-    """Adds events that are being appended, in order."""
-    segment = _SEGMENT.one(tx.connection, {})[0]
-    if segment is None:
-        segment = events[0].seq
-        _CUT.run(tx.connection, {"first_seq": segment})
+def segment(tx: Tx, first_seq: int) -> int:
+    """Which segment the next event is in; it begins one where there is none."""
+    found: int | None = _SEGMENT.one(tx.connection, {})[0]
+    if found is None:
+        _CUT.run(tx.connection, {"first_seq": first_seq})
+    return first_seq if found is None else found
+
+
+def count(
+    tx: Tx, within: int, events: Sequence[Recorded], unfinished: Sequence[Unfinished], late: Sequence[Late]
+) -> None:
+    """Adds events that are being appended, in order, to a segment. Reads nothing."""
     found = _Found()
     for recorded in events:
         found.add(recorded)
-    found.write(tx, segment)
-    _UNFINISHED.many_rows(
-        tx.connection,
-        ("seq", "started_seq", "time_us", "machine"),
-        [(each.seq, each.started_seq, each.time_us, each.machine) for each in unfinished],
-    )
-    _LATE.many_rows(
-        tx.connection,
-        ("started_seq", "time_us", "machine", "ended_seq"),
-        [(each.started_seq, each.time_us, each.machine, each.ended_seq) for each in late],
-    )
+    found.write(tx, within)
+    rows = [(each.seq, each.started_seq, each.time_us, each.machine) for each in unfinished]
+    _UNFINISHED.many_rows(tx.connection, ("seq", "started_seq", "time_us", "machine"), rows)
+    late_rows = [(each.started_seq, each.time_us, each.machine, each.ended_seq) for each in late]
+    _LATE.many_rows(tx.connection, ("started_seq", "time_us", "machine", "ended_seq"), late_rows)
 
 
 class _Found:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Generic, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RootTransaction
 
 from fleet.errors import StoreUnavailable
 from fleet.faults import Point, fault
@@ -49,8 +50,9 @@ class Unit:
         """What it runs."""
         raise NotImplementedError
 
-    def run(self, connection: Connection) -> None:
-        """Does the work inside the transaction. An exception ends this unit only."""
+    def run(self, connection: Connection, now_us: int) -> None:
+        """Does the work inside the transaction. An exception ends this unit only. ``now_us``: the database's time,
+        0 where it was not read."""
         raise NotImplementedError
 
 
@@ -88,6 +90,7 @@ class GroupWriter(Generic[U]):
         self._due = 0.0  # the earliest of the waiting units
         self._closing = False
         self._thread: threading.Thread | None = None
+        self._kept: Connection | None = None  # the thread's own: taking one from the pool costs a tenth of a write
 
     def put(self, unit: U) -> None:
         """Queues a unit, from any thread. Raises ``RuntimeError`` after :meth:`close`."""
@@ -112,8 +115,11 @@ class GroupWriter(Generic[U]):
             self._thread.join()
 
     def _write(self) -> None:
-        while (first := self._wait()) is not None:
-            self._settled(self._commit(first))
+        try:
+            while (first := self._wait()) is not None:
+                self._settled(self._commit(first))
+        finally:
+            self._give_back()
 
     def _wait(self) -> U | None:
         """The first unit of the next group, once a waiting unit is due; ``None`` when closed and empty."""
@@ -138,11 +144,10 @@ class GroupWriter(Generic[U]):
             with (
                 self._lock,
                 self._database.translating_errors(_ATTEMPTED),
-                self._database.writer.begin() as connection,
+                self._begun() as (connection, now_us),
             ):
-                databases.take_writer_lock(connection)
                 opened = True
-                self._alone(first, connection)
+                self._alone(first, connection, now_us)
                 # Adds the units that wait now, and those that arrive while the transaction is young.
                 most, until = 1 + min(len(self._waiting), _MOST), time.monotonic() + _OPEN_SECONDS
                 while self._waiting and (len(units) < most or time.monotonic() < until):
@@ -160,16 +165,50 @@ class GroupWriter(Generic[U]):
                     unit.error = another(error)
         return units
 
-    def _alone(self, unit: U, connection: Connection) -> None:
+    @contextmanager
+    def _begun(self) -> Iterator[tuple[Connection, int]]:
+        """A transaction on the kept connection, and the database's time, under the writer lock. A connection that
+        died since its last use is replaced; after an error, the pool gives one anew."""
+        try:
+            try:
+                begun, now_us = self._start()
+            except Exception:
+                if self._kept is None or not databases.is_dead(self._kept):
+                    raise
+                self._give_back()
+                begun, now_us = self._start()
+            with begun:
+                yield begun.connection, now_us
+        except BaseException:
+            self._give_back()
+            raise
+
+    def _start(self) -> tuple[RootTransaction, int]:
+        if self._kept is None:
+            self._kept = self._database.writer.connect()
+        begun = self._kept.begin()
+        try:
+            return begun, databases.take_writer_lock(self._kept)
+        except BaseException:
+            with suppress(Exception):  # of a dead connection; the first error says more
+                begun.close()
+            raise
+
+    def _give_back(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
+
+    def _alone(self, unit: U, connection: Connection, now_us: int) -> None:
         """Runs the first unit of a transaction. If it fails, the transaction is undone."""
-        self._run(unit, connection)
+        self._run(unit, connection, now_us)
         if unit.error is not None:
             raise _Undone
 
     def _protected(self, unit: U, connection: Connection) -> None:
         """Runs a unit after others. If it fails, the others stay, unless its error ended the transaction."""
         plain(connection, "SAVEPOINT unit")
-        self._run(unit, connection)
+        self._run(unit, connection, 0)
         if unit.error is not None:
             if databases.transaction_of(connection) is databases.Transaction.GONE:
                 cause = f"an error in another write ended the transaction: {unit.error}"
@@ -177,10 +216,10 @@ class GroupWriter(Generic[U]):
             plain(connection, "ROLLBACK TO SAVEPOINT unit")
         plain(connection, "RELEASE SAVEPOINT unit")
 
-    def _run(self, unit: U, connection: Connection) -> None:
+    def _run(self, unit: U, connection: Connection, now_us: int) -> None:
         try:
             with self._database.translating_errors(_ATTEMPTED):
-                unit.run(connection)
+                unit.run(connection, now_us)
             if databases.transaction_of(connection) is not databases.Transaction.OPEN:
                 raise RuntimeError("a write function continued after a database error")
         except BaseException as error:

@@ -31,6 +31,7 @@ MEMBER: Final = "member:"
 _BY_NAME = Statement(select(leases).where(leases.c.name == bindparam("wanted")))
 _CHANGE = Statement(update(leases).where(leases.c.name == bindparam("wanted")))
 _INSERT = Statement(insert(leases))
+_COLUMNS: Final = ("name", "holder", "token", "expires_us", "boot", "since_us", "lasts_us")
 _DELETE = Statement(delete(leases).where(leases.c.name == bindparam("wanted")))
 _EXTEND = Statement(update(leases).where(leases.c.name == bindparam("wanted")))
 _SERVER: Final = "server"
@@ -102,10 +103,10 @@ def acquire(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease | None:
 def begin_all(tx: Tx, begun: Sequence[tuple[Lease, Term]]) -> None:
     """Leases whose names were never used before. Names are unique: a second one fails."""
     rows = [
-        {"name": lease.name, "holder": lease.holder, "token": lease.token, **_term(lease.expires_us, term)}
-        for lease, term in begun
+        (each.name, each.holder, each.token, each.expires_us, term.boot, term.since_us, term.lasts_us)
+        for each, term in begun
     ]
-    _INSERT.many(tx.connection, rows)
+    _INSERT.many_rows(tx.connection, _COLUMNS, rows)
 
 
 def extend_all(tx: Tx, extended: Iterable[tuple[str, int, Term]]) -> None:
@@ -194,7 +195,7 @@ def held(tx: Tx, name: str) -> bool:
 
 def forget_all(tx: Tx, names: Iterable[str]) -> None:
     """Removes leases whose names are never used again: only such a name may lose its token."""
-    _DELETE.many(tx.connection, [{"wanted": name} for name in names])
+    _DELETE.many_rows(tx.connection, ("wanted",), [(name,) for name in names])
 
 
 def moment(tx: Tx) -> Moment:

@@ -95,10 +95,11 @@ def append_all(tx: Tx, entries: Iterable[Entry]) -> list[Recorded]:
         ],
         redact,
     )
+    segment, calls = day_figures.segment(tx, recorded[0].seq), rollups.count(tx, recorded)
     with in_one_go(tx.connection) if frontier.size else nullcontext():  # the first needs to know what was there
         _INSERT.many_rows(tx.connection, COLUMNS, [row(each) for each in recorded])
         tree.keep(tx, frontier, frontier.add_all([each.leaf for each in recorded]))
-    day_figures.count(tx, recorded, *rollups.count(tx, recorded))
+        day_figures.count(tx, segment, recorded, *calls)
     usage.count(tx, recorded)
     if any(said for _, said in shut):
         recorded = _with_contents(tx, recorded, [said for _, said in shut])

@@ -65,6 +65,8 @@ _LAST_TOKEN = Statement(
     update(lock_tokens).where(lock_tokens.c.scope == bindparam("wanted")).values(token=bindparam("last"))
 )
 _ADD_HOLD, _ADD_LOCK = Statement(insert(holds)), Statement(insert(locks))
+_HOLD_COLUMNS: Final = tuple(str(column.name) for column in holds.columns)
+_LOCK_COLUMNS: Final = tuple(str(column.name) for column in locks.columns)
 _DELETE_HOLD = Statement(delete(holds).where(holds.c.id == bindparam("wanted")))
 _DELETE_LOCKS = Statement(delete(locks).where(locks.c.hold == bindparam("wanted")))
 _END_HOLD = Statement(update(holds).where(holds.c.id == bindparam("wanted")))
@@ -142,18 +144,18 @@ def _write(tx: Tx, changes: Changes, new_stamp: int, first: bool) -> None:
     connection, now_us = tx.connection, tx.now_us()
     opened = [(Lease(hold.lease, hold.holder, 1, hold.expires_us), term) for hold, term in changes.opened]
     leases.begin_all(tx, opened)
-    _ADD_HOLD.many(connection, [_hold_row(hold) for hold, _ in changes.opened])
-    _ADD_LOCK.many(connection, [_lock_row(lock, head) for lock, head in changes.added])
+    _ADD_HOLD.many_rows(connection, _HOLD_COLUMNS, [_hold_row(hold) for hold, _ in changes.opened])
+    _ADD_LOCK.many_rows(connection, _LOCK_COLUMNS, [_lock_row(lock, head) for lock, head in changes.added])
     leases.extend_all(tx, ((hold.lease, hold.expires_us, term) for hold, term in changes.renewed.values()))
     tokens, firsts = changes.last_tokens, changes.first_tokens
     (firsts if first else tokens)[_STAMP] = new_stamp
-    _FIRST_TOKEN.many(connection, [{"scope": scope, "token": last} for scope, last in firsts.items()])
-    _LAST_TOKEN.many(connection, [{"wanted": scope, "last": last} for scope, last in tokens.items()])
+    _FIRST_TOKEN.many_rows(connection, ("scope", "token"), list(firsts.items()))
+    _LAST_TOKEN.many_rows(connection, ("last", "wanted"), [(last, scope) for scope, last in tokens.items()])
     if not changes.ended and not changes.over:
         return
     of_tasks = [(hold, end) for hold, end in changes.ended if hold.task]
-    others = [{"wanted": hold.id} for hold, _ in changes.ended if not hold.task]
-    gone = {row["wanted"] for row in others}
+    others = [(hold.id,) for hold, _ in changes.ended if not hold.task]
+    gone = {name for (name,) in others}
     ended = [lock for lock in changes.over if lock.hold not in gone]
     leases.forget_all(tx, [hold.lease for hold, _ in changes.ended])
     _END_HOLD.many(connection, [{"wanted": hold.id, "ended_us": now_us, "end": str(end)} for hold, end in of_tasks])
@@ -161,8 +163,8 @@ def _write(tx: Tx, changes: Changes, new_stamp: int, first: bool) -> None:
         connection,
         [{"within": lock.resource.scope, "wanted": lock.token, "ended_us": now_us} for lock in ended],
     )
-    _DELETE_LOCKS.many(connection, others)
-    _DELETE_HOLD.many(connection, others)
+    _DELETE_LOCKS.many_rows(connection, ("wanted",), others)
+    _DELETE_HOLD.many_rows(connection, ("wanted",), others)
 
 
 def everything(tx: Tx) -> tuple[list[tuple[Hold, Term]], list[Lock]]:
@@ -253,31 +255,24 @@ def _place(lock: Lock) -> tuple[str, int]:
     return lock.resource.scope, lock.token
 
 
-def _hold_row(hold: Hold) -> dict[str, Any]:
-    return {
-        "id": hold.id,
-        "holder": hold.holder,
-        "task": hold.task,
-        "secret_sha256": hold.secret_sha256,
-        "since_us": hold.since_us,
-        "ended_us": 0,
-        "end": "",
-    }
+def _hold_row(hold: Hold) -> tuple[Any, ...]:
+    return hold.id, hold.holder, hold.task, hold.secret_sha256, hold.since_us, 0, ""
 
 
-def _lock_row(lock: Lock, head: Sequence[str]) -> dict[str, Any]:
-    return {
-        "scope": lock.resource.scope,
-        "token": lock.token,
-        "hold": lock.hold,
-        "name": lock.resource.name,
-        "repo": lock.resource.repo,
-        "head": _head(head),
-        "mode": str(lock.mode),
-        "cause": str(lock.cause),
-        "since_us": lock.since_us,
-        "ended_us": 0,
-    }
+def _lock_row(lock: Lock, head: Sequence[str]) -> tuple[Any, ...]:
+    resource = lock.resource
+    return (
+        resource.scope,
+        lock.token,
+        lock.hold,
+        resource.name,
+        resource.repo,
+        _head(head) if head else "",
+        str(lock.mode),
+        str(lock.cause),
+        lock.since_us,
+        0,
+    )
 
 
 def _head(names: Sequence[str]) -> str:

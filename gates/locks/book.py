@@ -33,7 +33,7 @@ from fleet.model import AIRBOSS
 from fleet.store import leases, ledger, locks
 from fleet.store.core import Tx
 from gates.locks.memory import Memory, OpenHold
-from gates.locks.overlap import Cover, Head, Nearby, conflict, head_of
+from gates.locks.overlap import Head, Nearby, conflict, head_of
 
 _NAMED_IN_EVENT: Final = 50
 """Resources of one event that the ledger names; more are counted."""
@@ -113,18 +113,22 @@ class OpenBook:
     def acquire(self, request: Request) -> LockAnswer:
         """Grants everything or nothing. What the same hold has already is not taken twice."""
         mine = self._mine(request)
-        cover = mine.cover if mine is not None else _NOTHING
-        wants = tuple(dict.fromkeys(request.wants))
-        missing = [want for want in wants if cover.find(want) is None]
+        wants: Sequence[Want] = request.wants if len(request.wants) == 1 else tuple(dict.fromkeys(request.wants))
+        missing = wants if mine is None else [want for want in wants if mine.cover.find(want) is None]
         blocking = self._in_the_way(missing, mine, request)
         if blocking:
             return Blocked(tuple(blocking))
         if mine is None:
             mine = self._open(request)
-        if missing:
-            self._add(mine, missing, request.cause)
+        added = self._add(mine, missing, request.cause) if missing else ()
+        if len(added) == len(request.wants):
+            return Granted(mine.hold, tuple(added))
         found = (mine.cover.find(want) for want in request.wants)
         return Granted(mine.hold, tuple(lock for lock in found if lock is not None))
+
+    def in_the_way(self, request: Request) -> list[Held]:
+        """What keeps a request from being granted."""
+        return self._in_the_way(request.wants, self._mine(request), request)
 
     def renew(self, hold: Hold, ttl_us: int) -> Hold:
         """The hold for ``ttl_us`` from now. Raises ``LeaseLost`` when it is over."""
@@ -234,7 +238,7 @@ class OpenBook:
         self._changes.opened.append((hold, term))
         return self._memory.begin(hold, term)
 
-    def _add(self, mine: OpenHold, wants: Sequence[Want], cause: LockCause) -> None:
+    def _add(self, mine: OpenHold, wants: Sequence[Want], cause: LockCause) -> list[Lock]:
         self.steps += 1
         now_us, changes, added = self._tx.now_us(), self._changes, list[Lock]()
         for want in wants:
@@ -248,6 +252,7 @@ class OpenBook:
         changes.added += [(lock, head_of(lock.resource)) for lock in added]
         self._memory.add(added)
         self._events.append(_event(mine.hold, _granted(mine.hold, added, cause), AIRBOSS))
+        return added
 
     def _renew(self, kept: OpenHold, ttl_us: int) -> None:
         self.steps += 1
@@ -303,9 +308,6 @@ class OpenBook:
             return kept.hold
         self.release(kept.hold, HoldEnd.EXPIRED)
         return kept.hold if since_us and kept.hold.task else None
-
-
-_NOTHING: Final = Cover(())
 
 
 @contextmanager

@@ -86,6 +86,8 @@ class LockGuard:
         if task.mode is TaskMode.ASK or not paths:
             return Allow()
         rules = await self._rules.of(task.repo, session.base)
+        if rules.mode == "declared" and (undeclared := _undeclared(task, paths)):
+            return Deny(f"{undeclared[0]} was not declared for {task.id}: edit only {_declared(task)}")
         wants = wants_of(task.repo, paths, rules)
         remembered = self._service.remembered
         if not remembered.knows(task.id):
@@ -96,8 +98,6 @@ class LockGuard:
         wants = wants_of(task.repo, paths, rules)
         if not wants:
             return Allow()
-        if rules.mode == "declared" and (undeclared := _undeclared(task, paths)):
-            return Deny(f"{undeclared[0]} was not declared for {task.id}: edit only {_declared(task)}")
         answer = await self._take(session, task, wants, LockCause.TOUCHED)
         if isinstance(answer, Granted):
             return Allow()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fleet.errors import LeaseLost, Refused, StoreUnavailable
-from fleet.locks import Blocked, Granted, LockAnswer, LockMode, Want
+from fleet.locks import Blocked, Granted, Held, LockAnswer, LockMode, Want
 from fleet.store.group import another
 from gates.locks.book import NotHeld, OpenBook, Request
 from gates.locks.overlap import Nearby, conflict
@@ -45,6 +45,51 @@ def surely_behind(waiter: Waiter, line: Iterable[Waiter]) -> Blocked | None:
             if any(conflict(want, theirs) is not None for theirs in other.request.wants):
                 return Blocked(other.blocked.by if other.blocked else (), other.request.holder)
     return None
+
+
+def circle(waiter: Waiter, line: Iterable[Waiter]) -> tuple[str, ...]:
+    """Holders of whom each waits for the next one and the last for this one, by what was last in their way."""
+    waits: dict[str, set[str]] = {}
+    for each in line:
+        if each.blocked is not None and not each.answer.done():
+            behind = {each.blocked.ahead} if each.blocked.ahead else set[str]()
+            waits.setdefault(each.request.holder, set()).update(behind, *_holders(each.blocked.by))
+    return _way_back(waiter.request.holder, waits)
+
+
+def circle_now(page: OpenBook, waiter: Waiter, line: Sequence[Waiter], among: Sequence[str]) -> tuple[str, ...]:
+    """As :func:`circle`, by what is held now, among these holders; empty unless this is the youngest of their
+    requests."""
+    theirs = [each for each in line if each.request.holder in among and not each.answer.done()]
+    if not theirs or theirs[-1] is not waiter:
+        return ()
+    waits: dict[str, set[str]] = {}
+    for at, each in enumerate(theirs):
+        ahead = {other.request.holder for other in theirs[:at] if _collide(each, other)}
+        waits.setdefault(each.request.holder, set()).update(ahead, *_holders(page.in_the_way(each.request)))
+    return _way_back(waiter.request.holder, waits)
+
+
+def _collide(one: Waiter, other: Waiter) -> bool:
+    return any(conflict(want, wanted) is not None for want in one.request.wants for wanted in other.request.wants)
+
+
+def _holders(held: Iterable[Held]) -> Iterable[set[str]]:
+    return ({each.hold.holder} for each in held)
+
+
+def _way_back(start: str, waits: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """The shortest way along ``waits`` from a holder to itself over others; empty: there is none."""
+    ways, seen = deque[tuple[str, ...]]([(start,)]), {start}
+    while ways:
+        way = ways.popleft()
+        for then in sorted(waits.get(way[-1], ())):
+            if then == start and len(way) > 1:
+                return way
+            if then not in seen:
+                seen.add(then)
+                ways.append((*way, then))
+    return ()
 
 
 def unlooked_after(winner: Waiter, line: Iterable[Waiter]) -> bool:

@@ -29,7 +29,25 @@ class OpenHold:
     hold: Hold
     term: Term
     locks: dict[tuple[str, int], Lock] = field(default_factory=dict)
-    cover: Cover = field(default_factory=lambda: Cover(()))
+    _cover: Cover | None = None
+
+    @property
+    def cover(self) -> Cover:
+        """What it holds, to be asked. Made when it is asked for: most holds are never asked."""
+        if self._cover is None:
+            self._cover = Cover(self.locks.values())
+        return self._cover
+
+    def add(self, lock: Lock) -> None:
+        """A further lock."""
+        self.locks[lock.resource.scope, lock.token] = lock
+        if self._cover is not None:
+            self._cover.add(lock)
+
+    def remove(self, lock: Lock) -> None:
+        """A lock of it is over."""
+        self.locks.pop((lock.resource.scope, lock.token), None)
+        self._cover = None
 
     def held(self, now: Moment) -> bool:
         """Whether its time is not over."""
@@ -88,9 +106,7 @@ class Memory:
     def add(self, added: Iterable[Lock]) -> None:
         """New locks of holds that are open."""
         for lock in added:
-            kept = self.holds[lock.hold]
-            kept.locks[lock.resource.scope, lock.token] = lock
-            kept.cover.add(lock)
+            self.holds[lock.hold].add(lock)
             self.near.add(lock.resource, lock.token, lock)
 
     def renew(self, kept: OpenHold, expires_us: int, term: Term) -> None:
@@ -108,9 +124,8 @@ class Memory:
     def end_locks(self, kept: OpenHold, over: Iterable[Lock]) -> None:
         """Single locks of a hold are over."""
         for lock in over:
-            kept.locks.pop((lock.resource.scope, lock.token), None)
+            kept.remove(lock)
             self.near.remove(lock.resource, lock.token)
-        kept.cover = Cover(kept.locks.values())
 
     def next_token(self, tx: Tx, scope: str) -> tuple[int, bool]:
         """The next fencing token of a scope, and whether it is the first."""

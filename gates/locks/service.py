@@ -18,6 +18,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -29,7 +30,7 @@ from fleet.store.core import Store, Tx
 from fleet.supervise import OwnedTasks, first
 from gates.locks import book
 from gates.locks.book import OpenBook, Request
-from gates.locks.line import Ahead, Waiter, Wish, surely_behind, unlooked_after
+from gates.locks.line import Ahead, Waiter, Wish, circle, circle_now, surely_behind, unlooked_after
 from gates.locks.remembered import Remembered
 
 T = TypeVar("T")
@@ -43,6 +44,12 @@ _SWEEP_US: Final = 60_000_000
 
 _SOON: Final = 0.02
 
+_GONE_SECONDS: Final = 1.0
+"""So often who waits is asked whether it is still there."""
+
+_PATIENT_SECONDS: Final = 1.0
+"""Who waits for longer is asked whether it waits in a circle."""
+
 
 class Leaves(Protocol):
     """Somebody who asks, and may go away while waiting."""
@@ -50,9 +57,6 @@ class Leaves(Protocol):
     @property
     def went(self) -> bool:
         """Whether it has gone."""
-
-    async def goes(self) -> None:
-        """Returns when it has gone."""
 
 
 class LockService:
@@ -64,6 +68,7 @@ class LockService:
         self._line: list[Waiter] = []
         self._numbers = itertools.count(1)
         self._changed, self._left = asyncio.Event(), False
+        self._looks_us = 0  # when the line is looked at next
         self._asked, self._answers = deque[Wish](), False
         self._late = OwnedTasks()
         store.hear(self._heard)
@@ -88,13 +93,12 @@ class LockService:
         try:
             answer = await self._try(waiter)
             if isinstance(answer, Blocked) and wait_seconds > 0:
-                self._changed.set()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait_seconds):
-                        if asker is None:
-                            await asyncio.shield(waiter.answer)
-                        else:
-                            await first(waiter.answer, asker.goes())
+                await _until(waiter, min(wait_seconds, _PATIENT_SECONDS), asker)
+                if wait_seconds > _PATIENT_SECONDS and not waiter.answer.done():
+                    ring = await self._circle(waiter)
+                    if ring and not waiter.answer.done():
+                        return replace(waiter.blocked or answer, circle=ring)
+                    await _until(waiter, wait_seconds - _PATIENT_SECONDS, asker)
                 self._drop(waiter)
                 if not waiter.answer.done():
                     await self._store.write(_nothing)  # a grant that was on its way is known after this
@@ -110,6 +114,11 @@ class LockService:
         if waiter.answer.cancelled():
             return waiter.blocked or Blocked(())
         return waiter.answer.result()
+
+    async def _circle(self, waiter: Waiter) -> tuple[str, ...]:
+        """The holders who wait for each other for ever, if this one is the last of them to have asked."""
+        among = circle(waiter, self._line)
+        return await self._ask(lambda page, _: circle_now(page, waiter, self.line, among)) if among else ()
 
     def at_once(self) -> Callable[[Tx, Request], LockAnswer]:
         """Takes locks in a transaction of the caller: everything, behind those in line, or nothing. Used once."""
@@ -137,7 +146,6 @@ class LockService:
             self.leave(waiter)
             raise
         waiter.answer.add_done_callback(lambda _: told())
-        self._changed.set()
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
@@ -179,14 +187,22 @@ class LockService:
         cancelled."""
         swept = self._clock.now_us()
         while True:
-            self._changed.clear()
             if self._left or any(self._due()):
-                await self._store.write(self.serve)
-                self._left = False
+                self._left = False  # who leaves from now on may come too late for this transaction
+                try:
+                    await self._store.write(self.serve)
+                except BaseException:
+                    self._left = True
+                    raise
             if self._clock.now_us() - swept > _SWEEP_US:
                 await self.sweep()
                 swept = self._clock.now_us()
-            await first(self._changed.wait(), self._clock.sleep(self._pause()))
+            if self._left:
+                continue
+            pause = self._pause()
+            self._looks_us = self._clock.now_us() + round(pause * 1_000_000)
+            self._changed.clear()
+            await first(self._changed.wait(), self._clock.sleep(pause))
 
     def _heard(self, recorded: Recorded) -> None:
         """Another controller ended locks: the line here is looked at."""
@@ -280,15 +296,22 @@ class LockService:
         """Tells somebody what was committed; gives back what was granted where nobody is there any more."""
         if isinstance(answer, Blocked):
             waiter.blocked, waiter.unlooked = answer, False
+            if not answer.ahead and any(held.hold.expires_us < self._looks_us for held in answer.by):
+                self._changed.set()
             return
         self.remembered.granted(answer)
         if unlooked_after(waiter, self._line):
-            self._left = True
-            self._changed.set()
+            # Looked at once more when the others of this commit are told: the next in line is usually one of them.
+            waiter.answer.get_loop().call_soon(self._look_behind, waiter)
         if waiter.answer.cancelled():
             self.give_back(answer)
         elif not waiter.answer.done():
             waiter.answer.set_result(answer)
+
+    def _look_behind(self, winner: Waiter) -> None:
+        if unlooked_after(winner, self._line):
+            self._left = True
+            self._changed.set()
 
     # --- parts ----------------------------------------------------------------------------------------
 
@@ -332,6 +355,15 @@ class LockService:
         for waiter in self._line:
             if waiter.blocked is not None and not waiter.blocked.ahead and not waiter.answer.done():
                 yield from (held.hold.expires_us for held in waiter.blocked.by)
+
+
+async def _until(waiter: Waiter, seconds: float, asker: Leaves | None) -> None:
+    """Waits for the answer, at most so long, or until the asker has gone, which is seen within a second. Without a
+    task of its own: one would cost more than the rest of a wait."""
+    now = asyncio.get_running_loop().time
+    end = now() + seconds
+    while not waiter.answer.done() and (left := end - now()) > 0 and not (asker is not None and asker.went):
+        await asyncio.wait((waiter.answer,), timeout=left if asker is None else min(left, _GONE_SECONDS))
 
 
 def _nothing(_: Tx) -> None:

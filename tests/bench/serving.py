@@ -34,10 +34,20 @@ agent = "echo"
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Where the controller lives, and the environment in which `airboss` finds it."""
+    """Where the controller lives, its process, and the environment in which `airboss` finds it."""
 
     home: Path
     env: Mapping[str, str]
+    pid: int
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time that it took so far; 0 where the system does not say."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -56,7 +66,7 @@ def serving(directory: Path, fleet: str, secrets: str = "") -> Iterator[Served]:
         server = subprocess.Popen([AIRBOSS, "serve"], env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
         _wait(home / "control.sock", server, log)
-        yield Served(home, env)
+        yield Served(home, env, server.pid)
     finally:
         server.send_signal(signal.SIGTERM)
         try:

@@ -28,14 +28,11 @@ class Client:
     """An asker that may go away."""
 
     def __init__(self) -> None:
-        self.gone = asyncio.Event()
+        self.gone = False
 
     @property
     def went(self) -> bool:
-        return self.gone.is_set()
-
-    async def goes(self) -> None:
-        await self.gone.wait()
+        return self.gone
 
 
 def request(holder: str, *names: str, repo: str = "") -> Request:
@@ -123,12 +120,12 @@ async def test_a_client_that_dies_in_line_holds_nothing(store: Store, service: L
     second = own(service.acquire(request("c", "x"), wait_seconds=60, asker=patient), "stays")
     while len(service.line) < 2 or any(waiter.blocked is None for waiter in service.line):
         await asyncio.sleep(0.001)
-    dying.gone.set()
+    dying.gone = True
     assert isinstance(await first, Blocked)
     await service.release([Resource("x")], "a")
     assert isinstance(await second, Granted)
     late = Client()
-    late.gone.set()
+    late.gone = True
     await service.release([Resource("x")], "c")
     assert isinstance(await service.acquire(request("d", "x"), wait_seconds=60, asker=late), Blocked)
     assert isinstance(await service.acquire(request("e", "y"), asker=late), Blocked)

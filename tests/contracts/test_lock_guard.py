@@ -306,6 +306,35 @@ async def test_declared_mode_stops_every_other_path(place: Place) -> None:
     assert refusal is not None and not refusal.over and "b.txt was not declared" in refusal.why
 
 
+async def test_in_declared_mode_the_edit_says_what_the_snapshot_would(place: Place) -> None:
+    """Also of what a group locked with the declared path, and of a file of which git keeps both sides."""
+    declared = GROUPS.replace("[locks.groups]", '[locks]\nmode = "declared"\n[locks.groups]')
+    place.base = await place.snapshot({"airboss.toml": declared})
+    mine = await place.task("src/api/**")
+    assert await place.guard.claim(mine[0]) == ""
+    for _ in range(2):
+        assert await place.edit(mine, "src/api/x.py") == Allow()
+    assert "docs/api.md" in await place.names(mine[0])
+    for path in ("docs/api.md", "log.md"):
+        assert isinstance(await place.edit(mine, path), Deny)
+        stopped = await place.guard.changed(mine[1], mine[0], await place.snapshot({path: "x\n"}))
+        assert stopped is not None and f"{path} was not declared" in stopped.why
+
+
+async def test_two_that_want_what_the_other_holds_are_both_told_and_none_waits(place: Place) -> None:
+    """A deadlock by edits cannot be: who asks for more is refused at once, with the reason."""
+    first, second = await place.task(), await place.task()
+    assert await place.edit(first, "a.txt") == Allow() == await place.edit(second, "b.txt")
+    for of, path, holder in ((first, "b.txt", "t2"), (second, "a.txt", "t1")):
+        refused = await place.edit(of, path)
+        assert isinstance(refused, Deny) and f"{path} is locked by {holder}" in refused.reason
+    assert place.service.line == ()
+    for of, path in ((second, "b.txt"), (first, "a.txt")):
+        made = await place.snapshot({path: "mine\n"})
+        assert await place.guard.changed(of[1], of[0], made) is None
+        assert await place.guard.landing(of[0], place.base, made)
+
+
 async def test_a_landing_is_written_under_its_locks_and_a_broken_one_stops_it(place: Place) -> None:
     task, session = await place.task()
     made = await place.snapshot({"a.txt": "mine\n"})

@@ -170,6 +170,27 @@ async def test_nobody_overtakes_one_who_waits_for_more(service: LockService) -> 
     assert granted(await patient).hold.holder == "b"
 
 
+async def test_the_youngest_of_those_who_would_wait_for_each_other_is_refused(service: LockService) -> None:
+    """Three who hold one thing each and want the next one's; one who waits and holds nothing is in no circle."""
+    have = {
+        name: granted(await service.acquire(request(name, thing(what))))
+        for name, what in (("anna", "x"), ("ben", "y"), ("cara", "z"))
+    }
+    waiting = []
+    for name, what in (("anna", "y"), ("ben", "z"), ("dora", "x")):
+        waiting.append(own(service.acquire(request(name, thing(what)), wait_seconds=60), name))
+        await in_line(service, len(waiting))
+    refused = blocked(await service.acquire(request("cara", thing("x")), wait_seconds=60))
+    assert refused.circle == ("cara", "anna", "ben")
+    assert not any(task.done() for task in waiting), "who asked before waits on"
+    await freed(service, have["cara"])
+    await freed(service, granted(await waiting[1]))
+    await freed(service, have["ben"])
+    await freed(service, granted(await waiting[0]))
+    await freed(service, have["anna"])
+    granted(await waiting[2])
+
+
 async def test_who_leaves_the_line_lets_the_next_one_pass(service: LockService) -> None:
     granted(await service.acquire(request("a", thing("x"))))
     impatient = own(service.acquire(request("b", thing("x"), thing("y")), wait_seconds=60), "impatient")

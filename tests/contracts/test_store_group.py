@@ -234,6 +234,22 @@ async def test_a_connection_that_is_lost_fails_the_whole_group(postgres: Postgre
     admin.dispose()
 
 
+async def test_a_connection_that_died_between_two_writes_costs_none(postgres: Postgres) -> None:
+    admin = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT")
+    url = postgres.new_database()
+    with Store.open(url) as store:
+        for key in "ab":
+            await store.write(put(key))
+            with admin.connect() as connection:
+                connection.exec_driver_sql(
+                    "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity"
+                    " WHERE datname <> 'postgres' AND pid <> pg_backend_pid()"
+                )
+        await store.write(put("c"))
+        assert await values(store, "a", "b", "c") == ["1", "1", "1"]
+    admin.dispose()
+
+
 async def test_a_postgresql_that_is_stopped_and_started_again(postgres: Postgres) -> None:
     def stops(tx: Tx) -> None:
         settings.put(tx, "stopped", "1")

@@ -1,14 +1,31 @@
-"""``airboss lock`` where the controller is there and says nothing."""
+"""``airboss lock`` in this process: a controller that says nothing, and what people type beside the usual."""
 
 from __future__ import annotations
 
+import asyncio
+import getpass
+import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bot.cli import main
 from bot.local import lock_cli
 from fleet.errors import Unavailable
+from fleet.locks import Granted, LockCause, Resource, Want
+from fleet.supervise import own
+from gates.locks.book import Request
+from tests.console_house import served
+from tests.schema import load, problems
+
+ME = f"""
+[[people]]
+name = "Me"
+role = "admin"
+ids = ["console::{getpass.getuser()}"]
+"""
 
 
 def test_a_frozen_controller_is_unavailable_and_not_waited_for(
@@ -20,3 +37,83 @@ def test_a_frozen_controller_is_unavailable_and_not_waited_for(
         frozen.listen()
         with pytest.raises(Unavailable, match="said nothing"):
             lock_cli.ask(Path("."), patience_s=0.2, op="acquire", wait=0.1)
+
+
+class Typed:
+    """Commands of one home, typed in another thread while its controller runs in this one."""
+
+    def __init__(self, home: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self._home, self._capture = home, capture
+        self.said = ""
+
+    async def __call__(self, *words: str) -> tuple[int, dict[str, Any]]:
+        """The exit status, and what ``--json`` printed."""
+        self._capture.readouterr()
+        status = await asyncio.to_thread(main, ["--home", str(self._home), "lock", *words, "--json"])
+        found = self._capture.readouterr()
+        self.said = found.err
+        data: dict[str, Any] = json.loads(found.out) if found.out else {}
+        assert not data or not problems(data, load("lock.json"))
+        return status, data
+
+
+async def test_what_was_taken_apart_is_renewed_and_released_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with served(tmp_path, ME):
+        typed = Typed(tmp_path, capsys)
+        secrets = set()
+        for name in ("x", "y"):
+            status, data = await typed("acquire", name, "--holder", "anna", "--ttl", "60")
+            assert status == 0
+            secrets.add(data["leases"][0]["secret"])
+        status, data = await typed("renew", "x", "y", "--holder", "anna", "--ttl", "90")
+        assert status == 0
+        assert {lease["secret"] for lease in data["leases"]} == secrets and len(secrets) == 2
+        assert (await typed("acquire", "z", "--holder", "ben", "--ttl", "60"))[0] == 0
+        status, data = await typed("release", "x", "z", "y", "--holder", "anna")
+        assert (status, data["held"][0]["holder"]) == (1, "ben"), "ben's secret is not anna's"
+        assert "released" not in data, "what is refused is refused first"
+        assert await typed("release", "x", "y", "--holder", "anna") == (0, {"leases": [], "released": ["x", "y"]})
+
+
+async def test_a_circle_of_commands_is_refused_with_its_holders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with served(tmp_path, ME) as (there, _):
+        typed = Typed(tmp_path, capsys)
+        for holder, name in (("anna", "x"), ("ben", "y")):
+            assert (await typed("acquire", name, "--holder", holder, "--ttl", "600"))[0] == 0
+        service = there.core.context.locks
+        wanted = Request("anna", (Want(Resource("y")),), 600_000_000, LockCause.COMMAND)
+        waiting = own(service.acquire(wanted, wait_seconds=600), "anna waits")
+        while not service.line:
+            await asyncio.sleep(0.01)
+        status, data = await typed("acquire", "x", "--holder", "ben", "--ttl", "600", "--wait", "600")
+        assert (status, data["held"][0]["holder"], data["circle"]) == (1, "anna", ["ben", "anna"])
+        assert "ben for anna for ben. You asked last" in typed.said
+        assert not waiting.done()
+        assert (await typed("release", "y", "--holder", "ben"))[0] == 0
+        assert isinstance(await waiting, Granted)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("acquire", "x", "--holder", "a", "--ttl", "nan"),
+        ("acquire", "x", "--holder", "a", "--ttl", "inf"),
+        ("acquire", "x", "--holder", "a", "--ttl", "-1"),
+        ("acquire", "x", "--holder", "a", "--ttl", "5", "--wait", "1e300"),
+        ("renew", "x", "--ttl", "5e99"),
+    ],
+)
+def test_times_that_are_none_are_refused_as_options(words: tuple[str, ...], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["--home", str(tmp_path), "lock", *words])
+    assert refused.value.code == 2
+
+
+def test_a_secret_that_cannot_be_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for file, why in ((str(tmp_path / "none"), "No such file"), (str(tmp_path), "directory")):
+        assert main(["--home", str(tmp_path), "lock", "release", "x", "--secret-file", file]) == 2
+        assert why in capsys.readouterr().err

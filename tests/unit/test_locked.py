@@ -7,14 +7,15 @@ from pathlib import Path
 from bot.cards import shown
 from bot.telling.locked import StuckLocks
 from fleet.clock import SystemClock
-from fleet.events import LocksRefused, LocksReleased
+from fleet.events import LocksRefused, LocksReleased, Source
 from fleet.locks import LockCause, Resource, Want
 from fleet.model import TaskState
-from fleet.store import tasks
+from fleet.store import ledger, locks, tasks
+from fleet.store.core import Tx
 from gates.locks import book
 from gates.locks.book import Request
 from tests.chat_flight import Flight
-from tests.chat_house import OTTO, House, house
+from tests.chat_house import ADA, OTTO, VERA, House, house
 
 REFUSED = LocksRefused("t1", ("path:shop:src/pay.py",), "t2", "path:shop:src/pay.py", "touched")
 
@@ -87,3 +88,40 @@ async def test_a_lock_held_without_progress_is_shown_once(tmp_path: Path) -> Non
             await watch.look()
             await there.settle()
         assert len(said_so(there)) == 1
+
+
+async def test_unlock_needs_the_right_a_reason_and_what_is_held(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await begun(there)
+        wants = tuple(Want(Resource(name, "shop")) for name in ("src/**", "my notes.txt"))
+        request = Request("t1", wants, 60_000_000, LockCause.TOUCHED, task="t1")
+        await there.store.write(lambda tx: book.acquire(tx, request))
+
+        async def names() -> list[str]:
+            def read(tx: Tx) -> list[str]:
+                hold = locks.of_task(tx, "t1")
+                return sorted(lock.resource.name for lock in locks.of_hold(tx, hold.id)) if hold else []
+
+            return await there.store.read(read)
+
+        for sender, text, said in (
+            (OTTO, "/unlock t1 it is mine", "admin"),
+            (VERA, "/unlock src/** it is mine", "admin"),
+            (ADA, "/unlock t1", "why"),
+            (ADA, "/unlock", "why"),
+            (ADA, "/unlock src/pay.py stuck", "t1 holds src/**, and not this alone"),
+            (ADA, "/unlock docs/a.md stuck", "nobody holds it"),
+            (ADA, "/unlock t2 stuck", "it holds no lock"),
+        ):
+            _, cards = await there.say(text, sender=sender)
+            words = " ".join(shown(part) for part in (cards[-1].title, *cards[-1].lines))
+            assert said in words, words
+            assert await names() == ["my notes.txt", "src/**"]
+        await there.say("/unlock “my notes.txt” its owner is away", sender=ADA)
+        assert await names() == ["src/**"]
+        await there.say("/unlock t1 its owner is away", sender=ADA)
+        assert await names() == []
+        ends = await there.store.read(lambda tx: ledger.read(tx, kinds=(LocksReleased.KIND,)))
+        assert [(item.actor, item.source, item.event.body()["reason"]) for item in ends] == [
+            (str(ADA), Source.PERSON, "its owner is away")
+        ] * 2
