@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fleet.errors import Malformed
 from fleet.events import (
     KINDS,
+    CommandOutcome,
     Event,
     GateClosed,
     PipeEnded,
@@ -49,6 +50,7 @@ OF_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     int: SAFE,
     bool: st.booleans(),
     Taken: st.sampled_from(Taken),
+    CommandOutcome: st.sampled_from(CommandOutcome),
     int | None: st.none() | SAFE,
     bool | None: st.none() | st.booleans(),
     tuple[ReviewFinding, ...]: st.lists(
