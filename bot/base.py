@@ -22,7 +22,8 @@ from bot.health import ControllerHealth, StoreWatch
 from bot.home_lock import only_one
 from bot.leading import RENEW_SECONDS, TTL_US, StandBy, SureLead, lead
 from bot.outbox.posting import Outbox
-from bot.reload import LiveConfig, digest_of
+from bot.reload import LiveConfig, LiveSecrets
+from bot.same_env import RunsHere
 from bot.telling import sounds
 from fleet.clock import SystemClock, wall_clock
 from fleet.config import Secrets, load_fleet
@@ -56,7 +57,7 @@ from fleet.setup.environments import Environments
 from fleet.shared_commits import StoredPacks
 from fleet.store import controllers, leases, ledger
 from fleet.store.boot import uptime_us
-from fleet.store.controllers import Contender
+from fleet.store.controllers import Contender, RunsOn
 from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
 from fleet.store.notices import Notices
@@ -93,6 +94,7 @@ class Base:
     me: Contender
     locks: LockService
     term: SureLead
+    runs_on: Callable[[], RunsOn]
     made: dict[tuple[str, str, str], Repository] = field(default_factory=dict)
 
     def repository(self, name: str) -> Repository:
@@ -138,7 +140,7 @@ class Base:
         if not self.store.can_be_shared:
             return None
         notices = Notices(self.store, HEARD)
-        return SharedFleet(notices, self.me.instance, lambda: self.config.in_force, coordinates)
+        return SharedFleet(notices, self.me.instance, self.runs_on, coordinates)
 
     def watch(self, services: Services) -> MachineWatch:
         """What the placer goes by, which looks again when that changes."""
@@ -167,7 +169,7 @@ class Base:
 
         def work(tx: Tx) -> dict[str, str]:
             leases.renew(tx, self.lease, TTL_US)
-            controllers.note(tx, self.me, ControllerRole.LEADS, self.config.in_force, health.own())
+            controllers.note(tx, self.me, ControllerRole.LEADS, self.runs_on(), health.own())
             away.report(outbox.open(tx))
             return troubles_elsewhere(controllers.seen(tx), self.me)
 
@@ -216,10 +218,12 @@ async def base_of(
         lease = await join(home, me, _led(store, me, stack, standby))
     else:
         lease = await _led(store, me, stack, standby)
+    if standby is not None:
+        await LiveSecrets(home, SystemClock(), env, store.redact).take()  # it may have waited for weeks
     made = await based(stack, store, env, lease, me)
     if store.can_be_shared:
         await fleet_keys.settle(made.store, home)
-    await made.store.write(lambda tx: controllers.note(tx, me, ControllerRole.LEADS, made.config.in_force))
+    await made.store.write(lambda tx: controllers.note(tx, me, ControllerRole.LEADS, made.runs_on()))
     return made
 
 
@@ -248,7 +252,9 @@ async def based(stack: AsyncExitStack, store: Store, env: Secrets, lease: Lease,
     stack.callback(_log.info, "airboss %s stopped", version("airboss"))
     if store.can_be_shared:
         store.share(me.instance)
-    return Base(home, config, env, store, executors, lease, me, locks, SureLead(store, lease, SystemClock()))
+    runs_on = RunsHere(home, lambda: config.in_force, env)
+    term = SureLead(store, lease, SystemClock())
+    return Base(home, config, env, store, executors, lease, me, locks, term, runs_on)
 
 
 async def open_store(home: Path, stack: AsyncExitStack) -> tuple[Store, Secrets, Contender]:
@@ -272,6 +278,6 @@ async def _led(store: Store, me: Contender, stack: AsyncExitStack, standby: Stan
     if standby is None:
         lease = await lead(store, me)
     else:
-        lease = await standby.lead(store, me, lambda: digest_of(Path(me.home) / FLEET_FILE))
+        lease = await standby.lead(store, me, RunsHere(Path(me.home)))
     stack.push_async_callback(store.write, lambda tx: leases.release(tx, lease))
     return lease

@@ -15,7 +15,7 @@ _WORDS = {
     Condition.LEADS: "leads",
     Condition.SHARES: "takes part",
     Condition.STANDS_BY: "stands by",
-    Condition.DIFFERS: "does not take over: its fleet.toml differs",
+    Condition.DIFFERS: "does not take over",
     Condition.SILENT: "silent",
 }
 
@@ -32,7 +32,7 @@ def status_lines(seen: Sequence[ControllerSeen], zone: tzinfo = UTC) -> list[Lin
         said += [
             " · " if said else "🗼 ",
             one_line(each.controller.host, 30),
-            f" {_WORDS[each.condition]}{since}{_led(each)}",
+            f" {_word(each)}{since}{_led(each)}",
         ]
     return [line(*said)]
 
@@ -62,7 +62,18 @@ def troubles_elsewhere(seen: Sequence[ControllerSeen], me: Contender) -> dict[st
 
 def condition_of(seen: ControllerSeen) -> str:
     """What one does: ``evo-x2:/srv/airboss takes part``."""
-    return f"{seen.controller.host}:{seen.controller.home} {_WORDS[seen.condition]}"
+    return f"{seen.controller.host}:{seen.controller.home} {_word(seen)}"
+
+
+def differing(names: Sequence[str]) -> str:
+    """What is not the same in two homes: ``fleet.toml and SLACK_BOT_TOKEN in .env differ``."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    verb = "differ" if len(names) > 1 else "differs"
+    return f"{', '.join(one_line(name, 60).raw for name in names[:_NAMED])}{more} {verb}"
+
+
+def _word(seen: ControllerSeen) -> str:
+    return _WORDS[seen.condition] + (f": {differing(seen.differs)}" if seen.condition is Condition.DIFFERS else "")
 
 
 def _led(seen: ControllerSeen) -> str:
@@ -84,6 +95,7 @@ def plain(seen: ControllerSeen) -> dict[str, object]:
         "home": row.home,
         "version": row.version,
         "fleet_sha256": row.digest,
+        "differs": list(seen.differs),
         "condition": str(seen.condition),
         "role": str(row.role),
         "since_us": row.since_us,

@@ -99,14 +99,15 @@ async def _begin(base: Base, supervisor: Supervisor, stack: AsyncExitStack, disp
 
 
 async def _renew(base: Base, sharing: SharedFleet, dispatcher: Dispatcher, health: ControllerHealth) -> None:
-    """Until cancelled. Gives the tasks back while ``fleet.toml`` differs from that of the one that leads. Says what
-    is not well here."""
+    """Until cancelled. Gives the tasks back while ``fleet.toml`` or ``.env`` differs from that of the one that
+    leads. Says what is not well here."""
 
     def work(tx: Tx) -> bool:
         leases.renew(tx, base.lease, leads.TTL_US)
-        controllers.note(tx, base.me, ControllerRole.SHARES, base.config.in_force, health.own())
+        runs_on = base.runs_on()
+        controllers.note(tx, base.me, ControllerRole.SHARES, runs_on, health.own())
         leader = controllers.last_leader(tx)
-        return leader is not None and leader.digest != base.config.in_force
+        return leader is not None and bool(runs_on.differs(leader.runs_on))
 
     while True:
         differs = await base.store.write(work)

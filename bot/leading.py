@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from bot.controller_view import differing
 from fleet.errors import StoreUnavailable, Unavailable
 from fleet.ports import Clock
 from fleet.store import controllers, leases
 from fleet.store.boot import uptime_us
-from fleet.store.controllers import Contender, Controller
+from fleet.store.controllers import Contender, Controller, RunsOn
 from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
 from fleet.store.states import ControllerRole
@@ -90,15 +91,15 @@ class StandBy:
     _led: Controller | None = field(default=None, init=False)
     _said: str = field(default="", init=False)
 
-    async def lead(self, store: Store, me: Contender, digest: Callable[[], str]) -> Lease:
+    async def lead(self, store: Store, me: Contender, runs_on: Callable[[], RunsOn]) -> Lease:
         """Leadership over the store. Until then this controller's row says that it stands by. A store that is away
-        is waited for. ``digest`` gives the hash of this home's fleet.toml as it is now."""
+        is waited for. ``runs_on`` gives what this home has now."""
         self.waiting = True
         while True:
-            has = await asyncio.to_thread(digest)
+            has = await asyncio.to_thread(runs_on)
             try:
                 lease, self._led = await store.write(
-                    partial(_step, me=me, waits_as=self._role, digest=has, led=self._led)
+                    partial(_step, me=me, waits_as=self._role, has=has, led=self._led)
                 )
             except StoreUnavailable as error:
                 self._say(f"airboss stands by. The store does not answer: {error.cause}")
@@ -113,14 +114,14 @@ class StandBy:
     def _role(self) -> ControllerRole:
         return ControllerRole.SHARES if self.takes_part else ControllerRole.STANDS_BY
 
-    def _about(self, digest: str) -> str:
+    def _about(self, has: RunsOn) -> str:
         if self._led is None:
             return "airboss stands by: another process holds the store"
-        if self._led.digest != digest:
+        if differs := has.differs(self._led.runs_on):
             return (
-                f"airboss stands by and does NOT take over from {self._led.host}: fleet.toml differs "
-                f"({digest[:10] or 'unreadable'} here, {self._led.digest[:10]} there). Make the two files equal, "
-                "or restart this controller once the other has ended, to lead with the file that is here"
+                f"airboss stands by and does NOT take over from {self._led.host}: {differing(differs)} "
+                f"(fleet.toml is {has.fleet[:10] or 'unreadable'} here, {self._led.digest[:10]} there). Make them "
+                "equal, or restart this controller once the other has ended, to lead with what is here"
             )
         return f"airboss stands by: {self._led.host} leads"
 
@@ -132,21 +133,21 @@ class StandBy:
 
 
 def _step(
-    tx: Tx, me: Contender, waits_as: ControllerRole, digest: str, led: Controller | None
+    tx: Tx, me: Contender, waits_as: ControllerRole, has: RunsOn, led: Controller | None
 ) -> tuple[Lease | None, Controller | None]:
     """One look of a controller that stands by: the lease if it may take over, else who led last. ``led``: who led
     at an earlier look; with none, nobody leads a fleet that this one could disagree with."""
     held = leases.look(tx, leases.LEADERSHIP)
     last = controllers.last_leader(tx) or led
     if held is not None and not _ours(held, me):
-        controllers.note(tx, me, waits_as, digest)
+        controllers.note(tx, me, waits_as, has)
         return None, last
-    if led is not None and last is not None and last.digest != digest:
-        controllers.note(tx, me, waits_as, digest)
+    if led is not None and last is not None and has.differs(last.runs_on):
+        controllers.note(tx, me, waits_as, has)
         return None, last
     lease = _free(tx, me)
     if lease is not None:
-        controllers.note(tx, me, ControllerRole.LEADS, digest)
+        controllers.note(tx, me, ControllerRole.LEADS, has)
     return lease, last
 
 

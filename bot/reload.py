@@ -104,16 +104,20 @@ class LiveSecrets:
             if stamp == self._stamp:
                 continue
             self._stamp = await _written(self._home / SECRETS_FILE, self._clock)
-            try:
-                read = await asyncio.to_thread(Secrets.load, self._home)
-            except AirbossError as error:
-                _log.error(".env cannot be read; its last values stay in force: %s", error)
-                continue
-            self._known.update(read.values())
-            for redactor in (*self._redactors, *log_redactors()):
-                redactor.know(self._known)
-            self._env.take(read)
-            _log.info(".env was read again; it has: %s", ", ".join(sorted(read)) or "nothing")
+            await self.take()
+
+    async def take(self) -> None:
+        """Takes in what the file says now."""
+        try:
+            read = await asyncio.to_thread(Secrets.load, self._home)
+        except AirbossError as error:
+            _log.error(".env cannot be read; its last values stay in force: %s", error)
+            return
+        self._known.update(read.values())
+        for redactor in (*self._redactors, *log_redactors()):
+            redactor.know(self._known)
+        self._env.take(read)
+        _log.info(".env was read again; it has: %s", ", ".join(sorted(read)) or "nothing")
 
 
 async def _written(path: Path, clock: Clock) -> tuple[int, int, int]:

@@ -18,6 +18,7 @@ from fleet.flight.slot_line import SlotLine
 from fleet.landing.queue import LandingQueue
 from fleet.model import Task
 from fleet.store import leads, pool_slots, sessions, tasks
+from fleet.store.controllers import RunsOn
 from fleet.store.core import Store, Tx
 from fleet.store.leads import Lead
 from fleet.store.notices import Notices, Topic
@@ -35,13 +36,13 @@ class Led:
 
 @dataclass(slots=True)
 class SharedFleet:
-    """This controller's part in it. ``digest``: the hash of the ``fleet.toml`` in force here; others with the same
-    get tasks. ``coordinates``: it holds the leadership. ``paused``: it runs none of its tasks now. ``patience``:
-    for so many seconds after it could not reach the store, others that could not either may still renew."""
+    """This controller's part in it. ``runs_on``: what is in force here; others with the same get tasks.
+    ``coordinates``: it holds the leadership. ``paused``: it runs none of its tasks now. ``patience``: for so many
+    seconds after it could not reach the store, others that could not either may still renew."""
 
     notices: Notices
     instance: str
-    digest: Callable[[], str]
+    runs_on: Callable[[], RunsOn]
     coordinates: bool
     paused: bool = False
     patience: float = _PATIENCE_S
@@ -99,7 +100,7 @@ class SharedFleet:
 
     def _able(self, tx: Tx) -> list[str]:
         """Who can get a task: the others first, since the coordinator has other work too."""
-        return [*leads.members(tx, self.digest()), self.instance]
+        return [*leads.members(tx, self.runs_on()), self.instance]
 
     def _give(self, tx: Tx, task: str, able: list[str]) -> None:
         """A slot of a pool is reached by who keeps the pool: the coordinator."""

@@ -1,7 +1,7 @@
 """The controllers of a store: one leads, others stand by. Each keeps its row fresh, by the store's clock.
 
-A row is only told to people, with one exception: the digest that the last leader ran on decides whether one that
-stands by may take over. Who leads is what the lease says.
+A row is only told to people, with one exception: what the last leader ran on, its ``fleet.toml`` and ``.env``,
+decides whether one that stands by may take over. Who leads is what the lease says.
 """
 
 from __future__ import annotations
@@ -48,8 +48,26 @@ class Condition(StrEnum):
     LEADS = "leads"
     SHARES = "shares"
     STANDS_BY = "stands by"
-    DIFFERS = "differs"  # another fleet.toml than the leader's: it does not take over
+    DIFFERS = "differs"  # another fleet.toml or .env than the leader's: it does not take over
     SILENT = "silent"
+
+
+@dataclass(frozen=True, slots=True)
+class RunsOn:
+    """What a controller runs on. ``fleet``: the SHA-256 of its fleet.toml. ``env``: JSON, a keyed hash of each
+    setting of its .env that all must have, by name; empty while that is not known."""
+
+    fleet: str
+    env: str = ""
+
+    def differs(self, other: RunsOn) -> tuple[str, ...]:
+        """What is not as it is there: ``fleet.toml``, and names of ``.env``. Nothing: both can lead one fleet."""
+        found = () if self.fleet == other.fleet else ("fleet.toml",)
+        if not self.env or not other.env or self.env == other.env:
+            return found
+        here, there = json.loads(self.env), json.loads(other.env)
+        names = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+        return (*found, *(f"{name} in .env" for name in names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +82,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """A row. ``digest``: the SHA-256 of the fleet.toml that it runs on, or has. ``since_us``: in this role.
+    """A row. ``digest``, ``env``: what it runs on, or has, as :class:`RunsOn` says. ``since_us``: in this role.
     ``troubles``: what is not well with it, a line for each cause."""
 
     instance: str
@@ -76,18 +94,26 @@ class Controller:
     since_us: int
     seen_us: int
     troubles: Mapping[str, str] = field(default_factory=dict)
+    env: str = ""
+
+    @property
+    def runs_on(self) -> RunsOn:
+        """What it runs on, or has."""
+        return RunsOn(self.digest, self.env)
 
 
 @dataclass(frozen=True, slots=True)
 class ControllerSeen:
     """A controller, and what it is at the moment of the reading, ``ago_us`` after it was last seen.
 
-    ``tasks``: those that it leads, where several share the store."""
+    ``tasks``: those that it leads, where several share the store. ``differs``: what it has otherwise than the one
+    that leads, where it must be equal."""
 
     controller: Controller
     condition: Condition
     ago_us: int
     tasks: tuple[str, ...] = ()
+    differs: tuple[str, ...] = ()
 
     @property
     def troubles(self) -> Mapping[str, str]:
@@ -99,7 +125,7 @@ class ControllerSeen:
 
 
 def note(
-    tx: Tx, me: Contender, role: ControllerRole, digest: str, troubles: Mapping[str, str] | None = None
+    tx: Tx, me: Contender, role: ControllerRole, runs_on: RunsOn, troubles: Mapping[str, str] | None = None
 ) -> None:
     """Writes a controller's row: it was seen now. What was before it at its place is dead, and forgotten.
     ``troubles``: what is not well with it, a line for each cause, redacted; ``None``: as it said before."""
@@ -109,7 +135,8 @@ def note(
         troubles = known.troubles if known is not None else {}
     said = json.dumps({cause: line[:_LENGTH] for cause, line in list(troubles.items())[:_TROUBLES]})
     since = known.since_us if known is not None and known.role is role else now
-    values = {"digest": digest, "role": role, "since_us": since, "seen_us": now, "troubles": said}
+    values = {"role": role, "since_us": since, "seen_us": now, "troubles": said}
+    values |= {"digest": runs_on.fleet, "env": runs_on.env}
     if known is None:
         tx.connection.execute(_DELETE_PLACE, {"at": me.host, "of": me.home})
         named = {"instance": me.instance, "host": me.host, "home": me.home, "version": me.version}
@@ -147,10 +174,10 @@ def seen(tx: Tx) -> list[ControllerSeen]:
     led = defaultdict[str, list[str]](list)
     for task, instance in tx.connection.execute(_LED):
         led[instance].append(task)
-    found = [
-        ControllerSeen(row, _condition(row, leader, now), max(0, now - row.seen_us), tuple(led[row.instance]))
-        for row in rows
-    ]
+    found = []
+    for row in rows:
+        ago_us, tasks, differs = max(0, now - row.seen_us), tuple(led[row.instance]), _differs(row, leader)
+        found.append(ControllerSeen(row, _condition(row, leader, now), ago_us, tasks, differs))
     return sorted(found, key=lambda each: each.condition is not Condition.LEADS)
 
 
@@ -159,9 +186,13 @@ def _condition(row: Controller, leader: Controller | None, now_us: int) -> Condi
         return Condition.LEADS
     if row.role is ControllerRole.LEADS or now_us - row.seen_us >= SILENT_US:
         return Condition.SILENT
-    if leader is not None and row.digest != leader.digest:
+    if _differs(row, leader):
         return Condition.DIFFERS
     return Condition.SHARES if row.role is ControllerRole.SHARES else Condition.STANDS_BY
+
+
+def _differs(row: Controller, leader: Controller | None) -> tuple[str, ...]:
+    return () if leader is None else row.runs_on.differs(leader.runs_on)
 
 
 def _rows(tx: Tx) -> list[Controller]:

@@ -18,6 +18,7 @@ from sqlalchemy import Row, bindparam, delete, func, insert, literal, select, up
 
 from fleet.errors import LeaseLost
 from fleet.store import leases, tasks
+from fleet.store.controllers import RunsOn
 from fleet.store.core import Tx
 from fleet.store.leases import Lease, Term
 from fleet.store.lock_tables import controllers, leads
@@ -37,7 +38,11 @@ _COUNTS = select(leads.c.controller, func.count().label("number")).group_by(lead
 _MEMBERS = (
     select(controllers.c.instance, lease_rows.c.boot, lease_rows.c.since_us, lease_rows.c.lasts_us)
     .join(lease_rows, lease_rows.c.name == literal(leases.MEMBER).concat(controllers.c.instance))
-    .where(controllers.c.role == ControllerRole.SHARES, controllers.c.digest == bindparam("has"))
+    .where(
+        controllers.c.role == ControllerRole.SHARES,
+        controllers.c.digest == bindparam("fleet"),
+        controllers.c.env == bindparam("env"),
+    )
 )
 
 
@@ -87,10 +92,10 @@ def give_back(tx: Tx, instance: str) -> None:
     _free(tx, instance)
 
 
-def members(tx: Tx, digest: str) -> list[str]:
-    """Who takes part now with this ``fleet.toml``, beside the coordinator."""
+def members(tx: Tx, runs_on: RunsOn) -> list[str]:
+    """Who takes part now and runs on just that, beside the coordinator."""
     now = leases.moment(tx)
-    found = tx.connection.execute(_MEMBERS, {"has": digest})
+    found = tx.connection.execute(_MEMBERS, {"fleet": runs_on.fleet, "env": runs_on.env})
     return [row.instance for row in found if Term(row.boot, row.since_us, row.lasts_us).lasts(now)]
 
 

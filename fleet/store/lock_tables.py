@@ -57,6 +57,7 @@ controllers = Table(
     number("since_us"),
     number("seen_us"),
     text("troubles"),  # JSON: a line for each cause
+    text("env"),  # JSON: a keyed hash of each setting of .env that all must have; empty: not known yet
 )
 
 # Which controller leads a task that was started; only where several share the store. Gone soon after its end.

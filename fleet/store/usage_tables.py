@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table
 
-from fleet.store.columns import added_text, choice, counted, key, metadata, number, of, serial, text
+from fleet.store.columns import added_text, choice, counted, flag, key, metadata, number, of, serial, text
 from fleet.store.states import AfterHand, HaltCause, ProcessKind, TakeoverState
 
 # What was used, by quarter of an hour since the epoch; a task's has slot 0. ``cost_udollar`` is what agents report.
@@ -64,7 +64,8 @@ takeovers = Table(
     Index(None, "task"),
 )
 
-# Processes of closed sessions that are to be ended once their machine answers.
+# Processes of closed sessions that are to be ended once their machine answers. ``ending``: it is being ended now,
+# so that nobody takes it up.
 left_running = Table(
     "left_running",
     metadata,
@@ -72,6 +73,7 @@ left_running = Table(
     of("session", "sessions.id"),
     choice("kind", ProcessKind),
     number("since_us"),
+    flag("ending"),
 )
 
 # Sessions that people start by hand. ``hold``: the id of the locks that it takes. ``secret_sha256``: of what its

@@ -19,7 +19,7 @@ from fleet.landing.queue import LandingQueue
 from fleet.model import Session
 from fleet.store import approvals, controllers, leads, pool_slots
 from fleet.store.approvals import Approval
-from fleet.store.controllers import Contender
+from fleet.store.controllers import Contender, RunsOn
 from fleet.store.core import Store, Tx
 from fleet.store.notices import Topic
 from fleet.store.states import ControllerRole
@@ -60,8 +60,8 @@ async def test_a_wake_news_of_a_queue_and_who_wants_a_slot_back_are_heard_elsewh
         async with listening(here, HEARD) as mine, listening(there, HEARD) as theirs:
             woken, own = list[str](), list[str]()
             slots, other_slots, queue, other_queue = SlotLine(), SlotLine(), LandingQueue(), LandingQueue()
-            SharedFleet(mine, HEAD, lambda: "", coordinates=True).connect(slots, queue, woken.append)
-            member = SharedFleet(theirs, B, lambda: "", coordinates=False)
+            SharedFleet(mine, HEAD, lambda: RunsOn(""), coordinates=True).connect(slots, queue, woken.append)
+            member = SharedFleet(theirs, B, lambda: RunsOn(""), coordinates=False)
             member.connect(other_slots, other_queue, own.append)
 
             member.tell("t1")
@@ -116,11 +116,11 @@ async def test_a_task_on_a_slot_of_a_pool_is_led_by_who_keeps_the_pool(url: str)
     head, b = (Contender(instance, instance[0], "/home", "1") for instance in (HEAD, B))
     with Store.open(url) as store:
         async with listening(store, HEARD) as notices:
-            shared = SharedFleet(notices, HEAD, lambda: "same", coordinates=True, patience=0.0)
+            shared = SharedFleet(notices, HEAD, lambda: RunsOn("same"), coordinates=True, patience=0.0)
 
             def begin(tx: Tx) -> list[str]:
-                controllers.note(tx, head, ControllerRole.LEADS, "same")
-                controllers.note(tx, b, ControllerRole.SHARES, "same")
+                controllers.note(tx, head, ControllerRole.LEADS, RunsOn("same"))
+                controllers.note(tx, b, ControllerRole.SHARES, RunsOn("same"))
                 leads.join(tx, B)
                 slot = pool_slots.ask(tx, instance=store.instance, pool="farm", terms="{}", price_udollar=0)
                 begun = [asked(tx).id for _ in range(3)]
@@ -136,7 +136,9 @@ async def test_a_task_on_a_slot_of_a_pool_is_led_by_who_keeps_the_pool(url: str)
                     leads.give(tx, task, [B])  # as a controller did that coordinated before
                 leads.put_out(tx, B)
                 leads.join(tx, "c:/home:1:x")
-                controllers.note(tx, Contender("c:/home:1:x", "c", "/home", "1"), ControllerRole.SHARES, "same")
+                controllers.note(
+                    tx, Contender("c:/home:1:x", "c", "/home", "1"), ControllerRole.SHARES, RunsOn("same")
+                )
                 return list(leads.every(tx))
 
             await store.write(passes_on)

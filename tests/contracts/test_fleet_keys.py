@@ -9,7 +9,7 @@ import pytest
 
 from fleet.errors import Refused
 from fleet.store import controllers
-from fleet.store.controllers import Contender
+from fleet.store.controllers import Contender, RunsOn
 from fleet.store.core import Store
 from fleet.store.states import ControllerRole
 from fleet.supervise import end, own
@@ -23,7 +23,7 @@ def led(store: Store, tmp_path: Path) -> Path:
     """The home of a controller that led."""
     home = tmp_path / "led"
     with store.transaction() as tx:
-        controllers.note(tx, Contender("box:led:1", "box", str(home), "1"), ControllerRole.LEADS, "same")
+        controllers.note(tx, Contender("box:led:1", "box", str(home), "1"), ControllerRole.LEADS, RunsOn("same"))
     return home
 
 
@@ -107,7 +107,7 @@ async def test_keys_that_are_lost_are_replaced_once_no_controller_runs(store: St
     assert "airboss keys adopt" in refused.value.hint
     other = Contender("box:other:1", "box", "/other", "1")
     with store.transaction() as tx:
-        controllers.note(tx, other, ControllerRole.SHARES, "same")
+        controllers.note(tx, other, ControllerRole.SHARES, RunsOn("same"))
     with pytest.raises(Refused, match="the controller box:/other runs"):
         await fleet_keys.adopt(store, left)
     with store.transaction() as tx:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bot.base import base_of
+from bot.base import Base, base_of
 from bot.controller_view import full_line, plain
 from bot.doctor.controller import other_controllers
 from bot.doctor.findings import Severity
@@ -21,9 +21,10 @@ from bot.joined import take_part
 from bot.leading import StandBy
 from bot.outbox.posting import Outbox
 from fleet.clock import SystemClock
+from fleet.config import Secrets
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.services import Services
-from fleet.store import controllers
+from fleet.store import controllers, leads
 from fleet.store.controllers import Condition, Contender, ControllerSeen
 from fleet.store.core import Store
 from fleet.supervise import Supervisor, alongside
@@ -127,3 +128,61 @@ async def test_one_that_ends_for_an_error_leaves_why(homes: Homes) -> None:
         me = Contender("", base.me.host, str(other), "1")
         found = await other_controllers({}, "1", other, me, lambda: Store.open(homes.url))
         assert [each.level for each in found] == [Severity.WARN, Severity.BAD], "none runs here, and why"
+
+
+def coordinates(stack: AsyncExitStack, base: Base) -> None:
+    """It renews its lease, as a controller does."""
+    supervisor, away = Supervisor(SystemClock()), StoreWatch(SystemClock())
+    stack.push_async_callback(supervisor.close)
+    health = ControllerHealth(supervisor, away, base.config, None)
+    supervisor.run("leadership", lambda: base.renew(away, Outbox(base.store), health))
+
+
+async def test_one_with_another_env_gets_no_task_until_it_has_the_same(homes: Homes) -> None:
+    one, other = homes.home("one"), homes.home("other")
+    same = (one / ".env").read_text()
+    (other / ".env").write_text(f"{same}TOKEN=another\nSLACK_LISTEN=127.0.0.1:9\n")
+    async with AsyncExitStack() as stack, AsyncExitStack() as theirs:
+        base = await base_of(one, stack)
+        coordinates(stack, base)
+        homes.copy_keys("one", "other")
+
+        def members() -> list[str]:
+            with Store.open(homes.url) as store, store.transaction() as tx:
+                return leads.members(tx, base.runs_on())
+
+        def differs() -> tuple[str, ...]:
+            return homes.seen()["other"].differs if "other" in homes.seen() else ()
+
+        async with alongside(joins(other, theirs, Dispatcher), "the other"):
+            await until(differs)
+            seen = homes.seen()["other"]
+            assert (seen.condition, seen.differs) == (Condition.DIFFERS, ("TOKEN in .env",))
+            assert members() == []
+            assert "does not take over: TOKEN in .env differs" in full_line(seen)
+            (other / ".env").write_text(f"{same}SLACK_LISTEN=127.0.0.1:9\n")
+            await until(members)
+            assert homes.seen()["other"].condition is Condition.SHARES
+            assert "another" not in homes.seen()["other"].controller.env
+
+
+async def test_one_that_stood_by_leads_with_the_env_of_that_moment(homes: Homes) -> None:
+    one, other = homes.home("one"), homes.home("other")
+    async with AsyncExitStack() as theirs:
+        async with AsyncExitStack() as stack:
+            base = await base_of(one, stack)
+            coordinates(stack, base)
+            homes.copy_keys("one", "other")
+            waits = base_of(other, theirs, StandBy(lambda _: None, beat=0.1))
+            waiting = await theirs.enter_async_context(alongside(waits, "stand by"))
+            await until(lambda: "other" in homes.seen())
+            for each in (one, other):
+                (each / ".env").write_text((each / ".env").read_text() + "TOKEN=rotated\n")
+            base.env.take(Secrets.load(one))
+            await until(lambda: homes.seen()["one"].controller.runs_on == base.runs_on())
+            before = homes.seen()["other"].controller.seen_us
+            await until(lambda: homes.seen()["other"].controller.seen_us > before)
+            assert homes.seen()["other"].condition is Condition.STANDS_BY
+        led = await waiting
+        assert led.env.get("TOKEN") == "rotated"
+        assert led.store.redact is not None and "rotated" not in led.store.redact("it is rotated now")

@@ -7,7 +7,7 @@ import pytest
 from fleet.errors import LeadershipLost, LeaseLost
 from fleet.model import ChatRef, TaskMode
 from fleet.store import controllers, leads, leases, tasks
-from fleet.store.controllers import Contender
+from fleet.store.controllers import Contender, RunsOn
 from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
 from fleet.store.states import ControllerRole
@@ -17,7 +17,7 @@ HEAD, B, C = (Contender(f"{host}:/home:1:x", host, "/home", "1") for host in ("a
 
 def joins(store: Store, who: Contender, digest: str = "same") -> Lease:
     with store.transaction() as tx:
-        controllers.note(tx, who, ControllerRole.SHARES, digest)
+        controllers.note(tx, who, ControllerRole.SHARES, RunsOn(digest))
         return leads.join(tx, who.instance)
 
 
@@ -32,7 +32,7 @@ def started(store: Store) -> str:
 async def test_a_task_goes_to_who_leads_the_fewest_and_the_others_come_first(store: Store) -> None:
     joins(store, B)
     with store.transaction() as tx:
-        among = [*leads.members(tx, "same"), HEAD.instance]
+        among = [*leads.members(tx, RunsOn("same")), HEAD.instance]
         given = [leads.give(tx, f"t{number}", among).controller for number in range(4)]
         assert given == [B.instance, HEAD.instance, B.instance, HEAD.instance]
         assert leads.counts(tx) == {B.instance: 2, HEAD.instance: 2}
@@ -41,7 +41,7 @@ async def test_a_task_goes_to_who_leads_the_fewest_and_the_others_come_first(sto
 async def test_one_with_another_fleet_toml_gets_nothing(store: Store) -> None:
     joins(store, B, "other")
     with store.transaction() as tx:
-        assert leads.members(tx, "same") == []
+        assert leads.members(tx, RunsOn("same")) == []
         assert leads.present(tx) == {B.instance: True}, "and keeps what it has, until it gives it back"
 
 
@@ -71,7 +71,7 @@ async def test_one_that_was_put_out_writes_nothing_and_holds_nothing(store: Stor
         held = leases.acquire(tx, "turn:x", f"{B.instance}/1", 60_000_000)
         leads.give(tx, "t1", [B.instance])
         assert leads.present(tx) == {B.instance: False}
-        assert leads.members(tx, "same") == []
+        assert leads.members(tx, RunsOn("same")) == []
     await store.under(member.fence).write(Tx.now_us)  # nobody has taken anything from it yet
     with store.transaction() as tx:
         leads.put_out(tx, B.instance)

@@ -16,7 +16,7 @@ from fleet.flight.sharing import SharedFleet
 from fleet.model import AIRBOSS
 from fleet.one_controller import between_controllers
 from fleet.store import controllers, leads, leases, ledger
-from fleet.store.controllers import Contender
+from fleet.store.controllers import Contender, RunsOn
 from fleet.store.core import Store, Tx
 from fleet.store.notices import Notices, Topic
 from fleet.store.states import ControllerRole
@@ -118,9 +118,9 @@ async def test_one_controller_at_a_time_has_a_turn_and_a_dead_one_has_none(url: 
 async def test_who_is_silent_is_put_out_but_not_right_after_an_outage(url: str) -> None:
     with Store.open(url) as store:
         notices = Notices(store, HEARD)
-        shared = SharedFleet(notices, HEAD.instance, lambda: "same", coordinates=True)
+        shared = SharedFleet(notices, HEAD.instance, lambda: RunsOn("same"), coordinates=True)
         with store.transaction() as tx:
-            controllers.note(tx, B, ControllerRole.SHARES, "same")
+            controllers.note(tx, B, ControllerRole.SHARES, RunsOn("same"))
             member = leads.join(tx, B.instance)
             leads.give(tx, "t1", [B.instance])
             leases.renew(tx, member, 0)
@@ -139,7 +139,7 @@ async def test_a_flight_ends_and_writes_nothing_once_another_controller_leads_it
     with Store.open(url) as store:
         world = World(tmp_path, store, parse_fleet(FLEET.format(url=tmp_path), "fleet.toml"))
         notices = Notices(store, HEARD)
-        shared = SharedFleet(notices, HEAD.instance, lambda: "same", coordinates=False)
+        shared = SharedFleet(notices, HEAD.instance, lambda: RunsOn("same"), coordinates=False)
         services = replace(world.services, sharing=shared)
         task = await world.running()
         with store.transaction() as tx:

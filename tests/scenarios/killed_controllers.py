@@ -234,7 +234,7 @@ class KilledControllers:
                 each.condition: each.controller.home
                 for each in controllers.seen(tx)
                 if each.condition is not Condition.SHARES
-                or each.controller.instance in leads.members(tx, each.controller.digest)
+                or each.controller.instance in leads.members(tx, each.controller.runs_on)
             }
 
         homes = {str(world.home): world for world in self.both.homes}
