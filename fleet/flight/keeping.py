@@ -26,7 +26,7 @@ from fleet.ports import Clock
 from fleet.store import left_running, pool_slots, sessions, tasks, trees
 from fleet.store.core import Tx
 from fleet.store.left_running import LeftRunning
-from fleet.store.states import ProcessKind, TreeState
+from fleet.store.states import TreeState
 from fleet.store.trees import TreeRow, Unlanded
 from fleet.supervise import first
 
@@ -132,13 +132,9 @@ def _left_running(tx: Tx) -> list[tuple[LeftRunning, Session, bool]]:
     """What closed sessions left running, and whether it needs no end: its agent goes on in the process itself, or
     its machine was a slot of a pool that is no more."""
     return [
-        (left, session, _goes_on(left, session) or pool_slots.is_gone(tx, session.machine))
+        (left, session, left_running.goes_on(left, session) or pool_slots.is_gone(tx, session.machine))
         for left, session in left_running.every(tx)
     ]
-
-
-def _goes_on(left: LeftRunning, session: Session) -> bool:
-    return left.kind is ProcessKind.AGENT and not session.ended_us
 
 
 class Keeper:
@@ -215,15 +211,20 @@ class Keeper:
                     await services.store.write(partial(left_running.forget, left=left))
                 elif not self._away(session.machine):
                     await self._end(left, session)
+                elif left.ending:
+                    await services.store.write(partial(left_running.put_off, left=left))
 
     async def _end(self, left: LeftRunning, session: Session) -> None:
         services = self._services
+        if not await services.store.write(partial(left_running.begin, left=left)):
+            return  # a person has just opened its session again
         try:
             await services.executors.agent(session.machine, session.login).stop(left.pipe)
         except _OURS:
             raise
         except AirbossError as error:
             _log.info("the %s of %s may still run: %s", left.kind, session.id, error)
+            await services.store.write(partial(left_running.put_off, left=left))
         else:
             await services.store.write(partial(left_running.ended, left=left))
 

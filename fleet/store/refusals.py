@@ -7,7 +7,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from fleet.model import AIRBOSS, Task, TaskState
-from fleet.store import recent, sessions, tasks
+from fleet.store import left_running, recent, sessions, tasks
 from fleet.store.approvals import Approval, ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.tables import approvals
@@ -37,7 +37,10 @@ def may_continue(tx: Tx, task: Task) -> bool:
 
 def closed(tx: Tx, task: Task) -> bool:
     """Whether everything of the ended task is closed: only then can it continue."""
-    return all(session.ended_us for session in sessions.of_task(tx, task.id))
+    return all(
+        session.ended_us and not left_running.being_ended(tx, session.id)
+        for session in sessions.of_task(tx, task.id)
+    )
 
 
 def reopen(tx: Tx, task: Task, held: Approval) -> None:

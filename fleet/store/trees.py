@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, insert
 from fleet.errors import Refused
 from fleet.events import Source, TreeDecided, TreeDecision, TreeRemoved
 from fleet.model import AIRBOSS, ENDS, Session, Task, TaskMode, TaskState, Turn
-from fleet.store import approvals, pool_slots, sessions, stalls, tasks
+from fleet.store import approvals, left_running, pool_slots, sessions, stalls, tasks
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.recording import record
@@ -204,7 +204,7 @@ def go_on(tx: Tx, task: Task, decision: ApprovalDecision, by: str) -> None:
     tree, attempted = of_task(tx, task), f"continue {task.id}"
     if tree.row.state in (*_GOING, TreeState.DELETED):
         raise Refused(attempted=attempted, cause=f"its work is {tree.row.state}", hint="Try again in a moment.")
-    if not tree.session.ended_us:
+    if not tree.session.ended_us or left_running.being_ended(tx, tree.session.id):
         raise Refused(attempted=attempted, cause="its session is still ending", hint="Try again in a moment.")
     last = sessions.turns(tx, tree.session.id)[-1]
     if decision is ApprovalDecision.JUDGE and not last.snapshot:

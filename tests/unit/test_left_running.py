@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from fleet.clock import SystemClock
-from fleet.errors import Unreachable
+from fleet.errors import Refused, Unreachable
 from fleet.flight.flight import Flight
 from fleet.flight.keeping import Keeper
 from fleet.machines.watch import MachineSeen, MachineState
-from fleet.model import PipeEnd, TaskMode
-from fleet.store import left_running, sessions, tasks
+from fleet.model import PipeEnd, TaskMode, TaskState
+from fleet.store import left_running, sessions, tasks, trees
+from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 from fleet.supervise import alongside
+from tests.far_end.machine import Machine
 from tests.far_end.repositories import make_bare
 from tests.flying import PERSON, World, world
 from tests.scenarios.fault_house import PacedLoop
@@ -96,4 +98,57 @@ async def test_what_runs_on_is_not_ended_once_its_task_goes_on_or_its_machine_is
     there.services.machines_seen["box"] = MachineSeen(MachineState.WELL)
     await keeper.end_left()
     assert not there.machine.over
+    assert await there.store.read(left_running.every) == []
+
+
+class Slow(Machine):
+    """What happens while it ends a process: ``meanwhile``."""
+
+    meanwhile: Callable[[], Awaitable[None]]
+
+    async def stop(self, pipe: str, grace: float = 5.0) -> None:
+        await self.meanwhile()
+        await super().stop(pipe, grace)
+
+
+async def test_nobody_takes_up_an_agent_that_is_being_ended(there: World) -> None:
+    """A person continues the task in the moment in which the keeper ends its old process, or just before."""
+    task = await there.running(TaskMode.CHANGE)
+    session, keeper = await there.session(task), Keeper(there.services, SystemClock())
+    there.machine = machine = Slow()
+    tried: list[str] = []
+
+    def goes_on(tx: Tx) -> None:
+        trees.go_on(tx, tasks.task(tx, task.id), ApprovalDecision.GO_ON, PERSON)
+
+    def closed(tx: Tx) -> None:
+        left_running.note(tx, session.id)
+        sessions.update(tx, session.id, ended_us=tx.now_us())
+        tasks.move(tx, task.id, TaskState.STOPPED, "", PERSON)
+
+    async def meanwhile() -> None:
+        with pytest.raises(Refused, match="its session is still ending") as refused:
+            await there.store.write(goes_on)
+        tried.append(refused.value.hint)
+        if len(tried) == 1:
+            raise Unreachable(attempted="reach it", cause="the link is down")
+
+    machine.meanwhile = meanwhile
+    await there.store.write(closed)
+    (left,) = [found for found, _ in await there.store.read(left_running.every)]
+    await keeper.end_left()
+    assert tried == ["Try again in a moment."]
+    assert not await there.store.read(lambda tx: left_running.being_ended(tx, session.id)), "it could not be ended"
+
+    assert await there.store.write(lambda tx: left_running.begin(tx, left)), "and whoever began dies"
+    there.services.machines_seen["box"] = MachineSeen(MachineState.AWAY)
+    await keeper.end_left()
+    assert not await there.store.read(lambda tx: left_running.being_ended(tx, session.id))
+    there.services.machines_seen["box"] = MachineSeen(MachineState.WELL)
+
+    await there.store.write(goes_on)
+    assert not await there.store.write(lambda tx: left_running.begin(tx, left)), "its agent goes on in it"
+    await there.store.write(lambda tx: sessions.update(tx, session.id, ended_us=tx.now_us()))
+    await keeper.end_left()
+    assert len(tried) == 2 and machine.over
     assert await there.store.read(left_running.every) == []
