@@ -34,6 +34,7 @@ from bot.local.hook_forwards import HookForwards
 from bot.metrics_server import MetricsServer
 from bot.outbox.closed import closed
 from bot.outbox.delivering import Deliverer
+from bot.outbox.files import brought
 from bot.outbox.port import Adapter
 from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry
@@ -149,7 +150,13 @@ class App:
                 core.fetches(chat.name, partial(fetched, store, chat.fetch))
             _hear(home, services, notifier, supervisor, stack)
             deliverer = Deliverer(
-                outbox, adapters, supervisor, contacts, partial(closed, config), sure=base.term.sure
+                outbox,
+                adapters,
+                supervisor,
+                contacts,
+                partial(closed, config),
+                sure=base.term.sure,
+                files=partial(brought, store, home / "files"),
             )
             causes = Causes(health, control.machines, services.clock, home, full=services.full_disks)
             live, hooks, backups = (

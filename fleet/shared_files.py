@@ -18,7 +18,7 @@ from fleet import files
 from fleet.errors import Unavailable
 from fleet.store import blobs
 from fleet.store.blobs import CHUNK_BYTES, NamedBlob
-from fleet.store.core import Store, Tx
+from fleet.store.core import Beforehand, Store, Tx
 from fleet.store.states import BlobKind
 
 _TRIES: Final = 3
@@ -38,6 +38,21 @@ async def keep(store: Store, path: Path, kind: BlobKind, *, name: str, owner: st
     """Puts a file where others can get it, if there may be others. Raises as :func:`put`."""
     if store.can_be_shared:
         await put(store, path, kind, name=name, owner=owner)
+
+
+def demand(tx: Tx, path: Path, kind: BlobKind, *, name: str, owner: str) -> None:
+    """For a write that refers to a file: raises ``Beforehand`` unless others can get it, as it is now. One that
+    cannot be read is left to who needs it."""
+    if not tx.store.can_be_shared:
+        return
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return
+    found = blobs.named(tx, name)
+    if found is None or found.digest != digest:
+        raise Beforehand(partial(keep, tx.store, path, kind, name=name, owner=owner))
 
 
 async def put(

@@ -18,6 +18,7 @@ from bot.hearing.core import ChatCore
 from bot.message import Attachment, Message
 from bot.outbox.closed import closed
 from bot.outbox.delivering import Deliverer
+from bot.outbox.files import brought
 from bot.outbox.port import Adapter, AdapterLimits, Outgoing, Receive
 from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry, Result
@@ -248,8 +249,9 @@ async def house(
     redraw: float = 0,
     patience: float = 30,
     clock: Clock | None = None,
+    url: str = "",
 ) -> AsyncIterator[House]:
-    """Opens one under ``directory``; opening it again there finds what the first one left.
+    """Opens one under ``directory``; opening it again there finds what the first one left. ``url``: of its store.
 
     ``documents``: the notifier may write some. ``redraw``: seconds between two forms of a task's card.
     ``patience``: seconds that a write waits for another writer before the store counts as away. ``clock``: what
@@ -257,7 +259,7 @@ async def house(
     """
     config = parse_fleet(fleet_toml, "fleet.toml")
     in_force = [config]
-    with Store.open(f"sqlite:///{filled(directory / 'airboss.db')}?timeout={patience}") as store:
+    with Store.open(url or f"sqlite:///{filled(directory / 'airboss.db')}?timeout={patience}") as store:
         fleet, phone = PlayedFleet(lambda: in_force[0]), Phone()
         supervisor, outbox = Supervisor(SystemClock()), Outbox(store)
         context = Context(
@@ -276,7 +278,9 @@ async def house(
         notifier = Notifier(
             outbox, lambda: in_force[0], supervisor, pause=0, redraw=redraw, files=files, direct=(Phone.name,)
         )
-        deliverer = Deliverer(outbox, (phone, *more), supervisor, closed=partial(closed, lambda: in_force[0]))
+        there = partial(brought, store, directory / "files")
+        shut = partial(closed, lambda: in_force[0])
+        deliverer = Deliverer(outbox, (phone, *more), supervisor, closed=shut, files=there)
         deliverer.start()
         await notifier.start()
         await core.start()

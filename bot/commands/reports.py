@@ -37,6 +37,7 @@ from fleet.store.core import Tx
 from fleet.store.recent import last_events
 from fleet.untrusted import Untrusted
 from gates.people import Right
+from gates.receipts import day as days
 from gates.receipts import verify as receipts
 from gates.receipts.day import note_beside
 from gates.receipts.issue import issue
@@ -193,7 +194,7 @@ async def verify(context: Context, call: Call) -> Effect:
     """Checks a receipt: its signature with the pinned key, the repository, and the ledger."""
     if (given := split(call.args)) and DATE.fullmatch(given[0]):
         issued_day = await context.store.read(lambda tx: issued_on(tx, given[0]))
-        checks = await _checked(context, Path(issued_day.path), None)
+        checks = await _checked(context, await days.here(context.store, context.home, issued_day), None)
         return reply(call, _verified(call, given[0], checks, context.config().isolation))
     task = await task_meant(context, call, newest=True)
     issued = await _issued(context, task)
@@ -235,12 +236,13 @@ def _verified(call: Call, what: str, checks: list[Check], isolation: Isolation) 
 
 async def _day_receipt(context: Context, call: Call, day: str) -> Effect:
     issued = await context.store.read(lambda tx: issued_on(tx, day))
-    note = await asyncio.to_thread(_note_of, Path(issued.path))
+    path = await days.here(context.store, context.home, issued)
+    note = await asyncio.to_thread(_note_of, path)
     call.result.data = {
         "day": day,
         "root": issued.root_sha256,
         "sha256": issued.sha256,
-        "path": issued.path,
+        "path": str(path),
         "checkpoint": note,
     }
     card = Card(
@@ -252,7 +254,7 @@ async def _day_receipt(context: Context, call: Call, day: str) -> Effect:
         body=Untrusted(note) if note else None,
         actions=(Action("Verify", f"/verify {day}", once=False),),
         footer=footed(context.config().isolation, "unwitnessed"),
-        document=issued.path,
+        document=str(path),
         tone=Tone.GOOD,
     )
     return reply(call, card)

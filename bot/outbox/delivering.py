@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -17,7 +17,7 @@ from typing import Final
 from bot.cards import Card, task_key
 from bot.outbox.closed import WHY
 from bot.outbox.contact import Contact, Way
-from bot.outbox.port import Adapter, ChatMoved, Outgoing, RetryAfter, Undeliverable, always
+from bot.outbox.port import Adapter, ChatMoved, Outgoing, RetryAfter, Undeliverable, always, as_it_is
 from bot.outbox.posting import Outbox
 from fleet.errors import AirbossError, Malformed, Unavailable
 from fleet.events import Refs, RootPosted, Source
@@ -81,7 +81,8 @@ class _Route:
 
 class Deliverer:
     """Sends the outbox through the adapters until closed. ``contacts``: by adapter, who hears whether it works;
-    ``closed``: whether a row must not be sent any more; ``sure``: comes back while nobody else may send."""
+    ``closed``: whether a row must not be sent any more; ``sure``: comes back while nobody else may send; ``files``:
+    gives a card with its files on this host."""
 
     def __init__(
         self,
@@ -92,8 +93,9 @@ class Deliverer:
         closed: Closed = lambda tx, delivery: False,
         *,
         sure: Callable[[], Awaitable[None]] = always,
+        files: Callable[[Card], Awaitable[Card]] = as_it_is,
     ) -> None:
-        self._closed, self._sure = closed, sure
+        self._closed, self._sure, self._files = closed, sure, files
         self._outbox, self._store, self._supervisor = posted, posted.store, supervisor
         self._routes = {each.name: _Route(each, contacts.get(each.name) or Contact()) for each in adapters}
         self._workers: list[Component] = []
@@ -216,8 +218,7 @@ class Deliverer:
     async def _deliver(self, route: _Route, claimed: _Claimed) -> None:
         number = claimed.delivery.id
         try:
-            await self._sure()
-            result = await self._sent(route, claimed)
+            result = await self._result(route, claimed)
             await self._settle(route, number, result)
         except BaseException:
             route.sending.discard(number)
@@ -225,13 +226,21 @@ class Deliverer:
         if result.later:
             route.wake.set()
 
-    async def _sent(self, route: _Route, claimed: _Claimed) -> _Result:
-        """Sends a row."""
-        delivery = claimed.delivery
+    async def _result(self, route: _Route, claimed: _Claimed) -> _Result:
+        """Makes a row ready, and sends it while nobody else may."""
+        try:
+            outgoing = _outgoing(claimed)
+        except Undeliverable as error:
+            return _given_up(claimed.delivery, str(error))
+        card = await retry_while_store_is_away(lambda: self._files(outgoing.card), self._supervisor.clock)
+        await self._sure()
+        return await self._sent(route, claimed.delivery, replace(outgoing, card=card))
+
+    async def _sent(self, route: _Route, delivery: outbox.Delivery, outgoing: Outgoing) -> _Result:
         try:
             fault(Point.CHAT_CALL)
             failpoint("card-claimed")
-            message_id = await route.adapter.deliver(_outgoing(claimed))
+            message_id = await route.adapter.deliver(outgoing)
             failpoint("card-sent")
         except RetryAfter as asked:
             if asked.everywhere:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from enum import IntEnum
+from pathlib import Path
 from typing import Protocol
 
 from bot.cards import Action, Card
+from fleet import shared_files
 from fleet.model import ChatRef
 from fleet.store.chat import buttons as button_rows
 from fleet.store.chat import cards as card_rows
 from fleet.store.chat import outbox
 from fleet.store.core import Store, Tx
+from fleet.store.states import BlobKind
 
 
 class Priority(IntEnum):
@@ -155,7 +158,9 @@ class Posts:
             self._outbox.ring(adapter, numbers)
 
     def _clean(self, card: Card) -> Card:
-        """Every card to a chat is redacted here, wherever its text comes from."""
+        """Every card to a chat is redacted here, wherever its text comes from. Who sends it can get its files."""
+        for path in filter(None, (card.picture, card.document)):
+            shared_files.demand(self.tx, Path(path), BlobKind.CHAT_FILE, name=path, owner="")
         redact = self.tx.store.redact
         return card if redact is None else card.redacted(redact)
 

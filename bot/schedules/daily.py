@@ -107,6 +107,7 @@ async def prepare(context: Context, schedule: Schedule, missed: int, now_us: int
     except AirbossError as error:
         log.warning("the receipt of %s is missing: %s", wanted.day, error)
         beside = f"no receipt: {error.cause}"
+    await days.share(context.store, context.home)
     await Checkpoints(context.store, context.home).try_to_keep()
     lines.append(line(f"Root {receipt.root_sha256[:16]}… of {last:,} events · unwitnessed · {beside}"))
     return Prepared(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
+from inspect import isawaitable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
@@ -116,7 +117,8 @@ class Precondition(Protocol):
 
 class Beforehand(BaseException):
     """Raised by a write function that first needs work done outside any transaction, such as writing a file:
-    :meth:`Store.write` undoes the function, runs the work on a thread, and runs the function again.
+    :meth:`Store.write` undoes the function, runs the work on a thread, and runs the function again. What the work
+    returns is awaited, if it can be.
 
     Not an ``Exception``: nothing between the function and the store may catch it as an error.
     """
@@ -309,7 +311,9 @@ class Store:
             try:
                 return await write.done
             except Beforehand as needed:
-                await asyncio.to_thread(needed.work)
+                done = await asyncio.to_thread(needed.work)
+                if isawaitable(done):
+                    await done
         raise RuntimeError(f"a write function asked for something beforehand {_ROUNDS} times")
 
     async def read(self, fn: Callable[[Tx], T], *, long: bool = False) -> T:

@@ -21,6 +21,7 @@ class BlobKind(StrEnum):
     REVIEW = "review"
     CHAT_FILE = "chat-file"  # what a person sent, or a document of ours
     LARGE_FILE = "large-file"  # an object of Git LFS
+    RECEIPT = "receipt"  # of a day; those of tasks and gate runs are made again from the ledger
 
 
 class ControllerRole(StrEnum):

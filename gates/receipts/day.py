@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,18 +16,24 @@ from zoneinfo import ZoneInfo
 
 import rfc8785
 
-from fleet.errors import DiskFull
+from fleet import shared_files
+from fleet.errors import DiskFull, Refused, Unavailable
+from fleet.events import DayIssued
 from fleet.files import replace_durably
 from fleet.range_figures import RangeFigures
 from fleet.reading_figures import figures_of, kept_figures
-from fleet.store import ledger, tree
+from fleet.store import blobs, ledger, tree
 from fleet.store.core import Store, Tx
+from fleet.store.states import BlobKind
 from gates.receipts import note, sshsig
 from gates.receipts.checkpoint import Checkpoint
 from gates.receipts.issue import write_signed
 from gates.receipts.statement import STATEMENT_TYPE, UNWITNESSED
 
 DAY_TYPE: Final = "urn:airboss:day:v1"
+_MOST: Final = 100_000
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +145,57 @@ async def write(home: Path, wanted: DayRange, receipt: DayReceipt, instance: str
     Raises ``DiskFull`` when it cannot be written.
     """
     point = Checkpoint(instance, wanted.last_seq, bytes.fromhex(receipt.root_sha256))
+    return await _write(home, f"day-{wanted.day}-{wanted.last_seq}.json", receipt.data, point)
 
+
+async def share(store: Store, home: Path) -> None:
+    """Puts this home's receipts of days, those of earlier versions too, where other controllers get them. What
+    cannot be put is put at the next try."""
+    if not store.can_be_shared:
+        return
+    found = await asyncio.to_thread(lambda: sorted((home / "receipts").glob("day-*.json")))
+    shared = await store.read(
+        lambda tx: {blob.name for blob in blobs.of_kind(tx, BlobKind.RECEIPT, tx.now_us() + 1, 0, _MOST)}
+    )
+    for path in found:
+        if (name := _name(path)) not in shared:
+            try:
+                await shared_files.keep(store, path, BlobKind.RECEIPT, name=name, owner="")
+            except Unavailable as error:
+                _log.warning("only this home has %s: %s", path, error)
+
+
+async def here(store: Store, home: Path, issued: DayIssued) -> Path:
+    """The receipt in this home: another controller may have written it into its own. The fleet's key signs it
+    again.
+
+    Raises ``Refused`` where the store does not have it, or has another.
+    """
+    path = Path(issued.path)
+    if not store.can_be_shared or await asyncio.to_thread(path.exists):
+        return path
+    data = await shared_files.read(store, _name(path))
+    if data is None or hashlib.sha256(data).hexdigest() != issued.sha256:
+        raise Refused(
+            attempted=f"show the receipt of {issued.day}",
+            on=str(path),
+            cause="it is in another controller's home, and not in the store"
+            if data is None
+            else "the store's copy is not what was issued that day",
+            hint="That home's controller puts its receipts into the store with its next daily digest.",
+        )
+    point = Checkpoint(store.instance, issued.last_seq, bytes.fromhex(issued.root_sha256))
+    return await _write(home, path.name, data, point)
+
+
+def _name(path: Path) -> str:
+    return f"receipts/{path.name}"
+
+
+async def _write(home: Path, name: str, data: bytes, point: Checkpoint) -> Path:
     def work() -> Path:
         whole = note.sign(point.text, sshsig.load_or_create(home))
-        path = write_signed(home, f"day-{wanted.day}-{wanted.last_seq}.json", receipt.data)
+        path = write_signed(home, name, data)
         replace_durably(note_beside(path), whole.encode())
         return path
 
