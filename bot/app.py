@@ -119,7 +119,9 @@ class App:
             watch = base.watch(services)
             standing = Standing(store, config, base.executors, base.repository, home)
             more = [lambda: standing.behind, lambda: said(home, config())]
-            keeper, disks, pools = await tending(config, base.executors, services, timer, dispatcher.placer)
+            keeper, disks, pools = await tending(
+                config, base.executors, services, timer, dispatcher.placer, sure=base.term.sure
+            )
             control = RunningFleet(
                 config,
                 home,

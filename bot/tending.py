@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from bot.reload import LiveConfig
 from fleet.flight.keeping import Keeper
 from fleet.flight.placer import Placer
@@ -15,7 +17,13 @@ from fleet.schedule.timer import Timer
 
 
 async def tending(
-    config: LiveConfig, executors: Executors, services: Services, timer: Timer, placer: Placer
+    config: LiveConfig,
+    executors: Executors,
+    services: Services,
+    timer: Timer,
+    placer: Placer,
+    *,
+    sure: Callable[[], Awaitable[None]],
 ) -> tuple[Keeper, Disks, PoolKeeper]:
     """What keeps work that did not land, and the disks from being full, and makes slots for the tasks that wait.
 
@@ -31,6 +39,7 @@ async def tending(
         seen=services.machines_seen,
         troubles=services.pool_troubles,
         tell=services.slot_line.changed.set,
+        sure=sure,
     )
     pools = PoolKeeper(services.store, config, executors, services.clock, needs)
     await pools.load()

@@ -15,6 +15,7 @@ import tomlkit
 
 from bot.reload import LiveConfig
 from fleet.config import Secrets
+from fleet.errors import LeadershipLost
 from fleet.flight.pool_placing import growth, pools_now
 from fleet.machines.executors import Executors
 from fleet.machines.pools.command import CommandProvider
@@ -59,6 +60,7 @@ class Yard:
     env: dict[str, str] = field(default_factory=dict)
     tasks: OwnedTasks = field(default_factory=OwnedTasks)
     provider: SlotProvider | None = None  # in place of the farm's commands
+    fenced: bool = False  # another controller leads, which this one does not know yet
 
     def configure(self, **more: Any) -> None:
         pool = self.farm.pool(**{"most": 2, "idle": "10m", "price": "0.60", **more})
@@ -97,8 +99,13 @@ class Yard:
             seen=self.seen,
             troubles=self.troubles,
             tell=lambda: None,
+            sure=self._sure,
         )
         return PoolKeeper(self.store, self.live, self.executors, self.clock, needs)
+
+    async def _sure(self) -> None:
+        if self.fenced:
+            raise LeadershipLost(attempted="lead", on="leader", cause="it passed to another")
 
     async def look(self) -> None:
         """Looks, and lets all that it begins come to an end."""

@@ -344,3 +344,14 @@ async def test_work_that_is_only_on_a_slot_keeps_it(yard: Yard) -> None:
     await yard.store.write(lambda tx: session_on(tx, "farm-1"))
     await yard.look()
     assert not yard.keeper.trouble, "it is not idle any more"
+
+
+async def test_a_controller_that_was_frozen_makes_no_slot_that_the_next_one_has_given_back(yard: Yard) -> None:
+    """Its commits would be refused, but its provider would not know: the slot would be in nobody's books."""
+    yard.wants, yard.fenced = 1, True
+    await yard.keeper.look(yard.tasks)
+    assert await yard.states() == ["farm-1 asked"]
+    yard.keeper, yard.wants = yard.new_keeper(), 0
+    await yard.look()
+    await yard.look()
+    assert (await yard.states(), yard.farm.slots, yard.verbs("acquire")) == ([], [], [])

@@ -55,7 +55,8 @@ class SlotsTaken(Protocol):
 class PoolNeeds:
     """What the keeper needs of others. ``wanted``: how many tasks wait for a slot of each pool; ``save``: keeps the
     work of ended tasks on a machine; ``provider``: the pool's. ``troubles``: why a pool makes no slots now, for the
-    placer. ``tell`` is called when a task that waits may have another answer."""
+    placer. ``tell`` is called when a task that waits may have another answer. ``sure`` comes back while nobody else
+    may lead: a slot that is made by one that was frozen meanwhile is in nobody's books."""
 
     wanted: Callable[[Tx], Mapping[str, int]]
     save: Callable[[str], Awaitable[None]]
@@ -63,6 +64,7 @@ class PoolNeeds:
     seen: Mapping[str, MachineSeen]
     troubles: dict[str, str]
     tell: Callable[[], None]
+    sure: Callable[[], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -178,6 +180,7 @@ class PoolKeeper:
             self._mine.discard(slot.slot)
 
     async def _acquire(self, slot: PoolSlot, pool: PoolConfig) -> None:
+        await self._needs.sure()
         try:
             target = await self._needs.provider(slot.pool, pool).acquire(slot.name)
         except AirbossError as error:
