@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -23,6 +23,9 @@ from gates.witness.protocol import BODY_LIMIT, Submission
 SECONDS: Final = 5.0
 """So long a witness may take; a gate waits for it."""
 
+_TRIES: Final = 5
+"""So often we may lose against other controllers of our ledger, which ask the same witnesses."""
+
 log = logging.getLogger(__name__)
 
 
@@ -34,6 +37,17 @@ class Witnessed:
     note: str
     witnesses: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Overtaken:
+    """The witness has signed a later point of our ledger: another controller was faster, or our ledger is older."""
+
+    signed: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"it signed {self.signed:,} events before, this ledger has {self.size:,}"
 
 
 @dataclass(slots=True)
@@ -60,17 +74,29 @@ class Witnesses:
             return self._last
 
     async def _sign(self) -> Witnessed:
-        point, note = await self.checkpoints.keep()
-        asked = dict(self.config())
-        if not asked or not point.size:
-            return Witnessed(point, note)
-        answers = await asyncio.gather(*(self._ask(name, each, point, note) for name, each in asked.items()))
+        for tries in range(1, _TRIES + 1):
+            point, note = await self.checkpoints.keep()
+            asked = dict(self.config())
+            if not asked or not point.size:
+                return Witnessed(point, note)
+            answers = await asyncio.gather(*(self._ask(name, each, point, note) for name, each in asked.items()))
+            beyond = max((answer.signed for answer in answers if isinstance(answer, _Overtaken)), default=0)
+            if tries == _TRIES or not beyond or await self.store.read(ledger.size) < beyond:
+                return await self._signed(point, note, asked, answers)
+        raise AssertionError("unreachable: the last try returns")
+
+    async def _signed(
+        self,
+        point: Checkpoint,
+        note: str,
+        asked: Mapping[str, WitnessConfig],
+        answers: Sequence[SignedNote | _Overtaken | str],
+    ) -> Witnessed:
+        """What they answered, kept."""
         signed = {
             name: answer for name, answer in zip(asked, answers, strict=True) if isinstance(answer, SignedNote)
         }
-        missing = [
-            f"{name}: {answer}" for name, answer in zip(asked, answers, strict=True) if isinstance(answer, str)
-        ]
+        missing = [f"{name}: {answer}" for name, answer in zip(asked, answers, strict=True) if name not in signed]
         for reason in missing:
             log.warning("a checkpoint of %s events is not witnessed by %s", point.size, reason)
         whole = note + "".join(_line(answer, asked[name]) for name, answer in signed.items())
@@ -78,21 +104,24 @@ class Witnesses:
             await asyncio.to_thread(self.checkpoints.folder.put, point, whole)
         return Witnessed(point, whole, tuple(signed), tuple(missing))
 
-    async def _ask(self, name: str, witness: WitnessConfig, point: Checkpoint, note: str) -> SignedNote | str:
+    async def _ask(
+        self, name: str, witness: WitnessConfig, point: Checkpoint, note: str
+    ) -> SignedNote | _Overtaken | str:
         """The note with the witness's signature, or why it gave none."""
         try:
             key = NoteKey.parse(witness.key)
-            signed = await self._signature(name, witness, key, point, note)
+            answer = await self._signature(name, witness, key, point, note)
         except AirbossError as error:
             return error.cause
-        self._known[name] = point.size
-        return signed
+        if isinstance(answer, SignedNote):
+            self._known[name] = point.size
+        return answer
 
     async def _signature(
         self, name: str, witness: WitnessConfig, key: NoteKey, point: Checkpoint, note: str
-    ) -> SignedNote:
+    ) -> SignedNote | _Overtaken:
         old = min(self._known.get(name, 0), point.size)
-        for _ in range(2):
+        for _ in range(_TRIES):
             status, body = await _post(witness.url, await self._request(old, point, note))
             if status == HTTPStatus.OK:
                 signed = SignedNote.parse(note + body)
@@ -106,7 +135,7 @@ class Witnesses:
                 raise _refused(f"it signed another root of {old:,} events: this ledger was written anew")
             old = known
             if old > point.size:
-                raise _refused(f"it signed {old:,} events before, this ledger has {point.size:,}")
+                return _Overtaken(old, point.size)
         if status == HTTPStatus.UNPROCESSABLE_ENTITY:
             raise _refused(f"it signed {old:,} events that are not the start of this ledger: it was written anew")
         raise _refused(f"it answered {status}: {body.strip()[:100]!r}")

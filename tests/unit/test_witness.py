@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
@@ -182,6 +183,42 @@ async def test_a_log_asks_its_witnesses(witness: Witness, tmp_path: Path) -> Non
             assert seen is not None and Checkpoint.parse(seen.text).size == 501
             assert await latest(config.url, "airboss/else") is None
         assert await asked.store.read(ledger.size) == 501
+
+
+@dataclass(frozen=True)
+class Overtaken(Checkpoints):
+    """Something happens between a checkpoint and the question whether a witness signs it."""
+
+    meanwhile: Callable[[], Awaitable[None]]
+
+    async def keep(self) -> tuple[Checkpoint, str]:
+        kept = await super().keep()
+        await self.meanwhile()
+        return kept
+
+
+@pytest.mark.parametrize("times", [3, 100])
+async def test_two_controllers_ask_one_witness_and_both_are_witnessed(
+    witness: Witness, tmp_path: Path, times: int
+) -> None:
+    """A point that was overtaken is no fork: a later one, which contains it, is signed instead."""
+    with Store.open(f"sqlite:///{tmp_path / 'a.db'}") as store:
+        grow(store, 50)
+        home, left = tmp_path / "home", times
+        known_by(witness, tmp_path / "witness", store, home)
+        async with served(witness) as config:
+            other = Witnesses(store, Checkpoints(store, home), lambda: {"ada": config})
+
+            async def faster() -> None:
+                nonlocal left
+                if left := left - 1:
+                    grow(store, 10)
+                    assert (await other.sign()).witnesses == ("ada",)
+
+            found = await Witnesses(store, Overtaken(store, home, faster), lambda: {"ada": config}).sign()
+            size = await store.read(ledger.size)
+            why = f"ada: it signed {size} events before, this ledger has {size - 10}"
+            assert (found.witnesses, found.missing) == ((("ada",), ()) if times == 3 else ((), (why,)))
 
 
 async def test_a_log_that_forks_is_not_signed(witness: Witness, tmp_path: Path) -> None:
