@@ -7,13 +7,15 @@ is hooked, not held. Its work has a task of its own, which is over from the star
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from fleet.config import FleetConfig
-from fleet.errors import Misused, Refused, RepositoryUnusable
+from fleet.errors import Misused, Refused, RepositoryUnusable, Unavailable
 from fleet.events import HookedJudged, Refs, Source, VerdictGiven
 from fleet.flight import prompts
 from fleet.git.command import is_object_id
@@ -30,6 +32,9 @@ from gates.policy import not_judged
 
 _RUNNING: Final = "running"
 _NO_VERDICT: Final = "no verdict"
+_OPEN: Final = 10_000
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,26 @@ class HookedWork:
         task = session.judged.partition(" ")[0]
         if task and session.number not in self._judging:
             await self.gatekeeper.close_left(task)
+
+    async def close_interrupted(self) -> None:
+        """Ends and closes the judgements that an earlier controller was in the middle of: their sessions may never
+        ask again. One whose machine does not answer is left to the session's next step."""
+        for session in await self.store.read(lambda tx: hooked.open_ones(tx, _OPEN)):
+            task, _, outcome = session.judged.partition(" ")
+            if outcome != _RUNNING or session.number in self._judging:
+                continue
+            try:
+                await self.gatekeeper.close_left(task)
+            except Unavailable as error:
+                _log.info("the gates of %s stay open: %s", session.id, error)
+            else:
+                await self.store.write(partial(self._interrupted, session=session))
+
+    def _interrupted(self, tx: Tx, session: Hooked) -> None:
+        now = hooked.by_number(tx, session.number)
+        if now is not None and now.judged == session.judged and session.number not in self._judging:
+            none = f"{session.judged.partition(' ')[0]} {_NO_VERDICT}"
+            hooked.change(tx, now, judged=none, seen_us=now.seen_us)
 
     async def _judge(self, session: Hooked, tree: str, base: str, pack: Path) -> WorkJudged:
         commit = await self._commit(session, tree, base, pack)

@@ -65,6 +65,7 @@ class HookForwards:
 
     async def run(self) -> None:
         """Until cancelled; follows the configuration."""
+        await self.door.work.close_interrupted()
         kept: dict[_Wanted, asyncio.Task[None]] = {}
         try:
             while True:

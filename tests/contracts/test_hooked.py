@@ -111,6 +111,20 @@ async def test_the_end_of_a_session_closes_a_judgement_that_broke_off(tmp_path: 
         assert closed.event.body()["outcome"] == "aborted"
 
 
+async def test_a_controller_closes_what_an_earlier_one_judged_though_the_session_never_asks_again(
+    tmp_path: Path,
+) -> None:
+    house = House(tmp_path, dict(SLOW))
+    async with person(house) as ada:
+        await broken_off(house, ada)
+    async with person(house) as ada:
+        for _ in range(2):
+            await ada.door.work.close_interrupted()
+            (closed,) = await ada.judge.events("gate.closed")
+            assert closed.event.body()["outcome"] == "aborted"
+            assert await ada.judged() == "t1 no verdict"
+
+
 async def test_a_judgement_with_an_error_does_not_look_as_if_it_ran(tmp_path: Path) -> None:
     house = House(tmp_path, dict(SLOW))
     async with person(house) as ada:
