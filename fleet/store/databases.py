@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
 from sqlalchemy.engine import URL, make_url
@@ -315,6 +315,9 @@ def _wrote(error: BaseException) -> bool:
     return refused or getattr(error, "sqlstate", "") == "25006"
 
 
+_AWAY: Final = ("08", "40", "53", "55", "57", "58", "XX", "25006", "25P03", "25P04")
+
+
 def _translated(error: BaseException, attempted: str, name: str, opening: bool) -> AirbossError | None:
     """The error for a person; ``None`` for a bug."""
     if isinstance(error, sqlite3.Error):
@@ -322,7 +325,8 @@ def _translated(error: BaseException, attempted: str, name: str, opening: bool) 
         hint = next((hint for prefix, hint in _SQLITE_HINTS.items() if kind.startswith(prefix)), "")
         return _unavailable(attempted, name, error, hint) if hint else None
     # psycopg has no SQLSTATE when the server was not reached. Classes: 08 link, 53 resources, 57 operator, 58
-    # system, 28 login, 3D no such database; 40 a deadlock or failover; 55 a lock not had in time; XX corruption.
+    # system, 28 login, 3D no such database; 40 a deadlock or failover; 55 a lock not had in time; XX corruption;
+    # 25P03 and 25P04 a transaction that its process left open for too long, asleep or frozen.
     state = getattr(error, "sqlstate", None)
     if state is None and type(error).__name__ == "OperationalError":
         return _unavailable(attempted, name, error, "Check that PostgreSQL runs and that the URL is right")
@@ -331,7 +335,7 @@ def _translated(error: BaseException, attempted: str, name: str, opening: bool) 
         if not opening:
             return _unavailable(attempted, name, error, hint)
         return Misused(attempted=attempted, on=name, cause=_first(error), hint=hint)
-    if state is not None and (state == "25006" or state[:2] in ("08", "40", "53", "55", "57", "58", "XX")):
+    if state is not None and (state in _AWAY or state[:2] in _AWAY):
         return _unavailable(attempted, name, error, "Check PostgreSQL's log; the same call may work later")
     return None
 
