@@ -46,8 +46,7 @@ def demand(tx: Tx, path: Path, kind: BlobKind, *, name: str, owner: str) -> None
     if not tx.store.can_be_shared:
         return
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return
     found = blobs.named(tx, name)

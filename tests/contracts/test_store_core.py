@@ -11,7 +11,6 @@ import threading
 import time
 from pathlib import Path
 
-import psycopg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -313,22 +312,6 @@ def test_what_postgresql_is_asked_for(postgres: Postgres) -> None:
             for name in ("idle_in_transaction_session_timeout", "lock_timeout")
         ]
     assert asked == ["5s", "10s"]
-
-
-def test_a_write_that_its_process_slept_through_is_no_bug(postgres: Postgres) -> None:
-    """The server has ended its transaction for those who waited; who wakes up starts again."""
-    with Store.open(postgres.new_database()) as store:
-        with pytest.raises(StoreUnavailable, match="idle"), store.translating_errors("write to the store"):
-            raise psycopg.errors.IdleInTransactionSessionTimeout("ended: idle in a transaction")
-        with pytest.raises(StoreUnavailable), store.transaction() as tx:
-            settings.put(tx, "a", "half")
-            tx.connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '100ms'")
-            time.sleep(1.0)  # frozen
-            settings.put(tx, "b", "half")
-        with store.transaction() as tx:
-            assert settings.get(tx, "a") == ""
-            settings.put(tx, "a", "whole")
-        assert read(store, "a") == "whole"
 
 
 def test_a_postgresql_that_is_not_there(tmp_path: Path) -> None:
