@@ -64,6 +64,7 @@ from fleet.store.notices import Topic
 from fleet.supervise import OnDeath, Supervisor, Work
 from gates import fleet_keys
 from gates.leaks.search import Leaks
+from gates.leaks.stored import SecretsInStore
 from gates.locks.keeping import LockKeeper
 
 _log = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ class App:
                 watch,
                 base.repository,
                 health,
-                Leaks(store, base.env, home),
+                Leaks(SecretsInStore(store), base.env, home),
                 more,
                 standing,
                 base.env,

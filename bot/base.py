@@ -54,6 +54,7 @@ from fleet.machines.watch import MachineSeen, MachineWatch
 from fleet.model import AIRBOSS, Task
 from fleet.redact import Redactor
 from fleet.setup.environments import Environments
+from fleet.setup.stored import SetupsInStore
 from fleet.shared_commits import StoredPacks
 from fleet.store import controllers, leases, ledger
 from fleet.store.boot import uptime_us
@@ -122,7 +123,7 @@ class Base:
             secrets=self.env,
             executors=self.executors,
             workspaces=workspaces,
-            environments=Environments(self.store, workspaces),
+            environments=Environments(SetupsInStore(self.store), workspaces),
             repositories=self.repository,
             base_branches=lambda name: BaseBranch(self.repository(name)),
             gatekeeper=gatekeeper,

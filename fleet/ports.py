@@ -1,14 +1,11 @@
-"""Protocols for what the core needs from outside. Only ``bot/app.py`` connects them to implementations.
-
-Each port has one contract suite in ``tests/contracts/`` that every implementation passes.
-"""
+"""What the core needs from outside. Each port has one suite in ``tests/contracts/``; ``bot/app.py`` wires them."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fleet.agent_events import Asked, Decision, Happening, Ruling
 from fleet.exits import Exit, Streams
@@ -16,9 +13,11 @@ from fleet.isolation import UNWALLED, Alone, EgressSeen, Proxy, RunIsolation, Wa
 from fleet.limits import InForce, Reached, RunLimits
 from fleet.locks import LockRefusal
 from fleet.model import Isolation, Session, Task, Turn
-from fleet.store.core import Precondition
 from fleet.tree_ports import TreeKeeper
 from fleet.verdict import Verdict
+
+if TYPE_CHECKING:
+    from fleet.store.core import Precondition
 
 # --- Executor: one login on one machine ------------------------------------------------------------
 

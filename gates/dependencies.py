@@ -13,14 +13,9 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from fleet.events import HoldReleased, Refs, SetupChanged, Source
 from fleet.git.repository import Repository
 from fleet.git.trees import blobs
-from fleet.model import AIRBOSS
-from fleet.ports import Candidate
 from fleet.setup.site import WantedSetup
-from fleet.store import ledger
-from fleet.store.core import Tx
 from fleet.untrusted import clean
 from fleet.verdict import HeldPlace
 from gates.layers.protocol import Change
@@ -30,7 +25,6 @@ Packages = dict[str, str]
 
 _LIMIT: Final = 32 << 20
 _SHOWN: Final = 10
-_PAGE: Final = 500
 _LINE: Final = 1_000
 """A longer line names no package: the patterns take their time on one, and a change may contain any."""
 _REQUIREMENT: Final = re.compile(
@@ -56,34 +50,6 @@ async def held_places(
         added = added_places(path, old, new)
         found += added or [HeldPlace(path, 0, f"decides what [setup.{wanted.setup.name}] installs")]
     return tuple(found)
-
-
-def released(tx: Tx, repo: str) -> frozenset[tuple[str, str]]:
-    """The definitions and inputs, by their digests, that a person released for a repository."""
-    asked: dict[str, set[tuple[str, str]]] = {}
-    allowed: set[str] = set()
-    after = 0
-    while page := ledger.read(tx, after, _PAGE, kinds=(SetupChanged.KIND, HoldReleased.KIND)):
-        for recorded in page:
-            event = recorded.event
-            if isinstance(event, SetupChanged) and event.repo == repo:
-                asked.setdefault(event.commit, set()).add((event.definition_sha256, event.inputs_sha256))
-            elif isinstance(event, HoldReleased) and event.approved:
-                allowed.add(event.commit)
-        after = page[-1].seq
-    return frozenset(pair for commit in allowed & asked.keys() for pair in asked[commit])
-
-
-def record(tx: Tx, candidate: Candidate, asked: Iterable[WantedSetup]) -> None:
-    """Records which inputs a release of this commit would release, once."""
-    task = candidate.task
-    known = {each.event for each in ledger.read(tx, kinds=(SetupChanged.KIND,), task=task.id)}
-    refs = Refs(task=task.id, session=candidate.session.id, turn=candidate.turn.id)
-    for wanted in asked:
-        setup, commit = wanted.setup, candidate.commit
-        event = SetupChanged(task.repo, commit, setup.name, setup.sha256, wanted.inputs_sha256)
-        if event not in known:
-            ledger.append(tx, event, actor=AIRBOSS, source=Source.CONTROLLER, refs=refs)
 
 
 def packages(path: str, data: bytes) -> Packages:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fleet.config import GateKind, LayerName
-from fleet.events import GateOverridden
 from fleet.setup.repo_file import REPO_FILE
 from fleet.untrusted import clean
 from fleet.verdict import GateResult, HeldPlace, Outcome
@@ -17,8 +17,8 @@ from gates.layers.tools import CONFIGURES, configuration
 from gates.protected import Touched, run_by, touched
 from gates.runs.definitions import Definition
 
-Overrides = Mapping[tuple[str, str], GateOverridden]
-"""By gate and digest of its definition."""
+if TYPE_CHECKING:
+    from fleet.events import GateOverridden
 
 
 def all_of(defined: Sequence[Definition], results: Sequence[GateResult], why: str) -> list[GateResult]:
@@ -32,8 +32,11 @@ def missing(definition: Definition, why: str) -> GateResult:
     return GateResult("", definition.name, definition.argv, Outcome.MISSING, why, None, None, "")
 
 
-def overridden(result: GateResult, definition: Definition, given: Overrides) -> GateResult:
-    """A result that did not pass, with a person's word that it need not: its run says what it said before."""
+def overridden(
+    result: GateResult, definition: Definition, given: Mapping[tuple[str, str], GateOverridden]
+) -> GateResult:
+    """A result that did not pass, with a person's word that it need not: its run says what it said before.
+    ``given``: by gate and digest of its definition."""
     word = given.get((definition.name, definition.sha256))
     if result.outcome.opens or not result.run or word is None:
         return result

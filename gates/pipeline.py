@@ -9,32 +9,28 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.agents.acts import ask_rules
-from fleet.config import FleetConfig, GateKind, RepoConfig, Secrets
+from fleet.config import FleetConfig, GateKind, RepoConfig
 from fleet.errors import DiskFull, Misconfigured, Misused, Refused, RepositoryUnusable, Unavailable
-from fleet.events import Refs, Source, VerdictGiven
+from fleet.gate_runs import GateRun
 from fleet.git.repository import Repository
 from fleet.git.trees import entries
 from fleet.git.workspace import Workspaces
 from fleet.leaks import Leak
 from fleet.machines.watch import MachineSeen
-from fleet.model import AIRBOSS, Isolation, PipeEnd, Session, Task, TaskMode
+from fleet.model import Isolation, Session, Task, TaskMode
 from fleet.ports import Candidate
+from fleet.refs import Refs
 from fleet.setup.definitions import SetupDefinition
 from fleet.setup.definitions import load as load_setups
 from fleet.setup.environments import Environments
 from fleet.setup.repo_file import REPO_FILE
 from fleet.setup.site import SetupCaller
-from fleet.store import gates as gate_runs
-from fleet.store import ledger, overrides, sessions, verdicts
-from fleet.store.core import Store, Tx
 from fleet.supervise import alongside, side_by_side
-from fleet.untrusted import clean, shortened
+from fleet.untrusted import clean
 from fleet.verdict import GateResult, HeldPlace, Outcome, Verdict
 from gates import dependencies, policy, walls
 from gates.holding import all_of, held_by, missing, overridden, with_layers, with_protected
@@ -42,62 +38,52 @@ from gates.layers.examination import course_of
 from gates.layers.protocol import Change
 from gates.layers.reading import read_change
 from gates.leaks.search import Leaks
-from gates.review.agent import AgentLogins, AgentReviewers
-from gates.review.service import Reviews
+from gates.records import Records, Reviewers, SessionGrants
 from gates.rulings import permissions
-from gates.rulings.grants import Grants
 from gates.runs.attempt import Suite
 from gates.runs.definitions import Definition, load
-from gates.runs.given_up import MERGED_ANEW, TASK_ENDED
+from gates.runs.given_up import MERGED_ANEW, TASK_ENDED, GivenUp
 from gates.runs.place import GateLogins, machines_for
 from gates.runs.plan import SetupPlan, plan_of
 from gates.runs.work import GateWork
-from gates.witness.opening import Openings
 
-_TAIL_LIMIT = 8_000
 _SIDE_BY_SIDE = 4
 _BREAKS = "with this change nothing can be judged here any more"
-
-
-class Logins(GateLogins, AgentLogins, Protocol):
-    """Finds the logins of gates, and of agents that review."""
 
 
 class Pipeline:
     """Implements ``fleet.ports.Gatekeeper``.
 
     ``config`` gives the current configuration, ``repositories`` a repository by its name in ``fleet.toml``.
-    ``home`` is where gate logs are kept, ``secrets`` have the reviewers' keys, ``patience`` is how many seconds
-    past a gate's timeout to wait for its end. ``machines``: as last seen, with their labels.
+    ``home`` is where gate logs are kept, ``patience`` how many seconds past a gate's timeout to wait for its end,
+    ``given_up`` what nobody waits for any more. ``machines``: as last seen, with their labels.
     """
 
     def __init__(
         self,
         *,
-        store: Store,
+        records: Records,
+        reviews: Reviewers,
+        granted: SessionGrants,
         config: Callable[[], FleetConfig],
-        executors: Logins,
+        executors: GateLogins,
         workspaces: Workspaces,
         repositories: Callable[[str], Repository],
         home: Path,
         leaks: Leaks,
-        secrets: Secrets,
+        given_up: GivenUp,
         patience: float = 600.0,
         machines: dict[str, MachineSeen] | None = None,
     ) -> None:
-        self._store, self._config, self._repositories = store, config, repositories
+        self._records, self._reviews, self._granted = records, reviews, granted
+        self._config, self._repositories = config, repositories
         self._executors, self._leaks, self._home, self._machines = executors, leaks, home, machines
-        self._environments = Environments(store, workspaces)
-        openings = Openings.of(store, config, home)
-        made = (home, self._environments, openings, patience, machines)
-        self._suite = Suite(store, config, executors, workspaces, *made)
-        agents = AgentReviewers(config, executors, workspaces, secrets)
-        self._reviews = Reviews(store, config, secrets, home, self._suite.given_up.why, openings, agents)
-        self._grants = Grants(store)
+        made = (home, Environments(records, workspaces), given_up, patience, machines)
+        self._suite = Suite(records, config, executors, workspaces, *made)
 
     async def load(self) -> None:
         """Loads permissions for whole sessions given before this process started; call it before any ruling."""
-        await self._grants.load()
+        await self._granted.load()
 
     async def preflight(self, repo: str, base: str) -> None:
         """Raises ``RepositoryUnusable`` when no change to this repository can currently be judged."""
@@ -135,9 +121,8 @@ class Pipeline:
         repository = self._repositories(candidate.task.repo)
         await self._end_those_left(candidate)
         defined, setups = await self._definitions(candidate.task.repo, candidate.base)
-        if self._isolation(candidate) is Isolation.UNSAFE_SAME_USER and not await self._agent_gone(
-            candidate.session
-        ):
+        same_login = self._isolation(candidate) is Isolation.UNSAFE_SAME_USER
+        if same_login and not await self._records.agent_gone(candidate.session):
             why = "the agent's processes may still run, and they share a login with the gates"
             return await self._not_run(candidate, defined, Outcome.LOST, why)
         return await self._judge_by(candidate, repository, defined, setups)
@@ -173,7 +158,7 @@ class Pipeline:
             results = await side_by_side(works, f"gates of {candidate.task.id}", most=_SIDE_BY_SIDE)
             if self._suite.given_up.test(candidate):
                 return await self._aborted(candidate, defined, results)
-            given = await self._store.read(lambda tx: overrides.valid(tx, candidate.task.id, candidate.tree))
+            given = await self._records.overrides(candidate.task.id, candidate.tree)
             results = [
                 overridden(await with_layers(result, definition, change), definition, given)
                 for result, definition in zip(results, definitions, strict=True)
@@ -200,7 +185,7 @@ class Pipeline:
         installs = await self._installs(candidate, repository, change, plan)
         results[0] = replace(results[0], held=(*results[0].held, *installs))
         digests = {definition.name: definition.sha256 for definition in defined}
-        released = await self._store.read(lambda tx: verdicts.released(tx, candidate.task.id, digests))
+        released = await self._records.releases(candidate.task.id, digests)
         decision = policy.decide(
             policy.every(definition.name for definition in defined),
             results,
@@ -235,25 +220,25 @@ class Pipeline:
             defined = await load(self._repositories(repo), candidate.base, config)
         except (Refused, Misused):
             return False  # the judgement says why
-        runs = await self._store.read(lambda tx: gate_runs.runs(tx, candidate.commit, candidate.round))
+        runs = await self._records.runs(candidate.commit, candidate.round)
         made = {(run.gate, run.definition_sha256) for run in runs if run.task == candidate.task.id}
         return all((definition.name, definition.sha256) in made for definition in defined)
 
     async def abandon(self, task: str) -> None:
         """Ends what runs for a stopped task; its judgement then ends soon, and does not count."""
         self._suite.given_up.tasks.add(task)
-        await self._stop(await self._store.read(lambda tx: gate_runs.of_task(tx, task)))
+        await self._stop(await self._records.runs_of_task(task))
 
     async def close_left(self, task: str) -> None:
         """Ends and closes what runs of a task that has ended: an earlier controller had started it, or its
         judgement had an error. Its login is free for others then, and it can be judged if it goes on."""
         self._suite.given_up.tasks.discard(task)
-        await self._abort(await self._store.read(lambda tx: gate_runs.of_task(tx, task)), TASK_ENDED)
+        await self._abort(await self._records.runs_of_task(task), TASK_ENDED)
 
     async def withdraw(self, candidate: Candidate) -> None:
         """Ends what runs for a merge that is made anew; its judgement then ends soon, and gives no verdict."""
         self._suite.given_up.withdraw(candidate)
-        found = await self._store.read(lambda tx: gate_runs.runs(tx, candidate.commit, candidate.round))
+        found = await self._records.runs(candidate.commit, candidate.round)
         await self._stop([run for run in found if run.task == candidate.task.id])
 
     def rule(self, session: Session, task: Task, asked: Asked) -> Ruling:
@@ -268,25 +253,25 @@ class Pipeline:
         rules = permissions.PermissionRules(asks, (*repo.deny_edits, *agent.deny_edits))
         ruling = permissions.rule(asked, session.workspace, rules)
         by_rule = not asked.questions and not asked.person
-        if isinstance(ruling, AskPerson) and by_rule and self._grants.cover(session, asked, config):
+        if isinstance(ruling, AskPerson) and by_rule and self._granted.cover(session, asked, config):
             return Allow()
         return ruling
 
     async def _end_those_left(self, candidate: Candidate) -> None:
         """Closes runs on other merges of this change, which a controller that was killed left open."""
-        runs = await self._store.read(lambda tx: gate_runs.of_task(tx, candidate.task.id))
+        runs = await self._records.runs_of_task(candidate.task.id)
         await self._abort([run for run in runs if run.commit != candidate.commit], MERGED_ANEW)
 
-    async def _abort(self, runs: Sequence[gate_runs.GateRun], cause: str) -> None:
+    async def _abort(self, runs: Sequence[GateRun], cause: str) -> None:
         """Ends and closes those of the runs that are open. Nobody else follows them."""
         left = [run for run in runs if run.result is None]
         await self._stop(left)
         for run in left:
             why = f"aborted: {cause}"
             result = GateResult(run.id, run.gate, run.argv, Outcome.ABORTED, why, None, None, "")
-            await self._store.write(partial(gate_runs.close_run, run_id=run.id, result=result))
+            await self._records.close_run(run.id, result)
 
-    async def _stop(self, runs: Sequence[gate_runs.GateRun]) -> None:
+    async def _stop(self, runs: Sequence[GateRun]) -> None:
         for run in runs:
             if run.result is None and run.machine:
                 with contextlib.suppress(Unavailable, Misconfigured):
@@ -311,20 +296,15 @@ class Pipeline:
             )
         return await load(repository, base, config), await load_setups(repository, base, config)
 
-    async def _agent_gone(self, session: Session) -> bool:
-        """Whether no process of the agent can be alive: none was started, or its whole tree was seen to end."""
-        now = await self._store.read(lambda tx: sessions.session(tx, session.id))
-        return not now.pipe or now.pipe_end in (PipeEnd.GONE, PipeEnd.UNAVAILABLE)
-
     async def _installs(
         self, candidate: Candidate, repository: Repository, change: Change, plan: SetupPlan
     ) -> tuple[HeldPlace, ...]:
         """What a person must see of changed inputs of setups, unless a person released just these inputs before."""
         if not plan.changed:
             return ()
-        known = await self._store.read(lambda tx: dependencies.released(tx, candidate.task.repo))
+        known = await self._records.setups_released(candidate.task.repo)
         asked = [each for each in plan.changed if (each.setup.sha256, each.inputs_sha256) not in known]
-        await self._store.write(lambda tx: dependencies.record(tx, candidate, asked))
+        await self._records.ask_for_setups(candidate, asked)
         return await dependencies.held_places(repository, change, asked)
 
     def _isolation(self, candidate: Candidate) -> Isolation:
@@ -375,26 +355,5 @@ class Pipeline:
             rework_turns=turns,
             leaks=leaks if decision.outcome is Outcome.HELD else (),
         )
-        await self._store.write(lambda tx: _record(tx, candidate, verdict))
+        await self._records.give(candidate, verdict)
         return verdict
-
-
-def _record(tx: Tx, candidate: Candidate, verdict: Verdict) -> None:
-    """Records the verdict in the ledger, once: a judgement repeated after a crash gives the same verdict."""
-    tail = next((result.tail for result in verdict.gates if not result.outcome.opens and result.tail), "")
-    event = VerdictGiven(
-        commit=verdict.commit,
-        tree=verdict.tree,
-        base=verdict.base,
-        outcome=str(verdict.outcome),
-        reasons=verdict.reasons,
-        gate_runs=tuple(result.run for result in verdict.gates if result.run),
-        isolation=str(verdict.isolation),
-        rework_turns=verdict.rework_turns,
-        tail=shortened(tail, _TAIL_LIMIT),
-    )
-    given = ledger.read(tx, kinds=(VerdictGiven.KIND,), task=candidate.task.id)
-    if given and given[-1].event == event:
-        return
-    refs = Refs(task=candidate.task.id, session=candidate.session.id, turn=candidate.turn.id)
-    ledger.append(tx, event, actor=AIRBOSS, source=Source.CONTROLLER, refs=refs)

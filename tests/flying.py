@@ -25,6 +25,7 @@ from fleet.machines.executors import Executors
 from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, TaskState, TurnCause
 from fleet.ports import Candidate
 from fleet.setup.environments import Environments
+from fleet.setup.stored import SetupsInStore
 from fleet.store import approvals, ledger, sessions, tasks
 from fleet.store.core import Store, Tx
 from fleet.store.recording import record
@@ -173,7 +174,7 @@ class World:
             secrets=Secrets({}),
             executors=_Logins(self),
             workspaces=(workspaces := Workspaces(lambda: self.config.limits)),
-            environments=Environments(self.store, workspaces),
+            environments=Environments(SetupsInStore(self.store), workspaces),
             repositories=self.named,
             base_branches=lambda name: BaseBranch(self.named(name)),
             gatekeeper=self.judge,

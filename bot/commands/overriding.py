@@ -15,11 +15,11 @@ from bot.telling import buttons, sounds
 from fleet.config.values import duration_us
 from fleet.errors import Misused, Refused
 from fleet.events import GateOverridden
+from fleet.gate_runs import GateRun
 from fleet.model import ENDS, Isolation, Task
 from fleet.store import overrides, takeovers, trees
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
-from fleet.store.gates import GateRun
 from fleet.verdict import GateResult
 from gates.people import Right, demand_not_own
 

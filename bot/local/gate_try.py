@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,9 @@ from fleet.config.home import FLEET_FILE
 from fleet.errors import Misused, RepositoryUnusable
 from fleet.git.command import Git, is_object_id
 from fleet.git.repository import Repository
-from fleet.model import ChatRef, Isolation, PersonId, Task, TaskMode, TurnCause
+from fleet.model import ChatRef, Isolation, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate
 from fleet.setup.definitions import load as load_setups
-from fleet.store import sessions, tasks
-from fleet.store.core import Tx
 from fleet.supervise import side_by_side
 from fleet.untrusted import clean
 from fleet.verdict import GateResult, Outcome, Verdict
@@ -105,65 +105,109 @@ def _directory(home: Path | None) -> tempfile.TemporaryDirectory[str]:
 
 
 async def _judge(repo: Path, base: str, head: str, home: Path | None, directory: Path) -> Verdict:
-    git, mirror = Git(), directory / "mirror.git"
-    commits: list[str] = []
+    mirror = directory / "mirror.git"
+    found: list[str] = []
     tools: list[tuple[list[str], list[str]]] = []
 
     async def look_up() -> None:
-        commits.extend([await commit_of(git, repo, ref) for ref in (base, head)])
+        found.extend(await _objects_and_commits(repo, base, head))
 
     async def look_around() -> None:
         tools.append(await asyncio.to_thread(_tools))
 
-    await side_by_side([look_up(), look_around(), _borrow(git, repo, mirror)], "begin a try", most=3)
-    base_commit, head_commit = commits
+    await side_by_side([look_up(), look_around()], "begin a try", most=2)
+    objects, base_commit, head_commit = found
+    _borrow(objects, mirror)
     name, config = _config(repo, home, directory, tools[0])
     repository = Repository(name, str(repo), "main", mirror)
     config = _with_programs(config, await _first_words(repository, base_commit, config.repos[name]))
     tree = await repository.tree_of(head_commit)
 
-    def begin(tx: Tx) -> Candidate:
-        task = _task(tx, name, console_owner())
-        session = sessions.create_session(
-            tx, task=task.id, machine=_MACHINE, agent="", base=base_commit, isolation=config.isolation
-        )
-        turn = sessions.create_turn(tx, session, TurnCause.REQUEST, "")
-        return Candidate(task, session, turn, head_commit, tree, base_commit, round=1)
-
-    async with gates_alone(config, repository, directory) as (store, gatekeeper):
-        candidate = await store.write(begin)
+    task, session, turn = _asked(name, base_commit, config.isolation)
+    candidate = Candidate(task, session, turn, head_commit, tree, base_commit, round=1)
+    async with gates_alone(config, repository, directory) as gatekeeper:
         try:
             return await gatekeeper.judge(candidate)
         except RepositoryUnusable as error:
             return not_judged(candidate, error)
 
 
-async def _borrow(git: Git, repo: Path, mirror: Path) -> None:
+async def _objects_and_commits(repo: Path, *refs: str) -> list[str]:
+    """Where the repository has its objects, and the commits that refs name. Raises ``Misused`` for one that names
+    none."""
+    git, where = Git(), ("rev-parse", "--path-format=absolute", "--git-path", "objects")
+    wanted = ("--end-of-options", *(f"{ref}^{{commit}}" for ref in refs))
+    read = partial(git.run, *where, attempted="read the repository", on=str(repo), cwd=repo)
+    asked = await read(*wanted, expect=(0, 128))
+    objects, *commits = [line for line in os.fsdecode(asked.out).splitlines() if line != wanted[0]] or [""]
+    if asked.code == 0 and len(commits) == len(refs) and all(map(is_object_id, commits)):
+        return [objects, *commits]
+    commits = [await commit_of(git, repo, ref) for ref in refs]  # which says what is wrong
+    return [(await read()).line, *commits]
+
+
+def _borrow(objects: str, mirror: Path) -> None:
     """A mirror that borrows all objects: nothing is copied, and nothing that this writes reaches the repository."""
-    found = await git.run(
-        "rev-parse", "--path-format=absolute", "--git-path", "objects", attempted="read the repository",
-        on=str(repo), cwd=repo,
-    )  # fmt: skip
-    await git.run(
-        "init", "--quiet", "--bare", "--template=", "--", str(mirror), attempted="make a mirror", on=str(repo)
-    )
-    borrowed = mirror / "objects" / "info" / "alternates"
-    with files.writing("make a mirror", borrowed):
-        borrowed.parent.mkdir(parents=True, exist_ok=True)
-        files.replace(borrowed, f"{found.line}\n".encode())
+    with files.writing("make a mirror", mirror):
+        for folder in ("refs", "objects/info"):
+            (mirror / folder).mkdir(parents=True)
+        for name, text in (
+            ("HEAD", "ref: refs/heads/main\n"),
+            ("config", "[core]\n\trepositoryformatversion = 0\n\tbare = true\n"),
+            ("objects/info/alternates", f"{objects}\n"),
+        ):
+            files.replace(mirror / name, os.fsencode(text))
 
 
-def _task(tx: Tx, repo: str, owner: PersonId) -> Task:
-    return tasks.create_task(
-        tx,
+def _asked(repo: str, base: str, isolation: Isolation) -> tuple[Task, Session, Turn]:
+    """A task as the one at this machine would ask for it, whose session had no agent."""
+    task = Task(
+        id="t1",
         repo=repo,
         agent="",
         machine=_MACHINE,
         prompt="gate try",
         mode=TaskMode.CHANGE,
-        requester=str(owner),
+        state=TaskState.JUDGING,
+        why="",
+        requester=str(console_owner()),
         origin=ChatRef("console", ""),
+        created_us=0,
+        updated_us=0,
     )
+    session = Session(
+        id="t1.1",
+        task=task.id,
+        machine=_MACHINE,
+        agent="",
+        base=base,
+        workspace="",
+        isolation=isolation,
+        conversation="",
+        pipe="",
+        pipe_end=PipeEnd.NONE,
+        one_turn=False,
+        nonce="",
+        spool_offset=0,
+        driver_state="{}",
+        resume="",
+        started_us=0,
+        ended_us=0,
+        seen_us=0,
+    )
+    turn = Turn(
+        id="t1.1.1",
+        session=session.id,
+        number=1,
+        cause=TurnCause.REQUEST,
+        prompt="",
+        claim="",
+        snapshot="",
+        tree="",
+        started_us=0,
+        ended_us=0,
+    )
+    return task, session, turn
 
 
 async def commit_of(git: Git, repo: Path, ref: str, attempted: str = "try the gates") -> str:

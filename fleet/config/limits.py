@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fleet.config.values import LongDuration, Size
 
-#: What every table of the two files has in common: unknown keys and wrong types are problems.
-SECTION: Final = ConfigDict(frozen=True, extra="forbid", strict=True)
+#: What every table of the two files has in common: unknown keys and wrong types are problems. What checks a table
+#: is built when one is first read: most are read as part of their file, so theirs would be built for nothing.
+SECTION: Final = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class Limits(BaseModel):

@@ -4,7 +4,7 @@ from fleet.events.budgets import BudgetGranted, BudgetNoted, BudgetReached, Prog
 from fleet.events.codec import KINDS, Redact, decode, encode
 from fleet.events.controller import ConfigReloaded, ControllerStarted, LedgerReset
 from fleet.events.digests import DayIssued, RootPosted
-from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, kind_of, leaf_hash
+from fleet.events.envelope import Event, Recorded, Source, UnknownEvent, kind_of, leaf_hash
 from fleet.events.gates import (
     GateClosed,
     GateClosedV2,
@@ -87,6 +87,7 @@ from fleet.events.turns import (
     TurnStarted,
     UsageReported,
 )
+from fleet.refs import Refs
 
 __all__ = [
     "KINDS",

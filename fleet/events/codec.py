@@ -39,7 +39,8 @@ from fleet.events import (
     trees,
     turns,
 )
-from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, kind_of, leaf_hash
+from fleet.events.envelope import Event, Recorded, Source, UnknownEvent, kind_of, leaf_hash
+from fleet.refs import Refs
 
 _SUBJECTS = (
     controller,

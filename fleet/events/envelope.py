@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Struct
 
+from fleet.refs import Refs
+
 
 class Source(StrEnum):
     """Who reported an event. Only the controller's and a supervisor's reports are evidence.
@@ -22,16 +24,6 @@ class Source(StrEnum):
     AGENT = "agent"
     PERSON = "person"
     IMPORT = "import"
-
-
-class Refs(Struct, frozen=True):
-    """What an event is about. Empty strings where nothing applies."""
-
-    task: str = ""
-    session: str = ""
-    turn: str = ""
-    gate_run: str = ""
-    machine: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,20 +15,25 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from fleet.errors import Unavailable
-from fleet.events import Event, Refs, SetupBroke, SetupBuilt, Source
 from fleet.excerpts import lacks_network
 from fleet.exits import succeeded
 from fleet.failpoints import failpoint
 from fleet.git.workspace import Workspaces
 from fleet.limits import words_for
-from fleet.model import AIRBOSS
-from fleet.one_controller import between_controllers
 from fleet.ports import Ended
+from fleet.refs import Refs
 from fleet.setup import scripts
 from fleet.setup.process import end_of, in_workspace, process_of
-from fleet.setup.site import ProvidedDirectory, Room, SetupCaller, SetupFailed, SetupSite, SetupUse, WantedSetup
-from fleet.store import ledger
-from fleet.store.core import Store
+from fleet.setup.site import (
+    ProvidedDirectory,
+    Room,
+    SetupCaller,
+    SetupFailed,
+    SetupRecords,
+    SetupSite,
+    SetupUse,
+    WantedSetup,
+)
 from fleet.untrusted import clean, tail_that_matters
 
 _LINES: Final = 40
@@ -39,8 +44,8 @@ _MODES: Final = {SetupUse.GATES: "a-w,u+rX", SetupUse.AGENTS: "u+rwX"}
 class Environments:
     """Builds and finds environments. No two stores share one."""
 
-    def __init__(self, store: Store, workspaces: Workspaces) -> None:
-        self._store, self._workspaces = store, workspaces
+    def __init__(self, records: SetupRecords, workspaces: Workspaces) -> None:
+        self._records, self._workspaces = records, workspaces
         self._building: dict[tuple[str, str], asyncio.Lock] = {}
 
     async def kept(
@@ -50,10 +55,10 @@ class Environments:
 
         Raises ``SetupFailed``, and ``Unavailable`` when the machine cannot do it.
         """
-        place = f"{site.executor.root}/setup/{self._store.instance}-{site.use}/{await _key(site, wanted)}"
+        place = f"{site.executor.root}/setup/{self._records.instance}-{site.use}/{await _key(site, wanted)}"
         async with (
             self._building.setdefault((site.where, place), asyncio.Lock()),
-            between_controllers(self._store, f"set up {site.where}: {place}"),
+            self._records.alone(f"set up {site.where}: {place}"),
             self._recorded(site, wanted, caller),
         ):
             if await scripts.run(site, scripts.FIND, place) != "found":
@@ -77,7 +82,7 @@ class Environments:
         paths = wanted.setup.provides
         async with self._recorded(site, wanted, caller):
             await scripts.run(site, scripts.REMOVE, workspace, *paths)
-            pipe = f"{self._store.instance}-setup-{secrets.token_hex(8)}"
+            pipe = f"{self._records.instance}-setup-{secrets.token_hex(8)}"
             spec = in_workspace(site, wanted.setup, workspace, pipe)
             ended, output = await end_of(site.executor, spec, caller.given_up)
             if not succeeded(ended.exit):
@@ -96,7 +101,7 @@ class Environments:
 
     async def _build(self, site: SetupSite, wanted: WantedSetup, place: str, caller: SetupCaller) -> None:
         checkouts = f"{site.executor.root}/gates"
-        mine = f"{self._store.instance}-setup-{site.use}-{place.rpartition('/')[2][:16]}-"
+        mine = f"{self._records.instance}-setup-{site.use}-{place.rpartition('/')[2][:16]}-"
         for stale in (await scripts.run(site, scripts.STALE, checkouts, mine)).split():
             await site.executor.stop(stale, 1.0)  # of a controller that ended in the middle of it
             await self._workspaces.discard(site.executor, f"{checkouts}/{stale}")
@@ -111,8 +116,7 @@ class Environments:
             with contextlib.suppress(Unavailable):
                 await self._workspaces.discard(site.executor, f"{checkouts}/{room.name}")
         user, took_us = site.facts.user, ended.ended_us - ended.started_us
-        event = SetupBuilt(setup.name, wanted.commit, setup.sha256, wanted.inputs_sha256, content, user, took_us)
-        await self._record(event, site, caller)
+        await self._records.built(wanted, content, user, took_us, _refs(site, caller))
 
     async def _checkout(self, site: SetupSite, wanted: WantedSetup, room: Room) -> str:
         tree = await self._workspaces.checkout(
@@ -141,15 +145,13 @@ class Environments:
         try:
             yield
         except SetupFailed as failed:
-            setup, user = wanted.setup, site.facts.user
-            event = SetupBroke(setup.name, wanted.commit, setup.sha256, user, failed.cause, failed.lines)
-            await self._record(event, site, caller)
+            await self._records.broke(wanted, site.facts.user, failed, _refs(site, caller))
             raise
 
     def _failure(self, site: SetupSite, wanted: WantedSetup, ended: Ended, output: bytes) -> SetupFailed:
         text = clean(output.decode("utf-8", "replace"), len(output) + 1)
-        if self._store.redact is not None:
-            text = self._store.redact(text)
+        if self._records.redact is not None:
+            text = self._records.redact(text)
         causes = [ended.unavailable or str(ended.exit)]
         if ended.reached:
             causes.append(words_for(ended.reached))
@@ -157,12 +159,10 @@ class Environments:
             causes.append("it has no network; `network = true` in its definition allows it")
         return SetupFailed(wanted.setup.name, site.where, "; ".join(causes), tail_that_matters(text, _LINES))
 
-    async def _record(self, event: Event, site: SetupSite, caller: SetupCaller) -> None:
-        who = caller.refs
-        at = Refs(task=who.task, session=who.session, turn=who.turn, machine=site.executor.machine)
-        await self._store.write(
-            lambda tx: ledger.append(tx, event, actor=AIRBOSS, source=Source.CONTROLLER, refs=at)
-        )
+
+def _refs(site: SetupSite, caller: SetupCaller) -> Refs:
+    who = caller.refs
+    return Refs(task=who.task, session=who.session, turn=who.turn, machine=site.executor.machine)
 
 
 async def _key(site: SetupSite, wanted: WantedSetup) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from fleet.errors import Unavailable
-from fleet.events import Refs
 from fleet.git.repository import Repository
 from fleet.limits import RunLimits
 from fleet.ports import Executor, LoginFacts
+from fleet.refs import Refs
 from fleet.setup.definitions import SetupDefinition
 
 SETUP_FAILED: Final = "setup failed: "
@@ -77,6 +78,27 @@ class SetupCaller:
 
     refs: Refs
     given_up: Callable[[], bool] = lambda: False
+
+
+class SetupRecords(Protocol):
+    """Where it is recorded what setups did."""
+
+    @property
+    def instance(self) -> str:
+        """A name that no other has: what is built for this one is another's for nobody."""
+
+    @property
+    def redact(self) -> Callable[[str], str] | None:
+        """Takes secrets out of a text."""
+
+    def alone(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Holds a name against the other controllers for the block; waits for it."""
+
+    async def built(self, wanted: WantedSetup, content: str, user: str, took_us: int, refs: Refs) -> None:
+        """Records that a setup made an environment. ``content``: its digest."""
+
+    async def broke(self, wanted: WantedSetup, user: str, failed: SetupFailed, refs: Refs) -> None:
+        """Records that a setup failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from fleet import exits
 from fleet.events import GateClosedV6, GateOpened, GateWitnessed, Refs, Source
+from fleet.gate_runs import GateRun
 from fleet.isolation import UNWALLED, RunIsolation, Sharing
 from fleet.limits import InForce, LimitedResource, Reached, words_for
 from fleet.model import AIRBOSS
@@ -25,31 +26,6 @@ from fleet.verdict import Evidence, GateResult, HeldPlace, JUnitCounts, Outcome
 
 _BY_ID = select(gate_runs).where(gate_runs.c.id == bindparam("wanted"))
 _RECENT: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class GateRun:
-    """One run of one gate on one commit; ``result`` is ``None`` until it is closed."""
-
-    id: str
-    task: str
-    session: str
-    turn: str
-    gate: str
-    commit: str
-    tree: str
-    base: str
-    round: int
-    argv: tuple[str, ...]
-    definition_sha256: str
-    machine: str
-    nonce: str
-    pipe: str
-    login: str
-    supervisor: str
-    opened_us: int
-    closed_us: int
-    result: GateResult | None
 
 
 @dataclass(frozen=True, slots=True)

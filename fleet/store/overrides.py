@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from fleet.errors import Refused
 from fleet.events import GateOverridden, Recorded, Refs, Source, VerdictGiven
+from fleet.gate_runs import GateRun
 from fleet.model import Task
 from fleet.store import gates, ledger
 from fleet.store.core import Tx
-from fleet.store.gates import GateRun
 from fleet.store.recent import last_events
 from fleet.verdict import GateResult, Outcome
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from fleet.events import SlotMoved, Source
-from fleet.events.envelope import Refs
 from fleet.model import AIRBOSS
+from fleet.refs import Refs
 from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.store.queue_tables import pool_slots, reservations

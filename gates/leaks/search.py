@@ -9,32 +9,39 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from fleet import files
 from fleet.config import Secrets
-from fleet.events import SecretsReleased
 from fleet.git.repository import Repository
 from fleet.leaks import Leak
 from fleet.redact import mark
-from fleet.store import ledger
-from fleet.store.core import Store, Tx
 from gates.leaks import known, rules
 from gates.leaks.added import AddedLines, added
 from gates.leaks.known import Sighting
 
 _PATCH_LIMIT: Final = 32 << 20
-_PAGE: Final = 500
 _TOO_BIG: Final = "not searched: more than 32 MiB"
+
+
+class SecretRecords(Protocol):
+    """Where it is recorded which secrets people released."""
+
+    @property
+    def redact(self) -> Callable[[str], str] | None:
+        """Takes secrets out of a text."""
+
+    async def secrets_released(self, repo: str) -> frozenset[str]:
+        """The fingerprints that people released for a repository."""
 
 
 class Leaks:
     """Searches changes. ``env`` is read anew for each search; the key of the fingerprints is kept in ``home``."""
 
-    def __init__(self, store: Store, env: Secrets, home: Path) -> None:
-        self._store, self._env, self._home = store, env, home
+    def __init__(self, records: SecretRecords, env: Secrets, home: Path) -> None:
+        self._records, self._env, self._home = records, env, home
 
     async def unreleased(self, repository: Repository, base: str, commit: str) -> tuple[Leak, ...]:
         """What a person must see before the change lands, in the order of the patch.
@@ -53,12 +60,12 @@ class Leaks:
             leaks.append(Leak("the rest of the change", 0, _TOO_BIG, _fingerprint(key, commit)))
         if not leaks:
             return ()
-        released = await self._store.read(lambda tx: _released(tx, repository.name))
+        released = await self._records.secrets_released(repository.name)
         return tuple(leak for leak in dict.fromkeys(leaks) if leak.fingerprint not in released)
 
     async def masked(self, text: str) -> str:
         """``text``, a patch for instance, without values of ``.env`` and what the rule set takes for a secret."""
-        text = self._store.redact(text) if self._store.redact else text
+        text = self._records.redact(text) if self._records.redact else text
         for match in sorted(await rules.matches(text), key=lambda match: -len(match.text)):
             text = text.replace(match.text, mark(match.rule))
         return text
@@ -105,19 +112,3 @@ def _first_line(text: str) -> str:
 
 def _fingerprint(key: bytes, value: str) -> str:
     return hmac.new(key, value.encode("utf-8", "surrogatepass"), "sha256").hexdigest()[:32]
-
-
-def _released(tx: Tx, repo: str) -> frozenset[str]:
-    """The fingerprints that people released for a repository."""
-    found: set[str] = set()
-    after = 0
-    while page := ledger.read(tx, after, _PAGE, kinds=(SecretsReleased.KIND,)):
-        events: Iterable[object] = (recorded.event for recorded in page)
-        found |= {
-            each
-            for event in events
-            if isinstance(event, SecretsReleased) and event.repo == repo
-            for each in event.fingerprints
-        }
-        after = page[-1].seq
-    return frozenset(found)

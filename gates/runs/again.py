@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from fleet.store.gates import GateRun
+from fleet.gate_runs import GateRun
 from fleet.verdict import TAMPERING, EarlierRun, GateResult, Outcome
 from gates.runs.definitions import Definition
 from gates.runs.endings import temporary

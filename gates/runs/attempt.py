@@ -15,24 +15,20 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from fleet import shared_files
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, DiskFull, Misused, Refused, Unavailable
 from fleet.failpoints import failpoint
+from fleet.gate_runs import GateRun
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.machines.watch import MachineSeen
-from fleet.one_controller import between_controllers
 from fleet.ports import Candidate, Executor, PipeSpec
 from fleet.setup.environments import Environments
 from fleet.setup.site import SetupCaller, SetupFailed
-from fleet.store import gates as gate_runs
-from fleet.store.core import Store
-from fleet.store.gates import GateRun
-from fleet.store.states import BlobKind
 from fleet.supervise import alongside
 from fleet.verdict import GateResult, Outcome
-from gates.runs import large, tails
+from gates.records import Opening, Records
+from gates.runs import large
 from gates.runs.again import runs_again, unable_there, with_earlier
 from gates.runs.counting import BaseRun, read_report
 from gates.runs.course import REPORT, REPORT_LIMIT, Course, Equipped
@@ -46,7 +42,6 @@ from gates.runs.pool import LoginPool
 from gates.runs.surroundings import process_of
 from gates.runs.watch import redact_log, watch
 from gates.runs.work import GateWork
-from gates.witness.opening import Openings
 
 _STOP_SECONDS = 15.0
 _FOLDERS = ("home", "scratch", "report")
@@ -59,16 +54,15 @@ class Suite:
     """Runs gates. ``patience`` is how many seconds past a gate's timeout to wait for its end; the runs of what was
     ``given_up`` are ended."""
 
-    store: Store
+    records: Records
     config: Callable[[], FleetConfig]
     executors: GateLogins
     workspaces: Workspaces
     home: Path
     environments: Environments
-    openings: Openings
+    given_up: GivenUp
     patience: float = 600.0
     machines: dict[str, MachineSeen] | None = None
-    given_up: GivenUp = field(default_factory=GivenUp)
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
     _pool: LoginPool = field(default_factory=LoginPool)
 
@@ -87,7 +81,7 @@ class Suite:
     async def _runs(self, work: GateWork) -> list[GateRun]:
         """This gate's runs in this judgement; those by another definition are stale."""
         candidate, wanted = work.candidate, (work.candidate.task.id, work.definition.name)
-        found = await self.store.read(lambda tx: gate_runs.runs(tx, candidate.commit, candidate.round))
+        found = await self.records.runs(candidate.commit, candidate.round)
         return [run for run in found if (run.task, run.gate) == wanted]
 
     async def _last_run(self, work: GateWork) -> GateResult:
@@ -175,21 +169,11 @@ class Suite:
     ) -> GateResult:
         """Opens the run, and does it. ``trouble``: why it cannot be done after all."""
         candidate, definition = work.candidate, work.definition
-        nonce, pipe = secrets.token_hex(16), f"{self.store.instance}-gate-{secrets.token_hex(8)}"
-        run_id = await self.store.write(
-            lambda tx: gate_runs.open_run(
-                tx,
-                candidate,
-                gate=definition.name,
-                argv=definition.argv,
-                definition_sha256=definition.sha256,
-                machine=place.machine if place else "",
-                nonce=nonce,
-                pipe=pipe,
-                login=place.own if place else "",
-                supervisor=place.supervisor if place else "",
-            )
-        )
+        nonce, pipe = secrets.token_hex(16), f"{self.records.instance}-gate-{secrets.token_hex(8)}"
+        opening = Opening(candidate, definition, "", nonce, pipe)
+        if place is not None:
+            opening = replace(opening, machine=place.machine, login=place.own, supervisor=place.supervisor)
+        run_id = await self.records.open_run(opening)
         failpoint("gate-opened")
         if place is None:
             reason = "no machine can run it: " + "; ".join(why_not)
@@ -199,7 +183,7 @@ class Suite:
             try:
                 if trouble is not None:
                     raise trouble
-                await self.openings.opened(run_id)
+                await self.records.opened(run_id)
                 run, spec = await self._furnish(run, work, anew=anew)
                 result = await self._watch_run(run, work, spec, started=False)
                 result = replace(result, notes=(*run.notes, *result.notes))
@@ -220,10 +204,10 @@ class Suite:
             yield ""
             return
         machine, logins = place.machine, place.config.gate_as
-        in_use = await self.store.read(lambda tx: gate_runs.open_logins(tx, machine))
+        in_use = await self.records.open_logins(machine)
         async with (
             self._pool.lease(machine, logins, self._given_up(candidate), in_use) as login,
-            between_controllers(self.store, f"gate login {login}@{machine}"),
+            self.records.alone(f"gate login {login}@{machine}"),
         ):
             yield login
 
@@ -266,7 +250,7 @@ class Suite:
             if open_.login:
                 lease = self._pool.lease(open_.machine, [open_.login], self._given_up(candidate))
                 await held.enter_async_context(lease)
-                turn = between_controllers(self.store, f"gate login {open_.login}@{open_.machine}")
+                turn = self.records.alone(f"gate login {open_.login}@{open_.machine}")
                 await held.enter_async_context(turn)
             executor = self.executors.gate(open_.machine, open_.login)
             supervising = self.executors.gate(open_.machine, open_.supervisor) if open_.supervisor else None
@@ -292,7 +276,7 @@ class Suite:
         if run.place.supervising is not None and not started:
             await run.place.executor.close()  # nothing else runs as the run's own login
         owner = run.candidate.task.id
-        async with alongside(tails.follow(self.store, log, run.id, owner), "tell a gate's last lines"):
+        async with alongside(self.records.follow(log, run.id, owner), "tell a gate's last lines"):
             ended, seen = await watch(
                 run.place.runner,
                 spec,
@@ -301,16 +285,14 @@ class Suite:
                 patience=self.patience,
                 abandoned=self._given_up(run.candidate),
             )
-        await asyncio.to_thread(redact_log, log, self.store.redact)
-        name = shared_files.gate_output(run.id)
-        await shared_files.keep(self.store, log, BlobKind.GATE_OUTPUT, name=name, owner=owner)
-        await tails.forget(self.store, run.id)
+        await asyncio.to_thread(redact_log, log, self.records.redact)
+        await self.records.keep_output(log, run.id, owner)
         read = None
         if run.definition.reports:
-            read = await read_report(run.place.executor, f"{run.room}/report/junit.xml", self.store.redact)
+            read = await read_report(run.place.executor, f"{run.room}/report/junit.xml", self.records.redact)
         given_up = self.given_up.why(run.candidate)
         result = await asyncio.to_thread(
-            result_of, run, ended, seen, read, given_up=given_up, redact=self.store.redact
+            result_of, run, ended, seen, read, given_up=given_up, redact=self.records.redact
         )
         if work.course is not None:
             sealed = await _read(run.place.executor, f"{run.room}/{REPORT}", REPORT_LIMIT)
@@ -330,7 +312,7 @@ class Suite:
             return
         async with (
             self._turns.setdefault(place.login, asyncio.Lock()),
-            between_controllers(self.store, f"gate login {place.login}"),
+            self.records.alone(f"gate login {place.login}"),
         ):
             yield
 
@@ -343,9 +325,9 @@ class Suite:
         pipe: str = "",
         repository: Repository | None = None,
     ) -> GateResult:
-        await self.store.write(lambda tx: gate_runs.close_run(tx, run_id, result))
+        await self.records.close_run(run_id, result)
         failpoint("gate-closed")
-        await self.openings.closed(run_id, task)
+        await self.records.closed(run_id, task)
         if place is not None and repository is not None:
             # Leftovers of a gate do no harm: they may stay while the link is down.
             with contextlib.suppress(Unavailable, TimeoutError):

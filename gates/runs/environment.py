@@ -10,8 +10,8 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fleet.events import Refs
 from fleet.ports import Candidate
+from fleet.refs import Refs
 from fleet.setup.environments import Environments
 from fleet.setup.site import ProvidedDirectory, Room, SetupCaller, SetupFailed, SetupSite
 from gates.runs.place import Place, Run, bare_path

@@ -16,16 +16,18 @@ from typing import Any
 
 import pytest
 
-from bot.gatekeeping import gates_alone
+from bot.gatekeeping import gatekeeper_of
 from bot.local.hook_forwards import _AGAIN_S, HookForwards
 from bot.local.hooked import HookDoor
 from fleet.clock import SystemClock
-from fleet.config import parse_fleet
+from fleet.config import Secrets, parse_fleet
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
+from fleet.machines.executors import Executors
 from fleet.machines.runner import hook
 from fleet.ports import Clock
 from fleet.store import hooked, locks
+from fleet.store.core import Store
 from fleet.supervise import alongside
 from gates.hooked import HookedSessions
 from gates.hooked_work import HookedWork
@@ -71,12 +73,18 @@ async def forwards(directory: Path, clock: Clock, **words: object) -> AsyncItera
     config = parse_fleet(FLEET.format(**words), "fleet.toml")
     bare = make_bare(directory / "shop.git", {"a.txt": "a"})
     repository = Repository("shop", str(bare), "main", directory / "mirror.git")
-    async with gates_alone(config, repository, directory) as (store, gatekeeper):
-        sessions = HookedSessions(store, LockService(store, SystemClock()), lambda _: repository, lambda: config)
-        work = HookedWork(
-            store, lambda: config, lambda _: repository, Workspaces(lambda: config.limits), gatekeeper
-        )
-        yield HookForwards(lambda: config, directory, HookDoor(sessions, work, lambda: config, directory), clock)
+    executors = Executors(config, directory)
+    with Store.throwaway(directory / "airboss.db") as store:
+        repositories, env = (lambda _: repository), Secrets({})
+        gatekeeper = gatekeeper_of(store, lambda: config, executors, repositories, home=directory, env=env)
+        sessions = HookedSessions(store, LockService(store, SystemClock()), repositories, lambda: config)
+        work = HookedWork(store, lambda: config, repositories, Workspaces(lambda: config.limits), gatekeeper)
+        try:
+            yield HookForwards(
+                lambda: config, directory, HookDoor(sessions, work, lambda: config, directory), clock
+            )
+        finally:
+            await executors.close()
 
 
 @asynccontextmanager

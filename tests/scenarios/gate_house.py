@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bot.gatekeeping import gatekeeper_of
 from fleet.config import (
     AgentConfig,
     FleetConfig,
@@ -20,14 +21,12 @@ from fleet.config import (
 )
 from fleet.events import Recorded
 from fleet.git.repository import Repository
-from fleet.git.workspace import Workspaces
 from fleet.machines.executors import Executors
 from fleet.model import ChatRef, Isolation, PipeEnd, Session, Task, TaskMode, Turn, TurnCause
 from fleet.ports import Candidate
 from fleet.redact import Redactor
 from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Store, Tx
-from gates.leaks.search import Leaks
 from gates.pipeline import Pipeline
 from tests.empty_store import filled
 from tests.far_end.repositories import commit, git, make_bare
@@ -85,15 +84,13 @@ class House:
         executors = Executors(self.config, self.home)
         store_file = filled(self.home / "airboss.db")
         with Store.open(f"sqlite:///{store_file}", redact=Redactor(self.env.values())) as store:
-            pipeline = Pipeline(
-                store=store,
-                config=lambda: self.config,
-                executors=executors,
-                workspaces=Workspaces(lambda: self.config.limits),
-                repositories=lambda _: self.repository,
+            pipeline = gatekeeper_of(
+                store,
+                lambda: self.config,
+                executors,
+                lambda _: self.repository,
                 home=self.home,
-                leaks=Leaks(store, Secrets(self.env), self.home),
-                secrets=Secrets(self.env),
+                env=Secrets(self.env),
                 patience=self.patience,
             )
             try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.gate_runs import GateRun
 from fleet.store import gates as gate_runs
 from fleet.store.core import Tx
 from fleet.verdict import Outcome
@@ -66,12 +67,12 @@ def _parents(pid: int) -> list[int]:
     return above
 
 
-async def _running(judge: Judge) -> gate_runs.GateRun:
+async def _running(judge: Judge) -> GateRun:
     async with asyncio.timeout(60):
         while not list(judge.house.room.glob("machine/.airboss/gates/*/home/count")):
             await asyncio.sleep(0.02)
 
-    def look(tx: Tx) -> gate_runs.GateRun:
+    def look(tx: Tx) -> GateRun:
         return gate_runs.of_task(tx, "t1")[-1]
 
     return await judge.store.read(look)

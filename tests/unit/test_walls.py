@@ -305,6 +305,15 @@ def test_a_short_answer_loads_no_heavy_library(words: list[str]) -> None:
     assert done.stdout.splitlines()[-1].strip() == "loaded:"
 
 
+def test_a_try_of_gates_loads_no_database_and_no_ledger() -> None:
+    heavy = ("sqlalchemy", "alembic", "cryptography", "fleet.events", "fleet.store.core", "aiohttp", "asyncssh")
+    script = (
+        f"import bot.local.gate_try, sys\nprint('loaded:', *[name for name in {heavy!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "loaded:"
+
+
 def test_a_controller_starts_without_the_libraries_that_it_may_never_need() -> None:
     heavy = ("alembic", "asyncssh", "telegram", "slack_bolt", "aiohttp", "matplotlib")
     script = (
