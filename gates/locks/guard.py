@@ -87,7 +87,7 @@ class LockGuard:
             return Allow()
         rules = await self._rules.of(task.repo, session.base)
         if rules.mode == "declared" and (undeclared := _undeclared(task, paths)):
-            return Deny(f"{undeclared[0]} was not declared for {task.id}: edit only {_declared(task)}")
+            return Deny(f"{undeclared[0]} was not declared for {task.id}: edit {_declared(task)}")
         wants = wants_of(task.repo, paths, rules)
         remembered = self._service.remembered
         if not remembered.knows(task.id):
@@ -108,7 +108,7 @@ class LockGuard:
         paths = await self._paths(task, session.base, commit)
         rules = await self._rules.of(task.repo, session.base)
         if rules.mode == "declared" and (undeclared := _undeclared(task, paths)):
-            return LockRefusal(f"{_some(undeclared)} was not declared; {task.id} may change only {_declared(task)}")
+            return LockRefusal(f"{_some(undeclared)} was not declared; {task.id} may change {_declared(task)}")
         paths = await self._rules.without_unions(task.repo, session.base, paths)
         if not paths:
             return None
@@ -213,7 +213,8 @@ def _undeclared(task: Task, paths: Sequence[str]) -> list[str]:
 
 
 def _declared(task: Task) -> str:
-    return ", ".join(want.resource.name for want in task.locks if want.resource.repo) or "nothing"
+    named = ", ".join(want.resource.name for want in task.locks if want.resource.repo)
+    return f"only {named}" if named else "nothing"
 
 
 def _some(paths: Sequence[str]) -> str:

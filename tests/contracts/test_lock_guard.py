@@ -304,6 +304,10 @@ async def test_declared_mode_stops_every_other_path(place: Place) -> None:
     assert isinstance(refused, Deny) and "only a.txt" in refused.reason
     refusal = await place.guard.changed(session, task, await place.snapshot({"b.txt": "x"}))
     assert refusal is not None and not refusal.over and "b.txt was not declared" in refusal.why
+    assert "t1 may change only a.txt" in refusal.why
+    another, its = await place.task()
+    bare = await place.guard.changed(its, another, await place.snapshot({"b.txt": "x"}))
+    assert bare is not None and "t2 may change nothing" in bare.why
 
 
 async def test_in_declared_mode_the_edit_says_what_the_snapshot_would(place: Place) -> None:
