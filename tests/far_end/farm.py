@@ -60,6 +60,11 @@ class Farm:
         (directory / "target.json").write_text(json.dumps(target))
         return cls(directory)
 
+    def move(self, sshd: Sshd) -> None:
+        """From now on its slots are logins of this server."""
+        target = {"host": "127.0.0.1", "port": sshd.port, "user": sshd.user, "host_key": sshd.host_key}
+        (self.directory / "target.json").write_text(json.dumps(target))
+
     def pool(self, **more: Any) -> dict[str, Any]:
         """What ``[pools.NAME]`` says of it."""
         verbs = ("acquire", "release", "inventory")

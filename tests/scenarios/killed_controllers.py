@@ -10,7 +10,7 @@ import contextlib
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,8 @@ from bot.cards import Card
 from bot.chats.telegram.inbox import parts
 from bot.chats.telegram.render import render
 from bot.telling.notify import CURSOR
-from fleet.events import CommandGiven, Recorded
-from fleet.failpoints import NAMES, OF_CHATS, OF_MERGES
+from fleet.events import Recorded
+from fleet.failpoints import NAMES, OF_CHATS, OF_HALTS, OF_LANDINGS, OF_MERGES, OF_POOLS, OF_SCHEDULES, OF_TREES
 from fleet.model import TaskState
 from fleet.store import controllers, leads, ledger, sessions, tasks
 from fleet.store.chat import inbox, settings
@@ -33,24 +33,29 @@ from fleet.store.core import Store, Tx
 from fleet.store.states import OutboxKind, OutboxState
 from fleet.store.tables import outbox
 from tests.conftest import living_in
-from tests.far_end.bot_api import TOKEN, BotApi
+from tests.far_end.bot_api import BotApi
 from tests.far_end.bot_api_text import read
 from tests.far_end.clocks import wall_clock
 from tests.far_end.repositories import advance
 from tests.scenarios.controllers import Controller
-from tests.scenarios.house import GATE, House
-from tests.scenarios.pair import Pair, pair
+from tests.scenarios.house import House
+from tests.scenarios.pair import Pair
 from tests.scenarios.telegram_house import ADA
 
 T = TypeVar("T")
 
-POINTS: Final = (*NAMES, *OF_CHATS, *OF_MERGES)
-_OF_THE_COORDINATOR: Final = ("slot-reserved", "session-placed", *OF_CHATS)
+OF_FLIGHTS: Final = (*OF_SCHEDULES, *OF_TREES, *OF_HALTS, *OF_LANDINGS, *OF_POOLS)
+"""Only a flight that is made for it reaches each of these: ``killed_flights.py``."""
+ORDINARY: Final = (*NAMES, *OF_CHATS, *OF_MERGES)
+POINTS: Final = (*ORDINARY, *OF_FLIGHTS)
+_OF_THE_COORDINATOR: Final = (
+    *("slot-reserved", "session-placed"),
+    *(*OF_CHATS, *OF_SCHEDULES, *OF_TREES, *OF_POOLS),
+)
 """Only the coordinator reaches these."""
 _TASKS: Final = 2
 _LINES: Final = 10
 _PATIENCE: Final = 120.0
-_FILES: Final = {"work.txt": "GOOD already\n", "airboss.toml": GATE.replace('"30s"', '"600s"')}
 
 
 @dataclass(frozen=True)
@@ -68,34 +73,42 @@ class Play:
     freezes: bool
     stop: bool
 
+    @property
+    def dies(self) -> str:
+        """What the victim is told."""
+        return f"{self.point}:{self.visit}{':freeze' if self.freezes else ''}"
+
     @classmethod
-    def of(cls, seed: int) -> Play:
+    def of(cls, seed: int, points: tuple[str, ...] = POINTS) -> Play:
+        """What a seed plays, at one of these points."""
         chance = Random(seed)
-        point = chance.choice(POINTS)
+        point = chance.choice(points)
         coordinator = point in _OF_THE_COORDINATOR or chance.random() < 0.5
         visit = chance.randint(1, 4) if point.startswith("card-") else 1
         clock = chance.choice(("", "", "", "", "+3600", "-3600"))
-        return cls(seed, point, coordinator, visit, clock, chance.random() < 0.25, chance.random() < 0.25)
+        freezes, stop = chance.random() < 0.25, chance.random() < 0.25
+        return cls(seed, point, coordinator, visit, clock, freezes, stop and point not in OF_FLIGHTS)
 
 
 @dataclass
 class KilledControllers:
-    """The two, the phone, and what was played so far."""
+    """The two, the phone, and what was played so far. ``hours``: the file that moves the controllers' clock."""
 
     both: Pair
     api: BotApi
     store: Store
     stack: contextlib.ExitStack
+    hours: Path
     running: dict[str, Controller] = field(default_factory=dict)
     played: list[Play] = field(default_factory=list)
     kills: Counter[str] = field(default_factory=Counter)
 
-    def start(self, world: House, clock: str = "") -> None:
+    def start(self, world: House, clock: str = "", dies: str = "") -> None:
         """Takes part, and can be told where to die."""
-        told = self._death(world)
-        told.write_text("")
+        told = self.death(world)
+        told.write_text(dies)
         skewed = wall_clock(clock, self.both.first.directory) if clock else {}
-        more = {"AIRBOSS_FAILPOINT": f"@{told}", **skewed}
+        more = {"AIRBOSS_FAILPOINT": f"@{told}", "AIRBOSS_CLOCK": str(self.hours), **skewed}
         self.running[world.home.name] = self.stack.enter_context(self.both.standby(world, "--join", **more))
 
     def play(self, play: Play) -> None:
@@ -110,14 +123,17 @@ class KilledControllers:
             raise
 
     def _play(self, play: Play) -> None:
-        leader, member = self._divided()
+        leader, member = self.divided()
         victim = leader if play.coordinator else member
-        before = self._size()
+        self.fly(play, victim, self._size())
+        self.start(victim, play.clock)
+
+    def fly(self, play: Play, victim: House, before: int) -> None:
+        """Two tasks, on whose way ``victim`` dies; ``before``: the ledger's size at the beginning."""
         slow = self._judged_slowly() if play.stop else ""
-        number = self._asked()
+        number = self.asked()
         go = self.both.first.directory / f"go-{number}"
-        how = ":freeze" if play.freezes else ""
-        self._death(victim).write_text(f"{play.point}:{play.visit}{how}")
+        self.death(victim).write_text(play.dies)
         conflict = play.point in OF_MERGES
         for each in range(number, number + _TASKS):
             ran = self.both.first.directory / f"ran-{each}"
@@ -126,56 +142,69 @@ class KilledControllers:
             self.api.say(ADA, f"/run chatter {_LINES}\nshell {work}")
         wanted = [f"t{each}" for each in range(number, number + _TASKS)]
         if conflict:
-            self.until(lambda: self._all("turn.started", wanted), "both agents are at work")
+            self.until(lambda: self.all("turn.started", wanted), "both agents are at work")
             theirs = {f"both-{each}.txt": "theirs\n" for each in range(number, number + _TASKS)}
             advance(self.both.first.bare, dict(theirs))
         go.touch()
+        self.dies(play, victim)
+        if slow:
+            self.api.say(ADA, f"/stop {slow}")
+        self.until(lambda: self.ended([*wanted, *filter(None, [slow])]), f"after {play}, the tasks end")
+        self.wakes(play, victim)
+        self._check(play, wanted, before)
+        if slow:
+            self._check_stopped(play, slow)
+
+    def dies(self, play: Play, victim: House) -> None:
+        """Until the victim is dead, or frozen."""
         dying = self.running[victim.home.name]
         self.until(lambda: _frozen(dying) or dying.poll() is not None, f"{play} dies")
         assert dying.poll() in (None, -9), f"{play} was on no task's way"
         self.kills[play.point] += 1
-        if slow:
-            self.api.say(ADA, f"/stop {slow}")
-        self.until(lambda: self._ended([*wanted, *filter(None, [slow])]), f"after {play}, the tasks end")
+
+    def wakes(self, play: Play, victim: House) -> None:
+        """Until all is told, also by a victim that wakes up."""
+        dying = self.running[victim.home.name]
         self.until(self._told, f"after {play}, everything is told")
         if play.freezes:
             dying.send_signal(signal.SIGCONT)
             self.until(lambda: dying.poll() is not None, f"{play} wakes up and ends")
             assert dying.poll() == 3, f"{play} found itself fenced"
             self.until(self._told, f"after {play}, everything is told")
-        self._check(play, wanted, before)
-        if slow:
-            self._check_stopped(play, slow)
-        self.start(victim, play.clock)
 
     def _judged_slowly(self) -> str:
         """A task whose gate runs, and would for minutes."""
-        slow = f"t{self._asked()}"
+        slow = f"t{self.asked()}"
         self.api.say(ADA, "/run write GOOD but SLOW")
-        self.until(lambda: self._all("gate.opened", [slow]), "its gate runs")
+        self.until(lambda: self.all("gate.opened", [slow]), "its gate runs")
         return slow
 
     # --- what is looked at --------------------------------------------------------------------------------
 
     def _check(self, play: Play, wanted: list[str], before: int) -> None:
-        events = self._events(before)
-        numbers = [recorded.seq for recorded in events]
-        assert numbers == list(range(before + 1, before + len(events) + 1)), play
-        assert self._asked() - len(wanted) == int(wanted[0][1:]), f"{play}: each message has one task"
+        events = self.check_all(play, before)
+        assert self.asked() - len(wanted) == int(wanted[0][1:]), f"{play}: each message has one task"
         of = {task: [recorded for recorded in events if recorded.refs.task == task] for task in wanted}
         for task, own in of.items():
             self._check_task(play, task, own)
+
+    def check_all(self, play: Play, before: int) -> list[Recorded]:
+        """Looked at after each flight: a dense ledger, nothing that runs, all on the phone. Returns the events."""
+        events = self._events(before)
+        numbers = [recorded.seq for recorded in events]
+        assert numbers == list(range(before + 1, before + len(events) + 1)), play
         for where in ("evo-x2", "macbook"):
             self.until(partial(self._empty, where), f"after {play}, nothing of it runs on {where}")
         self._check_phone(play)
+        return events
 
     def _check_task(self, play: Play, task: str, events: list[Recorded]) -> None:
         kinds = Counter(recorded.event.KIND for recorded in events)
         about = (play, task, kinds)
         for kind in ("task.requested", "session.placed", "landing.done", "receipt.issued", "session.ended"):
             assert kinds[kind] == 1, (kind, *about)
-        assert self._state(task) is TaskState.LANDED, about
-        assert self._read(lambda tx: len(sessions.of_task(tx, task))) == 1, about
+        assert self.state(task) is TaskState.LANDED, about
+        assert self.read(lambda tx: len(sessions.of_task(tx, task))) == 1, about
         turns = kinds["turn.started"]
         assert turns == (2 if play.point in OF_MERGES else 1), about
         directory, name = self.both.first.directory, task[1:]
@@ -190,13 +219,13 @@ class KilledControllers:
         """It was stopped once, whoever led it: nothing of its gate runs, or is open, any more."""
         events = [each for each in self._events(0) if each.refs.task == slow]
         kinds = Counter(each.event.KIND for each in events)
-        assert self._state(slow) is TaskState.STOPPED, (play, kinds)
+        assert self.state(slow) is TaskState.STOPPED, (play, kinds)
         assert kinds["gate.opened"] == kinds["gate.closed"] == 1, (play, kinds)
         assert kinds["landing.done"] == 0, (play, kinds)
 
     def _check_phone(self, play: Play) -> None:
         """Each message is there once, and shows the last state of its card; a second one says what it is."""
-        rows = self._read(lambda tx: tx.connection.execute(select(outbox).order_by(outbox.c.id)).all())
+        rows = self.read(lambda tx: tx.connection.execute(select(outbox).order_by(outbox.c.id)).all())
         last = {row.put or row.id: row for row in rows}
         shown = {message.id: message for message in self.api.screen(ADA)}
         again, known = 0, set[int]()
@@ -212,17 +241,17 @@ class KilledControllers:
                 assert not missing or (row.again and footer in message.text), (play, text, message.text)
         unknown = [message.text for message in shown.values() if message.id not in known]
         assert len(unknown) <= again, (play, unknown, "twice, and the second does not say so")
-        for number in range(1, self._asked()):
-            state = self._state(f"t{number}")
+        for number in range(1, self.asked()):
+            state = self.state(f"t{number}")
             assert any(_card(message.text, f"t{number}", state) for message in shown.values()), (play, number)
 
     # --- the store ----------------------------------------------------------------------------------------
 
-    def _divided(self) -> tuple[House, House]:
+    def divided(self) -> tuple[House, House]:
         """Who coordinates and who takes part, once both are there and lead nothing."""
         there = {Condition.LEADS, Condition.SHARES}
         what = "one coordinates, the other takes part, and nothing is left to lead"
-        self.until(lambda: self._roles().keys() == there and not self._read(leads.every), what)
+        self.until(lambda: self._roles().keys() == there and not self.read(leads.every), what)
         roles = self._roles()
         return roles[Condition.LEADS], roles[Condition.SHARES]
 
@@ -238,7 +267,7 @@ class KilledControllers:
             }
 
         homes = {str(world.home): world for world in self.both.homes}
-        return {condition: homes[home] for condition, home in self._read(look).items()}
+        return {condition: homes[home] for condition, home in self.read(look).items()}
 
     def _open_tasks(self) -> list[str]:
         """What an error says of each: where it stands, who leads it, its last event."""
@@ -251,27 +280,27 @@ class KilledControllers:
                 for task in tasks.unfinished(tx)
             ]
 
-        return self._read(look)
+        return self.read(look)
 
-    def _asked(self) -> int:
+    def asked(self) -> int:
         """The number of the next task."""
-        return 1 + len(self._read(lambda tx: ledger.read(tx, limit=100_000, kinds=("task.requested",))))
+        return 1 + len(self.read(lambda tx: ledger.read(tx, limit=100_000, kinds=("task.requested",))))
 
     def _events(self, after: int) -> list[Recorded]:
-        return self._read(lambda tx: ledger.read(tx, after=after, limit=100_000))
+        return self.read(lambda tx: ledger.read(tx, after=after, limit=100_000))
 
     def _size(self) -> int:
-        return self._read(ledger.size)
+        return self.read(ledger.size)
 
-    def _state(self, task: str) -> TaskState:
-        return self._read(lambda tx: tasks.task(tx, task).state)
+    def state(self, task: str) -> TaskState:
+        return self.read(lambda tx: tasks.task(tx, task).state)
 
-    def _all(self, kind: str, wanted: list[str]) -> bool:
-        found = self._read(lambda tx: ledger.read(tx, limit=100_000, kinds=(kind,)))
+    def all(self, kind: str, wanted: list[str]) -> bool:
+        found = self.read(lambda tx: ledger.read(tx, limit=100_000, kinds=(kind,)))
         return {recorded.refs.task for recorded in found} >= set(wanted)
 
-    def _ended(self, wanted: list[str]) -> bool:
-        return self._all("task.requested", wanted) and self._all("session.ended", wanted)
+    def ended(self, wanted: list[str]) -> bool:
+        return self.all("task.requested", wanted) and self.all("session.ended", wanted)
 
     def _told(self) -> bool:
         """Nothing is left to handle, to tell or to send."""
@@ -280,25 +309,25 @@ class KilledControllers:
             unsettled = select(outbox.c.id).where(outbox.c.state != OutboxState.DELIVERED).limit(1)
             return (
                 not inbox.pending(tx)
-                and int(settings.get(tx, CURSOR) or 0) >= ledger.last_besides(tx, CommandGiven.KIND)
+                and int(settings.get(tx, CURSOR) or 0) == ledger.size(tx)
                 and tx.connection.execute(unsettled).first() is None
             )
 
-        if self.api.unconfirmed() or not self._read(look):
+        if self.api.unconfirmed() or not self.read(look):
             return False
         time.sleep(1.5)  # a card that was put off is drawn a second later
-        return self._read(look)
+        return self.read(look)
 
     def _empty(self, where: str) -> bool:
         """Neither agents nor gates run there."""
         home = self.both.first.directory / where / ".airboss"
         return not living_in(home / "work") and not living_in(home / "gates")
 
-    def _read(self, work: Callable[[Tx], T]) -> T:
+    def read(self, work: Callable[[Tx], T]) -> T:
         with self.store.transaction() as tx:
             return work(tx)
 
-    def _death(self, world: House) -> Path:
+    def death(self, world: House) -> Path:
         return self.both.first.directory / f"dies-{world.home.name}"
 
     def until(self, true: Callable[[], object], what: str) -> None:
@@ -325,25 +354,3 @@ def _log(world: House) -> str:
     with contextlib.suppress(OSError):
         return (world.home / "airboss.log").read_text(errors="replace")[-6000:]
     return ""
-
-
-@contextlib.contextmanager
-def killed_controllers() -> Iterator[KilledControllers]:
-    """Both take part in one fleet, and Ada has a phone."""
-    with (
-        pair(apart=True, files=_FILES) as both,
-        BotApi() as api,
-        Store.open(both.url) as store,
-        contextlib.ExitStack() as stack,
-    ):
-        for world in both.homes[:2]:
-            world.configure(people=[{"name": "Ada", "role": "admin", "ids": [f"telegram::{ADA}"]}])
-            with (world.home / ".env").open("a") as env:
-                env.write(f"AIRBOSS_TELEGRAM_TOKEN={TOKEN}\nAIRBOSS_TELEGRAM_API={api.url}\n")
-        made = KilledControllers(both, api, store, stack)
-        one, other = both.homes[:2]
-        made.start(one)
-        one.until(one._answers, "the first coordinates")
-        both.copy_keys()
-        made.start(other)
-        yield made

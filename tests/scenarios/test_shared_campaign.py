@@ -1,6 +1,7 @@
 """Faults in a fleet that two controllers share, on a real PostgreSQL: killed at a failpoint, wrong clock, no store.
 
-One seed runs always; ``AIRBOSS_CAMPAIGN=full`` plays 200, an outage of a minute, and the end of who polls a chat.
+One seed runs always, on the way of an ordinary task; ``AIRBOSS_CAMPAIGN=full`` plays 200, also of schedules, work
+that did not land, budgets, lines and pools, an outage of a minute, and the end of who polls a chat.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import pytest
 
 from tests.conftest import FULL, SEED
 from tests.far_end.bot_api import TOKEN, BotApi
-from tests.scenarios.killed_controllers import Play, killed_controllers
+from tests.scenarios.killed_controllers import ORDINARY, POINTS, Play
+from tests.scenarios.killed_flights import killed_controllers
 from tests.scenarios.pair import Pair, pair
 from tests.scenarios.telegram_house import ADA
 
@@ -35,7 +37,7 @@ def test_two_controllers_land_everything_once_whatever_happens(what: int | str) 
         case int(first):
             with killed_controllers() as fleet:
                 for seed in range(first, min(first + _IN_ONE_FLEET, SEED + _SEEDS)):
-                    fleet.play(Play.of(seed))
+                    fleet.play(Play.of(seed, POINTS if FULL else ORDINARY))
 
 
 def _outage(both: Pair) -> None:
