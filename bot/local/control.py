@@ -29,6 +29,7 @@ import logging
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -87,7 +88,7 @@ class ControlServer:
         self._store, self._locks = core.context.store, core.context.locks
         self._clock, self._reset_ledger = SystemClock(), reset
         self._clients = OwnedTasks()
-        self._waiters: set[asyncio.Event] = set()
+        self._waiters: dict[str, set[asyncio.Event]] = {}
         self._verbs: dict[str, Verb] = {
             **more,
             "say": self._say,
@@ -102,7 +103,7 @@ class ControlServer:
             "reset": self._reset,
         }
         self._store.observe(self._observe)
-        self._store.hear(lambda recorded: self._moved())
+        self._store.hear(lambda recorded: self._moved(recorded.refs.task))
         core.outbox.answers_to(console.name, console.answered)
 
     @property
@@ -130,10 +131,10 @@ class ControlServer:
 
     def _observe(self, tx: Tx, recorded: Recorded) -> None:
         if isinstance(recorded.event, TaskMoved | PermissionAsked):
-            tx.after_commit(self._moved)
+            tx.after_commit(partial(self._moved, recorded.refs.task))
 
-    def _moved(self) -> None:
-        for waiter in self._waiters:
+    def _moved(self, task: str) -> None:
+        for waiter in self._waiters.get(task, ()):
             waiter.set()
 
     # --- a client ---------------------------------------------------------------------------------------
@@ -304,7 +305,7 @@ class ControlServer:
             return await self._store.read(lambda tx: _at_rest(tx, task_id))
 
         waiter = asyncio.Event()
-        self._waiters.add(waiter)
+        self._waiters.setdefault(task_id, set()).add(waiter)
         try:
             while True:
                 waiter.clear()
@@ -313,8 +314,10 @@ class ControlServer:
                     break
                 await waiter.wait()
         finally:
-            self._waiters.discard(waiter)
-        await self._notifier.caught_up()
+            self._waiters[task_id].discard(waiter)
+            if not self._waiters[task_id]:
+                del self._waiters[task_id]
+        await self._notifier.caught_up(task_id)
         await self._deliverer.drained(task.origin)
         return status
 

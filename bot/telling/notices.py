@@ -17,26 +17,43 @@ from bot.telling.sounds import Sound
 from fleet.agent_events import TurnOutcome
 from fleet.events import (
     SPOOL_STALLED,
+    AgentContinued,
+    AgentSaid,
     AgentSilent,
+    Event,
+    GateClosed,
+    GateOpened,
     HoldReleased,
     LandingDone,
+    LandingIntended,
     LandingQueued,
     LeftProcessEnded,
     LinkChanged,
+    LocksGranted,
     LocksRefused,
     LocksReleased,
     PermissionAsked,
     PermissionDecided,
     PersonSaid,
     PipeEnded,
+    PipeStarted,
+    ReceiptIssued,
     Recorded,
+    RootPosted,
+    SessionEnded,
     SessionMoves,
+    SessionPlaced,
     SetupBroke,
+    SnapshotMade,
     Taken,
     TaskMoved,
+    TaskRequested,
+    ToolCallEnded,
+    ToolCallStarted,
     TurnClosed,
     TurnClosedV1,
     TurnStarted,
+    UsageReported,
     VerdictGiven,
 )
 from fleet.locks import HoldEnd
@@ -51,6 +68,13 @@ from fleet.verdict import Outcome
 from gates.people import Right
 
 _WAITING = (TaskState.STALLED, TaskState.PARKED)
+_AT_WORK = (TaskState.QUEUED, TaskState.PREPARING, TaskState.RUNNING, TaskState.JUDGING, TaskState.LANDING)
+#: Events that have no message: at most the task's card shows them.
+_SILENT = (
+    *(TaskRequested, SessionPlaced, PipeStarted, SnapshotMade, GateOpened, GateClosed, LandingIntended),
+    *(AgentSaid, AgentContinued, ToolCallStarted, ToolCallEnded, UsageReported),
+    *(LocksGranted, RootPosted, ReceiptIssued, SessionEnded),
+)
 _NOT_LANDED = ENDS - {TaskState.LANDED, TaskState.ANSWERED}
 
 
@@ -89,6 +113,19 @@ class NoticeContext:
         base = footer(task, progress, self.isolation)
         person = task.requester
         return asks.AskContext(base, progress.machine, self.name(person), self.files, self.zone(person))
+
+
+def may_tell(event: Event) -> bool:
+    """Whether :func:`of` may have a message for such an event, or a person waits for what it changes."""
+    match event:
+        case TaskMoved(old=old, new=new):
+            return old not in _AT_WORK or new not in _AT_WORK
+        case TurnStarted(cause="request"):
+            return False
+        case VerdictGiven(outcome=outcome):
+            return not Outcome(outcome).opens
+        case _:
+            return not isinstance(event, _SILENT)
 
 
 def of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: NoticeContext) -> list[Notice]:

@@ -4,6 +4,9 @@ The cursor moves in the transaction that writes the outbox rows, so a crash lose
 bug in a card can undo what the dispatcher recorded. Silent by default: the first failed gate of a task, a bad end
 and what waits for a person make a sound; everything else edits a card or arrives without sound.
 
+What has a message of its own is told at once, with its task's card. What only the card shows has time: each round
+is a commit, and a task may take a dozen steps in a second, so such steps wait for each other up to a second.
+
 What is remembered between transactions only saves work: it changes after a commit, and is forgotten whenever the
 notifier restarts.
 """
@@ -26,16 +29,7 @@ from bot.telling.notices import Notice, NoticeContext
 from bot.telling.progress import Progress, progress_card
 from fleet.config import FleetConfig
 from fleet.errors import LeadershipLost, Misused, StoreUnavailable
-from fleet.events import (
-    AgentContinued,
-    AgentSaid,
-    CommandGiven,
-    Recorded,
-    TaskMoved,
-    ToolCallEnded,
-    ToolCallStarted,
-    UsageReported,
-)
+from fleet.events import CommandGiven, Recorded, TaskMoved
 from fleet.model import ENDS, Task
 from fleet.store import approvals, ledger, tasks
 from fleet.store.chat import cards as card_rows
@@ -50,9 +44,7 @@ _BATCH = 500
 _KEPT = 500
 _PAUSE_SECONDS = 0.05
 _REDRAW_SECONDS = 1.0
-
-_STREAMED = (AgentSaid, AgentContinued, ToolCallStarted, ToolCallEnded, UsageReported)
-"""Events that come many times a second from a working agent: they do not redraw a card that was just drawn."""
+_ANY_TIME = float("-inf")
 
 
 @dataclass(slots=True)
@@ -69,13 +61,14 @@ class _Round:
 
 
 class _Memory:
-    """What the last rounds found out. ``late``: the tasks whose card is behind; ``seq``: the last event posted."""
+    """What the last rounds found out. ``late``: the tasks whose card is behind; ``seq``: the last event posted;
+    ``at``: when the last round was, in the loop's time."""
 
     def __init__(self) -> None:
-        self.seq = 0
+        self.seq, self.at = 0, 0.0
         self.late: set[str] = set()
         self._progresses: OrderedDict[str, Progress] = OrderedDict()
-        self._drawn: dict[str, tuple[Card, float]] = {}
+        self._drawn: OrderedDict[str, tuple[Card, float]] = OrderedDict()
 
     def progress(self, task: str) -> Progress | None:
         """A copy of a task's progress, if it is remembered."""
@@ -88,21 +81,22 @@ class _Memory:
         return found[0] if found is not None else None
 
     def due(self, task: str, redraw: float) -> float:
-        """When a task's card may be drawn again, in the loop's time."""
+        """When a task's card may be drawn again, in the loop's time; an ended task's at once."""
         found = self._drawn.get(task)
-        return found[1] + redraw if found is not None else 0.0
+        return found[1] + redraw if found is not None else _ANY_TIME
 
     def keep(self, posted: _Round, now: float) -> None:
         """Takes in a committed round."""
-        self.seq = posted.seq
+        self.seq, self.at = posted.seq, now
         for task, progress in posted.progresses.items():
             self._progresses[task] = progress
             self._progresses.move_to_end(task)
-        while len(self._progresses) > _KEPT:
-            self._progresses.popitem(last=False)
-        self._drawn.update({task: (card, now) for task, card in posted.drawn.items()})
-        for task in posted.ended:
-            self._drawn.pop(task, None)
+        for task, card in posted.drawn.items():
+            self._drawn[task] = card, _ANY_TIME if task in posted.ended else now
+            self._drawn.move_to_end(task)
+        for remembered in (self._progresses, self._drawn):
+            while len(remembered) > _KEPT:
+                remembered.popitem(last=False)
         self.late = posted.late
 
 
@@ -122,7 +116,8 @@ class Notifier:
     """Follows the ledger and keeps every origin chat informed. ``files`` is where documents are written; ``direct``
     are the platforms where a person has a private chat.
 
-    ``pause``: seconds between two rounds; ``redraw``: the least seconds between two changes of a card.
+    ``pause``: seconds between two rounds; ``redraw``: the least seconds between two changes of a card, and the most
+    that what only a card shows waits.
     """
 
     def __init__(
@@ -139,7 +134,7 @@ class Notifier:
         self._direct = direct
         self._outbox, self._store, self._supervisor = outbox, outbox.store, supervisor
         self._config, self._pause, self._redraw, self._files = config, pause, redraw, files
-        self._wake = asyncio.Event()
+        self._news, self._urgent = asyncio.Event(), asyncio.Event()
         self._moved = asyncio.Condition()
         self._memory = _Memory()
         self._worker: Component | None = None
@@ -156,27 +151,40 @@ class Notifier:
 
     def grown(self) -> None:
         """The ledger has grown, by another controller."""
-        self._wake.set()
+        self._look_now()
 
-    async def caught_up(self) -> None:
-        """Waits until everything that is in the ledger now is posted and drawn, however long the store is away."""
+    async def caught_up(self, task: str = "") -> None:
+        """Waits until everything that is in the ledger now is posted, and drawn, however long the store is away.
+        ``task``: only its card must be drawn."""
         size = await retry_while_store_is_away(lambda: self._store.read(_news), self._supervisor.clock)
+        self._look_now()
+
+        def is_told() -> bool:
+            late = self._memory.late
+            return self._memory.seq >= size and not (task in late if task else late)
+
         async with self._moved:
-            await self._moved.wait_for(lambda: self._memory.seq >= size and not self._memory.late)
+            await self._moved.wait_for(is_told)
 
     def _observe(self, tx: Tx, recorded: Recorded) -> None:
-        if not isinstance(recorded.event, CommandGiven):  # who gave it has the answer: a look costs no commit here
-            tx.after_commit(self._wake.set)
+        if isinstance(recorded.event, CommandGiven):
+            return  # who gave it has the answer: a look costs no commit here
+        tx.after_commit(self._look_now if notices.may_tell(recorded.event) else self._news.set)
+
+    def _look_now(self) -> None:
+        self._news.set()
+        self._urgent.set()
 
     async def _work(self) -> None:
         """Until cancelled. Whatever it raises, the supervisor starts it again from the store."""
         self._memory = _Memory()
         # A card that an earlier process put off may never have been drawn.
         self._memory.late = {task.id for task in await self._store.read(tasks.open_tasks)}
-        self._wake.set()
+        self._look_now()
         while True:
-            await self._news()
-            self._wake.clear()
+            await self._due()
+            self._news.clear()
+            self._urgent.clear()
             more = True
             while more:
                 now = asyncio.get_running_loop().time()
@@ -187,12 +195,16 @@ class Notifier:
                     self._moved.notify_all()
             await asyncio.sleep(self._pause)
 
-    async def _news(self) -> None:
-        """Waits for an event, or until a card that was put off may be drawn."""
-        due = min((self._memory.due(task, self._redraw) for task in self._memory.late), default=None)
+    async def _due(self) -> None:
+        """Waits for an event. What only a card shows has time until a card that was put off may be drawn, or else
+        until ``redraw`` seconds after the last round."""
+        memory = self._memory
+        if not memory.late:
+            await self._news.wait()
+        due = min((memory.due(task, self._redraw) for task in memory.late), default=memory.at + self._redraw)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(due):
-                await self._wake.wait()
+                await self._urgent.wait()
 
     def _advance(self, tx: Tx, memory: _Memory, now: float) -> _Round:
         """Posts one batch and draws the cards that are due."""
@@ -214,7 +226,7 @@ class Notifier:
             with _apart(posts, f"event {recorded.seq} of {task.id}", task):
                 progress = self._progress(tx, memory, posted, task.id, recorded.seq)
                 progress.fold(recorded)
-            if isinstance(recorded.event, _STREAMED):
+            if not notices.may_tell(recorded.event):
                 posted.late.add(task.id)
                 continue
             urgent.add(task.id)
@@ -249,7 +261,7 @@ class Notifier:
         card = buttons.without_dead_buttons(posts.tx, task, drawn)
         if task.state in ENDS:
             posted.ended.add(task.id)
-        elif memory.card(task.id) == card:
+        if memory.card(task.id) == card:
             return
         posts.repost(task.origin, card, key=task_key(task.id))
         posted.drawn[task.id] = card

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bot.cards import shown
+from bot.telling import notices
 from bot.telling.notify import CURSOR
 from fleet.events import (
+    Event,
+    GateOpened,
     LandingDone,
     LeftProcessEnded,
     LinkChanged,
@@ -22,6 +24,7 @@ from fleet.events import (
     SessionPlaced,
     Source,
     Taken,
+    TaskMoved,
     ToolCallStarted,
     TurnStarted,
 )
@@ -30,7 +33,7 @@ from fleet.store import approvals, ledger, tasks
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 from tests.chat_flight import COMMIT, TREE, Flight, everything
-from tests.chat_house import ADA, FLEET, OTTO, house
+from tests.chat_house import ADA, FLEET, OTTO, House, house
 
 ANNA = PersonId("phone", "", "anna")
 
@@ -251,27 +254,49 @@ async def test_a_bug_in_one_card_skips_its_event_and_is_told_once(
     assert "internal error: event" in caplog.text
 
 
-async def test_what_streams_waits_for_the_next_form_of_its_card(tmp_path: Path) -> None:
+async def test_what_only_a_card_shows_waits_for_the_next_form_of_it(tmp_path: Path) -> None:
     async with house(tmp_path, redraw=3_600) as there:
-        flight = await Flight.begin(there)
-        drawn = len(flight.edits("task:t1"))
-        for number in range(5):
-            tool = ToolCallStarted(f"c{number}", "Bash", f"make {number}")
-            await there.store.write(partial(flight.append, event=tool))
-        while await there.store.read(lambda tx: int(settings.get(tx, CURSOR)) < ledger.size(tx)):
-            await asyncio.sleep(0.01)
+        await there.say("/run mend it")
+        flight = await Flight.of(there)
+        drawn, cursor = len(flight.edits("task:t1")), await _cursor(there)
+        steps = [ToolCallStarted(f"c{number}", "Bash", f"make {number}") for number in range(5)]
+        for step in (*steps, GateOpened("tests", COMMIT, TREE, "b" * 40, ("make",), "d" * 64, 1)):
+            await there.store.write(partial(flight.append, event=step))
+        for _ in range(5):  # what was woken by then has had its turn
+            await there.store.write(lambda tx: None)
+        assert await _cursor(there) == cursor, "no commit is spent on them"
+        await there.notifier.caught_up("t2")  # now they are read
+        assert await _cursor(there) > cursor
         assert len(flight.edits("task:t1")) == drawn
-        await flight.red()
+        await flight.note(LinkChanged(up=False, why="gone"))
         assert "make 4" in everything(flight.edits("task:t1")[-1]), "what matters is drawn at once"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        *(TaskMoved(TaskState.RUNNING, new, "") for new in (TaskState.LANDED, TaskState.STALLED, TaskState.ASKING)),
+        TaskMoved(TaskState.STALLED, TaskState.RUNNING, ""),
+        *(TurnStarted(2, cause, "") for cause in ("rework", "retry", "merge")),
+        PersonSaid("go on", Taken.STEERED),
+        LinkChanged(up=False, why="gone"),
+    ],
+)
+def test_what_may_have_a_message_is_told_at_once(event: Event) -> None:
+    assert notices.may_tell(event)
+
+
+async def _cursor(there: House) -> int:
+    return await there.store.read(lambda tx: int(settings.get(tx, CURSOR)))
 
 
 async def test_a_card_that_waited_when_its_controller_died_is_drawn_by_the_next(tmp_path: Path) -> None:
     async with house(tmp_path, redraw=3_600) as there:
-        flight = await Flight.begin(there)
+        await there.say("/run mend it")
+        flight = await Flight.of(there)
         drawn = len(flight.edits("task:t1"))
         await there.store.write(partial(flight.append, event=ToolCallStarted("c1", "Bash", "make it")))
-        while await there.store.read(lambda tx: int(settings.get(tx, CURSOR)) < ledger.size(tx)):
-            await asyncio.sleep(0.01)
+        await there.notifier.caught_up("t2")
         assert len(flight.edits("task:t1")) == drawn
     async with house(tmp_path, redraw=3_600) as later:
         await later.settle()

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from bot.cards import Action
-from bot.chats.console.render import render, render_edit
+from bot.chats.console.render import edit_line, render, render_edit
 from bot.outbox.port import AdapterLimits, Outgoing, Receive
 from fleet.errors import Unavailable
 from fleet.model import ChatRef
@@ -108,7 +108,7 @@ class ConsoleAdapter:
 
     def _says_more(self, message: str, outgoing: Outgoing) -> bool:
         """Whether a line about an edit would differ from the last one; a full card always counts."""
-        said, known = render_edit(outgoing.card, colour=False), self._lines.pop(message, "")
+        said, known = edit_line(outgoing.card).plain, self._lines.pop(message, "")
         self._lines[message] = said
         while len(self._lines) > BEHIND:
             del self._lines[next(iter(self._lines))]

@@ -70,14 +70,19 @@ def render(
 
 
 def render_edit(card: Card, *, colour: bool) -> str:
-    """An edited card in one line: its subject, and its first and last lines. Where it has no lines, or a body that
-    they explain, its whole title."""
+    """An edited card in one line."""
+    return _print(edit_line(card), colour, width=WIDTH * 2)
+
+
+def edit_line(card: Card) -> Text:
+    """That line: the card's subject, and its first and last lines. Where it has no lines, or a body that they
+    explain, its whole title."""
     lines = [] if card.body is not None else [shown(line, 80) for line in card.lines]
     pieces = [shown(card.title, 60).split(" · ", 1)[0]] if lines else [shown(card.title, 120)]
     pieces += lines[:1] + (lines[-1:] if len(lines) > 1 else [])
     text = Text("↻ " + " · ".join(piece for piece in pieces if piece), style=_COLOUR[card.tone])
     text.truncate(WIDTH * 2, overflow="ellipsis")
-    return _print(text, colour, width=WIDTH * 2)
+    return text
 
 
 def _fields(card: Card) -> Table:
