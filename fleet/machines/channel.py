@@ -107,6 +107,7 @@ class PendingCall:
         self._channel, self.number, self._attempted = channel, number, attempted
         self._frames: deque[tuple[answers.Head, Frame]] = deque()
         self._unread = 0  # credit used by unread frames
+        self._owed = 0  # credit of frames that were read, not yet given back
         self._news = asyncio.Event()
         self._credit = WINDOW
         self._failure: AirbossError | None = None
@@ -149,8 +150,10 @@ class PendingCall:
         if head.error:
             kind = Refused if head.error == "refused" else Unavailable
             raise kind(attempted=self._attempted, on=self._channel.name, cause=answers.cause(head.cause))
-        if frame.payload and not self.finished:
-            await self._channel.post(Frame({"op": "credit", "id": self.number, "n": _cost(frame)}))
+        self._owed += _cost(frame)
+        if self._owed >= WINDOW // 4 and not self.finished:  # a frame for each frame would double the traffic
+            owed, self._owed = self._owed, 0
+            await self._channel.post(Frame({"op": "credit", "id": self.number, "n": owed}))
         return frame
 
     def _faulty(self, reason: str) -> MachineFaulty:

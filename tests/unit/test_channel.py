@@ -116,16 +116,23 @@ async def test_leaving_a_call_early_takes_it_back() -> None:
     await channel.close()
 
 
-async def test_credit_is_given_for_what_was_taken_and_only_then() -> None:
-    wire = Wire()
+async def test_credit_is_given_for_what_was_taken_and_only_then_and_not_for_each_frame() -> None:
+    wire, half = Wire(), bytes(WINDOW // 8)
     channel = channel_on(wire)
     async with channel.call("attach", attempted="follow") as call:
         await wire.sent.get()
-        wire.say(b"12345", id=call.number, ev="out")
-        await asyncio.sleep(0)
+        for _ in range(2):
+            wire.say(half, id=call.number, ev="out")
+            await asyncio.sleep(0)
         assert wire.sent.empty()
         await call.next()
-        assert (await wire.sent.get()).header == {"op": "credit", "id": call.number, "n": 5 + FRAME_COST}
+        assert wire.sent.empty(), "the far side still has three quarters of its window"
+        await call.next()
+        owed = 2 * (len(half) + FRAME_COST)
+        assert (await wire.sent.get()).header == {"op": "credit", "id": call.number, "n": owed}
+        wire.say(b"more", id=call.number, ev="out")
+        await call.next()
+        assert wire.sent.empty(), "what was given back is not given twice"
     await channel.close()
 
 

@@ -161,6 +161,7 @@ class Serve(Link):
         text = json.dumps(spec).encode()
         argv = [sys.executable, "-I", "-S", "-E", "-c", START, "runner", "supervise", spec["id"]]
         job = AnswerJob(self, request["id"], {"argv": argv, "stdin": True, "timeout": 30.0})
+        job.ours = True
         job.feed(struct.pack(">I", len(self.image)) + self.image, False)
         job.feed(struct.pack(">I", len(text)) + text + secrets, True)
         return job

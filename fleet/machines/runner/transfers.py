@@ -72,7 +72,8 @@ class WriteJob(RunnerJob):
 
     def feed(self, data: bytes, last: bool) -> None:
         self.guard(lambda chunk: write_all(self.fd, chunk), data)
-        self.say({"ev": "credit", "n": len(data)})
+        if data:
+            self.say({"ev": "credit", "n": len(data)})
         if last:
             self.guard(lambda _: os.rename(self.temporary, self.path), None)
             os.close(self.fd)
