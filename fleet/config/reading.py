@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,8 +72,12 @@ def parse_fleet(text: str | bytes, origin: str, *, login: str = "") -> models.Fl
     return config
 
 
+@lru_cache(maxsize=32)
 def parse_repo_file(text: str | bytes, origin: str) -> models.RepoFile:
-    """The gates defined by an ``airboss.toml``. Raises ``ConfigProblems``, with ``origin`` as the file's name."""
+    """The gates defined by an ``airboss.toml``. Raises ``ConfigProblems``, with ``origin`` as the file's name.
+
+    Kept for the last few: a task reads the file of its base eight times.
+    """
     raw, lines = _toml(text, origin)
     parsed, found = _validated(models.RepoFile, raw)
     if parsed is None:

@@ -66,6 +66,7 @@ class ObjectReader:
 
     def __init__(self, git: Git, git_dir: Path) -> None:
         self._git, self._dir = copy(git), git_dir  # not the one that it is kept for: that would never go
+        self._marks = (git_dir / "HEAD", git_dir / "config")
         self._identity: tuple[object, ...] = ()
         self._kept: OrderedDict[str, ObjectFound] = OrderedDict()
         self._kept_bytes = 0
@@ -98,7 +99,7 @@ class ObjectReader:
 
     def _look(self) -> None:
         """Forgets everything when this is not the repository that it was."""
-        identity = _identity(self._dir)
+        identity = tuple(part for path in self._marks for part in _stat(path))
         if identity != self._identity:
             self._identity = identity
             self._kept.clear()
@@ -254,12 +255,8 @@ async def _until_the_loop_ends(
         await wait()
 
 
-def _identity(git_dir: Path) -> tuple[object, ...]:
-    """What changes when a repository is replaced by another one, or configured anew."""
-    return tuple(part for name in ("HEAD", "config") for part in _stat(git_dir / name))
-
-
 def _stat(path: Path) -> tuple[int, ...]:
+    """What changes when a file is replaced by another one, or written anew."""
     try:
         found = path.stat()
     except OSError:

@@ -42,6 +42,7 @@ from fleet.git.taking import (
     unreadable,
 )
 from fleet.ports import Executor
+from fleet.supervise import alongside
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 #: Limits git's memory while it reads what an agent's login packed.
@@ -189,8 +190,9 @@ class Workspaces:
             raise self._too_much(on, stored.why)
         if (tree := stored.tree) == base_tree:
             return Snapshot(base, tree, base, 0, 0, 0, taken.left_out)
-        commit = await repository.commit_tree(tree, (base,), message, when)
-        stat: Stat = await repository.shortstat(base, commit)
+        async with alongside(repository.shortstat(base, tree), "measure a change") as measuring:
+            commit = await repository.commit_tree(tree, (base,), message, when)
+            stat: Stat = await measuring
         return Snapshot(commit, tree, base, stat.files, stat.insertions, stat.deletions, taken.left_out)
 
     async def tree_now(

@@ -43,6 +43,7 @@ class LeasedLanding:
         self._context, self._store = context, context.store
         self._task, self._session, self._turn = change.task, change.session, change.turn
         self._own = TaskBranch(context.repository, change.task.id)
+        self._given_back: Lease | None = None  # with the record of a landing that is done
 
     async def settle(self, interruptible: Interruptible) -> Landed | None:
         """After a crash between intent and record, finds out what became of the attempt, and completes it.
@@ -129,7 +130,7 @@ class LeasedLanding:
             if intent.ref == self._own.ref:
                 raise self._own.taken(swapped.found)
             return False
-        await self._done(intent, swapped.fenced_by)
+        await self._done(intent, swapped.fenced_by, lease)
         return True
 
     def _branch(self, intent: Intent) -> BaseBranch | TaskBranch:
@@ -151,7 +152,7 @@ class LeasedLanding:
             branch = self._branch(intent)
             found = await branch.current()
             if await branch.follows(intent.new, found):
-                await self._done(intent, FencedBy.BASE_SHA)
+                await self._done(intent, FencedBy.BASE_SHA, lease)
                 return Landed(intent.ref)
             if found in ("", intent.old):
                 await self._context.locks.landing(self._task, intent.old, intent.new)
@@ -161,8 +162,11 @@ class LeasedLanding:
             await self._missed(intent, found)
         return None
 
-    async def _done(self, intent: Intent, fenced_by: FencedBy) -> None:
+    async def _done(self, intent: Intent, fenced_by: FencedBy, lease: Lease) -> None:
+        """Records the landing. Nothing follows it under the lease, which is given back with it."""
+
         def work(tx: Tx) -> None:
+            leases.release(tx, lease)
             landings.finish(tx, intent.id, IntentOutcome.DONE)
             event = LandingDoneV2(intent.ref, intent.old, intent.new, intent.tree, intent.token, str(fenced_by))
             record(tx, event, self._session, turn=self._turn.id)
@@ -171,6 +175,7 @@ class LeasedLanding:
                 base_tips.seen(tx, BaseTip(intent.repo, intent.ref, intent.new))
 
         await self._store.write(work)
+        self._given_back = lease
         failpoint("landing-done")
         self._context.queue.changed(self._task.repo)
 
@@ -195,7 +200,8 @@ class LeasedLanding:
             yield lease
         finally:
             try:
-                await self._store.write(lambda tx: leases.release(tx, lease))
+                if self._given_back != lease:
+                    await self._store.write(lambda tx: leases.release(tx, lease))
             except StoreUnavailable as error:
                 _log.warning("%s was not released; the next landing seizes it: %s", name, error)
 

@@ -25,7 +25,7 @@ from fleet.machines.watch import MachineSeen
 from fleet.ports import Candidate, Executor, PipeSpec
 from fleet.setup.environments import Environments
 from fleet.setup.site import SetupCaller, SetupFailed
-from fleet.supervise import alongside
+from fleet.supervise import alongside, side_by_side
 from fleet.verdict import GateResult, Outcome
 from gates.records import Opening, Records
 from gates.runs import large
@@ -45,6 +45,7 @@ from gates.runs.work import GateWork
 
 _STOP_SECONDS = 15.0
 _FOLDERS = ("home", "scratch", "report")
+_FILES_AT_ONCE = 4
 #: The run was closed before its end was seen: the process may still run.
 _MAY_RUN_ON = (Outcome.LOST, Outcome.ABORTED, Outcome.UNAVAILABLE)
 
@@ -235,8 +236,12 @@ class Suite:
             await retry_unreachable(lambda: checkout(executor, repository, equipped.base, run.pipe, inner="base"))
             both = await large.put(self.workspaces, repository, run, equipped.base, "base/tree")
             spec = replace(spec, large=both.large)
-        for name, data in {**{f"{folder}/.keep": b"" for folder in _FOLDERS}, **equipped.files}.items():
-            await retry_unreachable(partial(executor.write_file, f"{run.room}/{name}", data))
+        wanted = {**{f"{folder}/.keep": b"" for folder in _FOLDERS}, **equipped.files}
+        works = [
+            retry_unreachable(partial(executor.write_file, f"{run.room}/{name}", data))
+            for name, data in wanted.items()
+        ]
+        await side_by_side(works, f"equip {run.pipe}", most=_FILES_AT_ONCE)
         return run, spec
 
     async def _resume(self, open_: GateRun, work: GateWork) -> GateResult:
@@ -327,18 +332,28 @@ class Suite:
     ) -> GateResult:
         await self.records.close_run(run_id, result)
         failpoint("gate-closed")
-        await self.records.closed(run_id, task)
-        if place is not None and repository is not None:
-            # Leftovers of a gate do no harm: they may stay while the link is down.
-            with contextlib.suppress(Unavailable, TimeoutError):
-                if result.outcome in _MAY_RUN_ON:
-                    async with asyncio.timeout(min(_STOP_SECONDS, self.patience)):
-                        await place.runner.stop(pipe, 1.0)
-                for room in (pipe, room_of(pipe)):
-                    await self.workspaces.discard(place.executor, f"{place.executor.root}/gates/{room}")
-                holds = result.evidence.tree if result.evidence and result.outcome not in _MAY_RUN_ON else ""
-                await self.workspaces.put_back(place.executor, repository, pipe, holds)
+        if place is None or repository is None:
+            await self.records.closed(run_id, task)
+        else:
+            async with alongside(self._clear(result, place, pipe, repository), f"clear {pipe}") as clearing:
+                await self.records.closed(run_id, task)
+                await clearing
         return result
+
+    async def _clear(self, result: GateResult, place: Place, pipe: str, repository: Repository) -> None:
+        """Removes what a run left on its machine, and gives its checkout back. Leftovers of a gate do no harm: they
+        may stay while the link is down."""
+        with contextlib.suppress(Unavailable, TimeoutError):
+            if result.outcome in _MAY_RUN_ON:
+                async with asyncio.timeout(min(_STOP_SECONDS, self.patience)):
+                    await place.runner.stop(pipe, 1.0)
+            holds = result.evidence.tree if result.evidence and result.outcome not in _MAY_RUN_ON else ""
+            rooms = [f"{place.executor.root}/gates/{room}" for room in (pipe, room_of(pipe))]
+            works = [
+                *(self.workspaces.discard(place.executor, room) for room in rooms),
+                self.workspaces.put_back(place.executor, repository, pipe, holds),
+            ]
+            await side_by_side(works, f"clear {pipe}", most=len(works))
 
 
 async def _equipped(run: Run, course: Course | None) -> Equipped:
