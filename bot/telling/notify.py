@@ -287,8 +287,9 @@ class Notifier:
 
 
 def _news(tx: Tx) -> int:
-    """The number of the last event that somebody may have to hear of."""
-    return ledger.last_besides(tx, CommandGiven.KIND)
+    """The number of the last event that somebody may have to hear of, or up to which everything is posted."""
+    posted = int(settings.get(tx, CURSOR) or 0)
+    return ledger.last_besides(tx, CommandGiven.KIND, posted) or posted
 
 
 class _Tasks(dict[str, Task | None]):

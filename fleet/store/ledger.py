@@ -37,7 +37,9 @@ _THESE = _EVENTS.order_by(ledger.c.seq)
 _ONE = Statement(_EVENTS.where(ledger.c.seq == bindparam("number")))
 _READ = _THESE.where(ledger.c.seq > bindparam("after")).limit(bindparam("limit"))
 _BESIDES = Statement(
-    select(ledger.c.seq).where(ledger.c.kind != bindparam("of")).order_by(ledger.c.seq.desc()).limit(1)
+    select(func.coalesce(func.max(ledger.c.seq), 0)).where(
+        ledger.c.seq > bindparam("after"), ledger.c.kind != bindparam("of")
+    )
 )
 _PAGE = Statement(_READ)
 _OF_KIND = Statement(
@@ -198,10 +200,9 @@ def size(tx: Tx) -> int:
     return int(_SIZE.one(tx.connection, {})[0])
 
 
-def last_besides(tx: Tx, kind: str) -> int:
-    """The number of the last event of another kind than this one; 0 when there is none."""
-    found = _BESIDES.one(tx.connection, {"of": kind})
-    return 0 if found is None else int(found[0])
+def last_besides(tx: Tx, kind: str, after: int) -> int:
+    """The number of the last event after number ``after`` of another kind than this one; 0 when there is none."""
+    return int(_BESIDES.one(tx.connection, {"after": after, "of": kind})[0])
 
 
 def row(recorded: Recorded) -> tuple[Any, ...]:

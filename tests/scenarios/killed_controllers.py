@@ -23,7 +23,7 @@ from bot.cards import Card
 from bot.chats.telegram.inbox import parts
 from bot.chats.telegram.render import render
 from bot.telling.notify import CURSOR
-from fleet.events import Recorded
+from fleet.events import CommandGiven, Recorded
 from fleet.failpoints import NAMES, OF_CHATS, OF_HALTS, OF_LANDINGS, OF_MERGES, OF_POOLS, OF_SCHEDULES, OF_TREES
 from fleet.model import TaskState
 from fleet.store import controllers, leads, ledger, sessions, tasks
@@ -309,7 +309,7 @@ class KilledControllers:
             unsettled = select(outbox.c.id).where(outbox.c.state != OutboxState.DELIVERED).limit(1)
             return (
                 not inbox.pending(tx)
-                and int(settings.get(tx, CURSOR) or 0) == ledger.size(tx)
+                and not ledger.last_besides(tx, CommandGiven.KIND, int(settings.get(tx, CURSOR) or 0))
                 and tx.connection.execute(unsettled).first() is None
             )
 
