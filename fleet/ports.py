@@ -73,11 +73,11 @@ class PipeSpec:
     and the supervisor: the exit record carries an HMAC-SHA-256 of itself keyed by it. ``env`` is added to a clean
     base (HOME, PATH, USER, LANG) unless ``bare_env``; then it is everything except ``AIRBOSS_PIPE=<id>``, which
     marks every process of the tree so that ``stop`` finds those that left it. ``stdin``: standard input stays open.
-    ``merge`` also sends standard error to the spool. ``contain``: in a PID namespace where one can be made. With
-    ``walls`` (their paths are in the rest) it starts only where they can be built. ``expect_trees``: (directory,
-    tree id): the supervisor hashes each just before the start, does not start when one differs, records the first.
-    ``beside``: paths in them that a setup made. ``large``: full paths of files whose tree has pointers of Git LFS.
-    ``limits``: see ``RunLimits``. ``alone``: it has its login to itself. ``keep_awake``: the machine stays awake.
+    ``merge`` also sends standard error to the spool. ``contain``: in a PID namespace where one can be made. It
+    starts only where its ``walls`` can be built. ``expect_trees``: (directory, tree id): the supervisor hashes each
+    just before the start, does not start when one differs, records the first. ``beside``: paths in them that a
+    setup made. ``large``: full paths of files whose tree has pointers of Git LFS. ``submodules``: (full path,
+    commit, its tree) each. ``alone``: it has its login to itself. ``keep_awake``: the machine stays awake.
     ``proxy``: its key reaches the memory of the supervisor and of the proxy, nothing else.
     """
 
@@ -100,6 +100,7 @@ class PipeSpec:
     expect_trees: tuple[tuple[str, str], ...] = ()
     beside: tuple[str, ...] = ()
     large: tuple[str, ...] = ()
+    submodules: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from fleet.agents.acts import ask_rules
 from fleet.config import FleetConfig, GateKind, RepoConfig
 from fleet.errors import DiskFull, Misconfigured, Misused, Refused, RepositoryUnusable, Unavailable
 from fleet.gate_runs import GateRun
+from fleet.git import submodule_changes, submodules
 from fleet.git.repository import Repository
 from fleet.git.trees import entries
 from fleet.git.workspace import Workspaces
@@ -136,6 +137,8 @@ class Pipeline:
     ) -> Verdict:
         definitions = [each for each in defined if each.kind is GateKind.COMMAND]
         try:
+            await submodules.bring_changed(repository, candidate.base, candidate.commit)
+            moved = await submodule_changes.changes(repository, candidate.base, candidate.commit)
             change = await read_change(repository, candidate.base, candidate.commit)
             await self._demand_unbroken(candidate, change, setups)
             plan = await plan_of(repository, setups, (candidate.base, change.base), (candidate.commit, change.head))
@@ -183,7 +186,8 @@ class Pipeline:
             named = {definition.name: definition for definition in defined}
             results = [walls.asks(result, named[result.gate]) for result in results]
         installs = await self._installs(candidate, repository, change, plan)
-        results[0] = replace(results[0], held=(*results[0].held, *installs))
+        recorded = (HeldPlace(each.path, 0, each.words) for each in moved)
+        results[0] = replace(results[0], held=(*results[0].held, *installs, *recorded))
         digests = {definition.name: definition.sha256 for definition in defined}
         released = await self._records.releases(candidate.task.id, digests)
         decision = policy.decide(
@@ -287,13 +291,7 @@ class Pipeline:
     ) -> tuple[tuple[Definition, ...], tuple[SetupDefinition, ...]]:
         config = self._config_of(repo)
         repository = self._repositories(repo)
-        if inside := await repository.submodules(base):
-            raise RepositoryUnusable(
-                attempted="judge changes",
-                on=repo,
-                cause=f"{repository.base} has submodules ({', '.join(inside[:3])}), which are not supported",
-                hint="Put their files into the repository (git subtree), or let the build fetch them",
-            )
+        await submodules.bring(repository, base)
         return await load(repository, base, config), await load_setups(repository, base, config)
 
     async def _installs(

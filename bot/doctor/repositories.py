@@ -13,7 +13,8 @@ from bot.doctor.findings import Finding, Severity
 from bot.repositories import RepoSeen, look_at
 from fleet import files
 from fleet.config import FleetConfig
-from fleet.errors import AirbossError
+from fleet.errors import AirbossError, Unavailable
+from fleet.git import submodules
 from fleet.git.repository import Repository
 from fleet.landing.base_branch import BaseBranch
 from fleet.machines.watch import MachineSeen, labels_of
@@ -52,6 +53,7 @@ async def _check(
         return [Finding(Severity.BAD, subject, seen.trouble, seen.remedy, unavailable=not seen.commit)]
     findings = [Finding(Severity.OK, subject, f"answers; {seen.config.base} is at {seen.commit[:10]}")]
     findings += _labels(config, subject, seen, machines)
+    findings += await _submodules(subject, repository, seen)
     findings.append(await _landable(subject, repository, seen))
     if repository.path is not None:
         findings += await asyncio.to_thread(lambda: list(_access(subject, repository.path)))
@@ -75,6 +77,21 @@ def _labels(
         if not any(not lacking(gate.needs, labels) or not all_known for labels, all_known in machines)
         and gate.needs
     ]
+
+
+async def _submodules(subject: str, repository: Repository, seen: RepoSeen) -> list[Finding]:
+    """Whether the submodules of the base branch can be fetched. Nothing is fetched for that."""
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            count = await submodules.answering(repository, seen.commit)
+    except TimeoutError:
+        what = f"its submodules: no answer within {_PATIENCE_S:.0f} s"
+        return [Finding(Severity.BAD, subject, what, unavailable=True)]
+    except AirbossError as error:
+        away = isinstance(error, Unavailable)
+        return [Finding(Severity.BAD, subject, error.cause or error.attempted, error.hint, unavailable=away)]
+    what = f"it has {count} {'submodule' if count == 1 else 'submodules'}, and each one's repository answers"
+    return [Finding(Severity.OK, subject, what)] if count else []
 
 
 async def _landable(subject: str, repository: Repository, seen: RepoSeen) -> Finding:

@@ -140,6 +140,7 @@ async def _tried(git: Git, top: Path, text: str, home: Path | None) -> tuple[Ver
             attempted=_ATTEMPTED,
             on=str(top),
         )
+        await _same_submodules(git, top, copy)
         (copy / REPO_FILE).unlink(missing_ok=True)
         files.replace(copy / REPO_FILE, text.encode(), mode=0o644)
         person = ("-c", "user.name=airboss init", "-c", "user.email=airboss@localhost")
@@ -151,6 +152,18 @@ async def _tried(git: Git, top: Path, text: str, home: Path | None) -> tuple[Ver
             await git.run(*command, attempted=_ATTEMPTED, on=str(copy), cwd=copy)
         verdict = await judge(copy, "HEAD~1", "HEAD", home)
     return verdict, [words for result in verdict.gates for words in _lacks(result)]
+
+
+async def _same_submodules(git: Git, top: Path, copy: Path) -> None:
+    """The copy finds its submodules where the repository does, or has checked them out."""
+    told = ("config", "--local", "--default", str(top), "--get", "remote.origin.url")
+    origin = await git.run(*told, attempted=_ATTEMPTED, on=str(top), cwd=top)
+    await git.run("config", "remote.origin.url", origin.line, attempted=_ATTEMPTED, on=str(copy), cwd=copy)
+    inside = await git.run(
+        "rev-parse", "--path-format=absolute", "--git-path", "modules", attempted=_ATTEMPTED, on=str(top), cwd=top
+    )
+    if Path(inside.line).is_dir():  # noqa: ASYNC240 - one quick check of a local directory
+        (copy / ".git" / "modules").symlink_to(inside.line)
 
 
 def _lacks(result: GateResult) -> list[str]:

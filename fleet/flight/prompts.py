@@ -88,6 +88,26 @@ def untakeable(why: str) -> str:
     )
 
 
+_SUBMODULES: Final = "Your work touches submodules, which are other repositories:"
+
+
+def submodules(told: Sequence[str]) -> str:
+    """What the agent reads once when it did something to submodules."""
+    lines = "\n".join(f"- {each}" for each in told)
+    return (
+        f"{_SUBMODULES}\n{lines}\n"
+        "Only this repository's own files land. What is changed inside a submodule's directory does not; and where "
+        "your change records another commit, adds or removes a submodule, or edits .gitmodules, a person has to "
+        "release it. If you did not mean that, undo it. If the task needs it, leave it and say so. Keep the rest "
+        "of your work as it is, and end your turn."
+    )
+
+
+def is_about_submodules(prompt: str) -> bool:
+    """Whether these are such words."""
+    return _SUBMODULES in prompt
+
+
 def with_first_prompt(prompt: str, text: str) -> str:
     """A later turn's text for an agent that remembers nothing of the first."""
     return f"{prompt}\n\n---\n{text}"
@@ -157,7 +177,8 @@ def denied(decision: Answer) -> str:
     return f"{decision.by} denied it" + (f": {decision.reason}" if decision.reason else "")
 
 
-def nothing_changed(turn: Turn) -> str:
-    """Why a turn that changed no file is not a success."""
+def nothing_changed(turn: Turn, left_out: Sequence[str] = ()) -> str:
+    """Why a turn that changed no file is not a success. ``left_out``: what a snapshot does not take."""
     said = textwrap.shorten(turn.claim, 120, placeholder="…") if turn.claim else "nothing"
-    return f"the agent finished without changing a file (it said: {said})"
+    more = f"; left out: {', '.join(left_out)}" if left_out else ""
+    return f"the agent finished without changing a file (it said: {said}){more}"

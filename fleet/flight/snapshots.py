@@ -38,6 +38,12 @@ async def made(services: Services, task: Task, session: Session, turn: Turn) -> 
     return snapshot
 
 
+async def told_before(services: Services, session: Session) -> bool:
+    """Whether its agent was told before what it did to submodules. It is told once."""
+    found = await services.store.read(lambda tx: sessions.turns(tx, session.id))
+    return any(prompts.is_about_submodules(turn.prompt) for turn in found)
+
+
 async def exceptions(services: Services, session: Session, repo: str) -> Exceptions:
     """What ``fleet.toml`` wants otherwise for this repository, and what setups made."""
     config = services.config().repos.get(repo)

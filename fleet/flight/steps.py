@@ -23,7 +23,7 @@ from fleet.flight.services import Services
 from fleet.flight.stalling import NOT_GONE, Stalling, why_lost
 from fleet.flight.turn_wait import TurnWait
 from fleet.flight.waits import Waits
-from fleet.git.workspace import TreeRefused
+from fleet.git.handed_over import TreeRefused
 from fleet.model import AIRBOSS, LandingMode, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate
 from fleet.store import approvals, merges, queue, refusals, sessions, takeovers, tasks
@@ -213,8 +213,12 @@ class Steps:
         except TreeRefused as error:
             await self._untakeable(task, session, error.cause)
             return
+        if snapshot.told and not await snapshots.told_before(self._services, session):
+            words = prompts.submodules(snapshot.told)
+            await self._agent.go_on(session, TurnCause.REWORK, words, self._running(task))
+            return
         if snapshot.empty:
-            await self._move_unless_said(task, TaskState.FAILED, prompts.nothing_changed(turn))
+            await self._move_unless_said(task, TaskState.FAILED, prompts.nothing_changed(turn, snapshot.left_out))
             return
         locked = await self._services.locks.changed(session, task, snapshot.commit)
         if locked is not None:
@@ -308,8 +312,6 @@ class Steps:
                 if judging.done():
                     return await judging
 
-    # --- what follows a verdict -----------------------------------------------------------------------
-
     async def _act_on(self, task: Task, verdict: Verdict, session: Session) -> None:
         if await self._waits.stopped():
             return  # the next step ends the task; this verdict was cut short or comes too late
@@ -377,8 +379,6 @@ class Steps:
         found = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))
         completed = [turn for turn in found if turn.outcome is TurnOutcome.COMPLETED]
         return sum(turn.cause is TurnCause.REWORK for turn in completed)
-
-    # --- helpers ----------------------------------------------------------------------------------------
 
     def _running(self, task: Task) -> Callable[[Tx], None]:
         """What the transaction that starts a turn does to the task."""

@@ -34,7 +34,7 @@ own() {
     mkdir -p "$GIT_DIR/info"
     git init --quiet --template= --object-format=sha1
     printf '%s\n' "$repo/objects" > "$GIT_DIR/objects/info/alternates"
-    printf '[gc]\n\tauto = 0\n[user]\n\tname = Agent\n\temail = agent@localhost\n' >> "$GIT_DIR/config"
+    printf '%s\n' "$AIRBOSS_AGENTS_CONFIG" >> "$GIT_DIR/config"
     printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$GIT_DIR/info/attributes"
     printf '%s\n' "$AIRBOSS_LITTER" > "$GIT_DIR/info/exclude"
     git --work-tree="$work" checkout --quiet --force --detach "$base" --

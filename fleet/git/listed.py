@@ -1,6 +1,7 @@
 """How a script on a machine reads a list of large files, and knows an object by its size and hash.
 
-The list has one file a line: the object's SHA-256, its size in bytes, git's mode, and the path.
+The list has one file a line: the object's SHA-256, its size in bytes, git's mode, and the path. Submodules stand in
+it with their commit and its tree.
 """
 
 from __future__ import annotations

@@ -14,6 +14,15 @@ from fleet.git.taking import EOL_ATTRIBUTES, LITTER
 from fleet.ports import Ran
 
 TRANSFER_SECONDS: Final = 900.0
+#: The settings of a repository that an agent works in. Its submodules are in their places.
+_AGENTS_CONFIG: Final = """\
+[gc]
+\tauto = 0
+[user]
+\tname = Agent
+\temail = agent@localhost
+[submodule]
+\tactive = ."""
 MACHINE_ENV: Final = {
     **CLEAN_ENV,
     "GIT_CONFIG_COUNT": str(len(CLEAN_CONFIG)),
@@ -21,6 +30,7 @@ MACHINE_ENV: Final = {
     **{f"GIT_CONFIG_VALUE_{n}": setting.partition("=")[2] for n, setting in enumerate(CLEAN_CONFIG)},
     "AIRBOSS_ATTRIBUTES": RAW_ATTRIBUTES.strip(),
     "AIRBOSS_EOL": EOL_ATTRIBUTES,
+    "AIRBOSS_AGENTS_CONFIG": _AGENTS_CONFIG,
     "AIRBOSS_LITTER": "\n".join(LITTER),
 }
 

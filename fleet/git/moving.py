@@ -47,7 +47,7 @@ differ() {
 }
 differ --diff-filter=D "$yours" "$merged" -- . "$@" > "$own/gone"
 differ --diff-filter=d "$yours" "$merged" -- . "$@" > "$own/new"
-[ ! -s "$own/gone" ] || xargs -0 rm -f -- < "$own/gone"
+[ ! -s "$own/gone" ] || xargs -0 rm -rf -- < "$own/gone"
 git read-tree "$merged"
 git -c core.symlinks=true -c core.fileMode=true checkout-index --force -z --stdin < "$own/new" >&2
 if [ -d "$work/.git" ]; then

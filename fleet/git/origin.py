@@ -34,7 +34,7 @@ def check(name: str, url: str, base: str) -> None:
         or base.endswith(("/", ".", ".lock"))
     ):
         raise _misused(name, f"the branch {base!r}", "name a branch, for example main")
-    if local_path(url) is None and not _is_url(url):
+    if local_path(url) is None and not is_url(url):
         raise _misused(
             name,
             f"the url {without_credentials(url)!r}",
@@ -46,7 +46,8 @@ def _misused(name: str, what: str, hint: str) -> Misused:
     return Misused(attempted="use a repository", on=name, cause=f"{what} is not usable", hint=hint)
 
 
-def _is_url(url: str) -> bool:
+def is_url(url: str) -> bool:
+    """Whether ``url`` names a repository on another machine, in a form that git cannot misread."""
     if "::" in url or "\n" in url or "\0" in url:
         return False
     if url.startswith(("ssh://", "https://")):

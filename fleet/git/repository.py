@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from fleet.git.objects import COMMIT_BYTES, ObjectKind, ObjectReader, header, re
 from fleet.git.origin import OpenedRepository
 from fleet.git.tree_walk import differences, entry_at, survey
 
-__all__ = ["Git", "Repository"]
+__all__ = ["BROKEN", "Git", "Repository"]
 
 _IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -28,7 +28,7 @@ _IDENTITY = {
 _MANY_PACKS = 50
 _PATCH_KEPT = 1 << 20
 #: What git says when its own store lacks or cannot read something that it should have.
-_BROKEN = re.compile(
+BROKEN = re.compile(
     r"bad object|could not read|unable to read|missing (?:blob|tree|commit|necessary)|unresolved deltas|corrupt"
     r"|did not send all necessary objects|unable to find",
     re.IGNORECASE,
@@ -125,7 +125,7 @@ class Repository:
         except Unavailable as error:
             if "promisor" in error.cause or "lazy fetching" in error.cause:
                 raise origin.partial(self._on) from error
-            if not _BROKEN.search(error.cause):
+            if not BROKEN.search(error.cause):
                 raise
             await self._run("update-ref", "-d", self._base_ref, what="forget a broken history")
             await self._fetch_from("--refetch")
@@ -161,8 +161,8 @@ class Repository:
             await self._fetch_from(refs=f"refs/heads/{name}")
         return commit
 
-    async def submodules(self, commit: str) -> Sequence[str]:
-        """The paths in ``commit`` at which other repositories belong."""
+    async def submodules(self, commit: str) -> Mapping[str, str]:
+        """The commits of other repositories in ``commit``, by the paths at which they belong."""
         return (await survey(self.objects, _id(commit))).submodules
 
     async def tip(self) -> str:

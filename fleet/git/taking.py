@@ -49,7 +49,7 @@ LIST_LIMIT: Final = 1 << 16
 EOL_ATTRIBUTES: Final = "* !filter !working-tree-encoding !export-ignore !export-subst !merge !diff"
 
 # Parameters reach this script only as positional arguments, never as part of its text. Its standard input lists the
-# large files of the base.
+# large files and the submodules of the base.
 SNAPSHOT: Final = (
     r"""
 set -eu
@@ -76,16 +76,26 @@ export GIT_DIR="$own" GIT_WORK_TREE="$work" GIT_INDEX_FILE="$own/index"
 git read-tree "$base^{tree}"
 # A large file whose object is in its place is as the base has it: it is neither read by git nor sent.
 : > "$own/same"
+: > "$own/submodules"
+: > "$own/told"
 while IFS= read -r listed; do
     line
+    if [ "$mode" = 160000 ]; then printf '%s %s %s\n' "$oid" "$size" "$path" >> "$own/submodules"; continue; fi
     if [ ! -f "./$path" ] || [ -L "./$path" ]; then continue; fi
     if [ -x "./$path" ]; then is=100755; else is=100644; fi
     if [ "$is" = "$mode" ] && same "./$path"; then printf './%s\n' "$path" >> "$own/same"; fi
 done
 [ ! -s "$own/same" ] || sed 's,^\./,,' "$own/same" | tr '\n' '\0' | git update-index --assume-unchanged -z --stdin
+in_submodule() {
+    while IFS=' ' read -r _ _ at; do
+        case $1 in "./$at/"*) return 0 ;; esac
+    done < "$own/submodules"
+    return 1
+}
 # A file that is too large is named before git reads it all.
 [ "$most" -eq 0 ] || find . -path ./.git -prune -o -type f -size "+${most}c" -print | while IFS= read -r path; do
     grep -q -x -F -e "$path" "$own/same" && continue
+    in_submodule "$path" && continue
     left=$made
     for place in "$@"; do
         [ "$left" -gt 0 ] || break
@@ -146,12 +156,28 @@ if [ -s "$own/made" ]; then
         tr '\0\n' '\n\0' > "$own/theirs"
     mv "$own/theirs" "$own/ignored"
 fi
-left=0
+# What was changed inside a submodule that is still the recorded one. No repository of the agent's is asked.
+while IFS=' ' read -r recorded inside path; do
+    is=$(git rev-parse --verify --quiet "$tree:$path" || :)
+    if [ ! -d "./$path" ] || [ -L "./$path" ] || [ -z "$(ls -A "./$path")" ]; then continue; fi
+    if [ -n "$is" ] && [ "$is" != "$recorded" ]; then continue; fi
+    git cat-file -e "$inside" 2> /dev/null || continue
+    (
+        printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$own/info/attributes"
+        cd -- "./$path"
+        export GIT_WORK_TREE="$work/$path" GIT_INDEX_FILE="$own/inside"
+        rm -f -- "$own/inside"
+        git read-tree "$inside"
+        git -c advice.addEmbeddedRepo=false add --all --ignore-errors . || :
+        count=$(git diff-index --cached --name-only "$inside" | wc -l)
+        [ "$count" -eq 0 ] || printf 'submodule\0%d\0\0%s\0' "$count" "$path" >> "$own/told"
+    ) > /dev/null 2>&1
+done < "$own/submodules"
 if [ -s "$own/ignored" ]; then
-    { GIT_LITERAL_PATHSPECS=0 git check-ignore -v -z --stdin < "$own/ignored" 2> /dev/null || :; } |
-        head -c 65536 > "$own/left"
-    left=$(($(wc -c < "$own/left")))
+    GIT_LITERAL_PATHSPECS=0 git check-ignore -v -z --stdin < "$own/ignored" >> "$own/told" 2> /dev/null || :
 fi
+head -c 65536 "$own/told" > "$own/left"
+left=$(($(wc -c < "$own/left")))
 printf 'airboss-tree %s %08d\n' "$tree" "$left"
 [ "$left" -eq 0 ] || cat "$own/left"
 [ "$most" -gt 0 ] || exit 0
@@ -207,11 +233,18 @@ NO_EXCEPTIONS: Final = Exceptions()
 
 @dataclass(frozen=True, slots=True)
 class TakenTree:
-    """What a machine says that it took: the tree's id, where its pack begins, and the litter that it left out."""
+    """What a machine says that it took: the tree's id, where its pack begins, the litter that it left out, and
+    words about each submodule in which something was changed."""
 
     tree: str
     offset: int
-    left_out: tuple[str, ...]
+    litter: tuple[str, ...]
+    inside: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """All that was not taken."""
+        return self.litter + self.inside
 
 
 def read_header(data: bytes) -> TakenTree | None:
@@ -220,7 +253,8 @@ def read_header(data: bytes) -> TakenTree | None:
     if found is None or int(found[2]) > LIST_LIMIT:
         return None
     offset = HEADER_BYTES + int(found[2])
-    return TakenTree(found[1].decode(), offset, _litter(data[HEADER_BYTES:offset]))
+    listed = data[HEADER_BYTES:offset]
+    return TakenTree(found[1].decode(), offset, _litter(listed), _inside(listed))
 
 
 def _litter(listed: bytes) -> tuple[str, ...]:
@@ -233,6 +267,18 @@ def _litter(listed: bytes) -> tuple[str, ...]:
         if source.endswith(b"/info/exclude") and pattern.decode("utf-8", "replace") in LITTER
     )
     return tuple(f"{name.rstrip('/')}" + (f" ({count})" if count > 1 else "") for name, count in found.items())
+
+
+def _inside(listed: bytes) -> tuple[str, ...]:
+    """In words, in which submodules something was changed."""
+    fields = listed.split(b"\0")
+    records = zip(fields[0::4], fields[1::4], fields[3::4], strict=False)
+    found = [
+        (path.decode("utf-8", "backslashreplace"), number.decode("ascii", "replace"))
+        for source, number, path in records
+        if source == b"submodule"
+    ]
+    return tuple(f"what was changed inside the submodule {path!r} (files: {count})" for path, count in found)
 
 
 def unreadable(said: bytes) -> str:

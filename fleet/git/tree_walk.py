@@ -21,7 +21,8 @@ _TREE_BYTES: Final = 64 << 20
 _MOST_PATHS: Final = 2_000_000  # directories too
 _LONGEST_PATH: Final = 4096
 _SURVEYS: Final = 32
-_TREE, _LINK, _SUBMODULE, _FILE, _PROGRAM = "040000", "120000", "160000", "100644", "100755"
+SUBMODULE: Final = "160000"
+_TREE, _LINK, _FILE, _PROGRAM = "040000", "120000", "100644", "100755"
 _NO_FILES: Final = {"120000": "a symbolic link", "40000": "a directory", "160000": "a submodule"}
 
 _Listed = dict[str, "TreeEntry"]
@@ -37,10 +38,11 @@ class TreeEntry:
 
 @dataclass(frozen=True, slots=True)
 class TreeSurvey:
-    """What is looked for again and again in a tree: its ``.gitattributes`` by path, and where submodules are."""
+    """What is looked for again and again in a tree: its ``.gitattributes``, and the commits of its submodules, both
+    by path."""
 
     attributes: Mapping[str, str]
-    submodules: Sequence[str]
+    submodules: Mapping[str, str]
 
 
 async def listing(objects: ObjectReader, commit: str) -> dict[str, TreeEntry]:
@@ -97,6 +99,11 @@ async def instead_of_file(objects: ObjectReader, commit: str, path: str) -> str:
     return "" if entry is None else _NO_FILES.get(entry.mode.lstrip("0"), "")
 
 
+async def directory(objects: ObjectReader, tree: str) -> dict[str, TreeEntry]:
+    """What is in one directory: files, links, submodules and other directories, by name."""
+    return (await _read(objects, [tree]))[tree]
+
+
 async def survey(objects: ObjectReader, commit: str) -> TreeSurvey:
     """What a commit or tree has of what is looked for again and again."""
     root = await _root(objects, commit)
@@ -109,7 +116,7 @@ async def survey(objects: ObjectReader, commit: str) -> TreeSurvey:
                 for path, entry in paths.items()
                 if path.rpartition("/")[2] == ATTRIBUTES and entry.mode.startswith("100")
             },
-            tuple(path for path, entry in paths.items() if entry.mode == _SUBMODULE),
+            {path: entry.id for path, entry in paths.items() if entry.mode == SUBMODULE},
         )
         while len(kept) > _SURVEYS:
             kept.popitem(last=False)
@@ -216,7 +223,7 @@ def _mode(written: bytes) -> str:
     kind = int(written, 8) & 0o170000
     if kind == 0o100000:
         return _PROGRAM if int(written, 8) & 0o100 else _FILE
-    return {0o040000: _TREE, 0o120000: _LINK}.get(kind, _SUBMODULE)
+    return {0o040000: _TREE, 0o120000: _LINK}.get(kind, SUBMODULE)
 
 
 def _missing(object_id: str) -> Unavailable:

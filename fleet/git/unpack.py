@@ -133,6 +133,7 @@ def walk(objects: Objects, tree: str, base_tree: str, limits: dict[str, int]) ->
     """
     seen = {tree: None}
     paths = total = 0
+    named = b".gitmodules" in _directory(objects, tree, b"", limits)
     todo = [(b"", 0, tree, base_tree)]
     while todo:
         where, depth, new, old = todo.pop()
@@ -148,8 +149,10 @@ def walk(objects: Objects, tree: str, base_tree: str, limits: dict[str, int]) ->
                 raise PackRefused(f"the name {printable(path)!r} {why}")
             if len(path) > _PATH_LIMIT:
                 raise PackRefused(f"a path is longer than {_PATH_LIMIT} bytes: {printable(path)!r}")
+            if mode == _SUBMODULE and named:
+                continue  # its commit is no object of this repository: who asked knows what .gitmodules says
             if mode == _SUBMODULE:
-                raise PackRefused(f"{printable(path)!r} is a git repository inside the workspace (a submodule)")
+                raise PackRefused(f"{printable(path)!r} is a git repository inside the workspace")
             if mode not in _MODES:
                 raise PackRefused(f"{printable(path)!r} has the mode {printable(mode)}")
             seen[object_id] = None

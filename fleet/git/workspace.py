@@ -6,26 +6,21 @@ output is testimony, and the controller accepts only what it can recompute from 
 
 from __future__ import annotations
 
-import asyncio
-import json
-import marshal
 import re
-import sys
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from fleet import files, processes
-from fleet.errors import Misused, Refused, Unavailable
+from fleet.errors import Misused, Unavailable
 from fleet.exits import succeeded
 from fleet.files import scratch
-from fleet.git import kept_trees, large_files, moving, unpack
+from fleet.git import handed_over, in_place, kept_trees, large_files, moving, submodule_changes, submodules
 from fleet.git.attributes import as_stored
 from fleet.git.changes import Stat
 from fleet.git.command import is_object_id
 from fleet.git.filling import CHECKOUT, WORKTREE
+from fleet.git.handed_over import refused
 from fleet.git.large_files import FilesPlaced
 from fleet.git.machine_git import MACHINE_ENV, TRANSFER_SECONDS, checked
 from fleet.git.moving import Move
@@ -45,19 +40,14 @@ from fleet.ports import Executor
 from fleet.supervise import alongside
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
-#: Limits git's memory while it reads what an agent's login packed.
-_SMALL_GIT = ("core.packedGitWindowSize=32m", "core.packedGitLimit=256m", "core.deltaBaseCacheLimit=96m")
-
-
-class TreeRefused(Refused):
-    """A worktree cannot be taken as it is. Its agent can change that; ``cause`` says what is in the way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The work of a turn, as a commit by the controller. When nothing changed, ``commit`` is the base.
 
-    ``left_out`` are the kinds of litter in the worktree that were not taken.
+    ``left_out`` are the kinds of litter in the worktree that were not taken, and the submodules in which something
+    was changed. ``told``: what its agent should know of submodules; empty: nothing.
     """
 
     commit: str
@@ -67,6 +57,7 @@ class Snapshot:
     insertions: int
     deletions: int
     left_out: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -101,7 +92,7 @@ class Workspaces:
         answer = checked(ran, attempted, on).split()
         if answer[:1] != ["ready"]:
             await self._fill(executor, repository, answer[1:], (start, where), on)
-        await self.put_large(executor, repository, work, start, base)
+        await in_place.put(executor, repository, root, work, start, base)
         return work
 
     async def place(self, executor: Executor, session: str) -> str:
@@ -165,35 +156,38 @@ class Workspaces:
                     *exceptions.words,
                 ],
                 env=MACHINE_ENV,
-                stdin=await large_files.listing(repository, base),
+                stdin=await in_place.listing(repository, base),
                 stdout=handed,
                 limit=most + 1 + HEADER_BYTES + LIST_LIMIT,
                 timeout=TRANSFER_SECONDS,
             )
             if why := unreadable(ran.err):
-                raise self._too_much(on, why)
+                raise refused(on, why)
             checked(ran, attempted, on)
             with handed.open("rb") as start:
                 taken = read_header(start.read(HEADER_BYTES + LIST_LIMIT))
             if taken is None:
-                raise self._too_much(on, "the machine did not return a tree")
+                raise refused(on, "the machine did not return a tree")
             if handed.stat().st_size > most + taken.offset:
-                raise self._too_much(on, f"more than {most} bytes")
+                raise refused(on, f"more than {most} bytes")
+            told = tuple(f"{each}: it is not taken" for each in taken.inside)
             if (tree := taken.tree) == base_tree:
-                return Snapshot(base, tree, base, 0, 0, 0, taken.left_out)
-            await self._unpack(repository, handed, taken, base_tree, on)
+                return Snapshot(base, tree, base, 0, 0, 0, taken.left_out, told)
+            await handed_over.take_in(self._limits(), repository, handed, taken, base_tree, on)
         changed = [each.path for each in await repository.changed_paths(base, tree)]
         if inside := sorted(set(changed).intersection(exceptions.kept_out)):
-            raise self._too_much(on, f"{inside[0]!r} is the operator's file, and never part of a change")
+            raise refused(on, f"{inside[0]!r} is the operator's file, and never part of a change")
         stored = await as_stored(repository, base, tree, changed, exceptions.raw_filters)
         if stored.why:
-            raise self._too_much(on, stored.why)
+            raise refused(on, stored.why)
         if (tree := stored.tree) == base_tree:
-            return Snapshot(base, tree, base, 0, 0, 0, taken.left_out)
+            return Snapshot(base, tree, base, 0, 0, 0, taken.left_out, told)
+        moved = await submodule_changes.check(repository, base, tree, on)
+        told = (*told, *(f"{each.path!r} {each.words}" for each in moved))
         async with alongside(repository.shortstat(base, tree), "measure a change") as measuring:
             commit = await repository.commit_tree(tree, (base,), message, when)
             stat: Stat = await measuring
-        return Snapshot(commit, tree, base, stat.files, stat.insertions, stat.deletions, taken.left_out)
+        return Snapshot(commit, tree, base, stat.files, stat.insertions, stat.deletions, taken.left_out, told)
 
     async def tree_now(
         self,
@@ -205,20 +199,24 @@ class Workspaces:
     ) -> str:
         """The id of the tree that a snapshot of the worktree would have now, as the machine computes it.
 
+        Empty where no snapshot can have all of it: something was changed inside a submodule.
+
         Raises ``Refused`` or ``Unavailable`` when some of it cannot be read.
         """
         root = await self._root(executor)
         attempted, on = "read the worktree", f"{workspace} on {executor.machine}"
         where = (f"{root}/repos/{repository.name}.git", workspace, _commit(base), root, "0")
         argv = ["sh", "-c", SNAPSHOT, "snapshot", *where, *exceptions.words]
-        large = await large_files.listing(repository, base)
-        ran = await executor.run(argv, env=MACHINE_ENV, stdin=large, timeout=TRANSFER_SECONDS)
+        named = await in_place.listing(repository, base)
+        ran = await executor.run(argv, env=MACHINE_ENV, stdin=named, timeout=TRANSFER_SECONDS)
         if why := unreadable(ran.err):
-            raise self._too_much(on, why)
+            raise refused(on, why)
         checked(ran, attempted, on)
         taken = read_header(ran.out)
         if taken is None:
             raise Unavailable(attempted=attempted, on=on, cause="the machine did not return a tree")
+        if taken.inside:
+            return ""
         if not await repository.has(taken.tree, "tree"):
             return taken.tree
         changed = [each.path for each in await repository.changed_paths(base, taken.tree)]
@@ -231,7 +229,8 @@ class Workspaces:
         """
         root = await self._root(executor)
         await moving.move(executor, repository, root, workspace, move)
-        await self.put_large(executor, repository, workspace, move.merged, move.base)
+        where = (executor, repository, root, workspace, move.merged, move.base)
+        await in_place.put(*where, before=move.yours)
 
     async def checkout(
         self, executor: Executor, repository: Repository, commit: str, name: str, inner: str = ""
@@ -239,12 +238,12 @@ class Workspaces:
         """A directory with exactly the bytes of ``commit``'s tree, for a gate; an absolute path on the machine.
 
         It is filled each time from the controller's mirror alone: all objects are sent, into a store of their own,
-        so that no agent's clone and no earlier gate can have changed them. There is no ``.git``. With ``inner``
-        it is in that directory of an earlier checkout's.
+        so that no agent's clone and no earlier gate can have changed them. There is no ``.git``. Submodules that
+        were brought are in their places. With ``inner`` it is in that directory of an earlier checkout's.
         """
         root = await self._root(executor)
         place = f"{root}/gates/{_name(name)}" + (f"/{_name(inner)}" if inner else "")
-        tree = await repository.tree_of(_commit(commit))
+        tree = await submodules.furnished(repository, _commit(commit))
         with scratch(repository.mirror, "transfer-") as pack:
             await repository.pack(pack, tree)
             ran = await executor.run(
@@ -263,7 +262,7 @@ class Workspaces:
         Before a run its whole tree must be hashed. Nothing but runs with a layer of their own may see it.
         """
         root = await self._root(executor)
-        place, tree = f"{root}/gates/{_kept(name)}", await repository.tree_of(_commit(commit))
+        place, tree = f"{root}/gates/{_kept(name)}", await submodules.furnished(repository, _commit(commit))
         store = f"{root}/trees/{_name(repository.name)}"
         if not await kept_trees.take(executor, repository, store, place, tree):
             await self.checkout(executor, repository, commit, _kept(name))
@@ -272,8 +271,8 @@ class Workspaces:
     async def put_back(self, executor: Executor, repository: Repository, name: str, tree: str) -> None:
         """Gives back the kept checkout of a run that has ended, if there is one. ``tree``: what it holds; empty:
         nobody can say."""
-        root = await self._root(executor)
-        await executor.put_back_tree(f"{root}/trees/{_name(repository.name)}", f"{root}/gates/{_kept(name)}", tree)
+        root, holds = await self._root(executor), await submodules.furnished(repository, tree) if tree else ""
+        await executor.put_back_tree(f"{root}/trees/{_name(repository.name)}", f"{root}/gates/{_kept(name)}", holds)
 
     async def discard(self, executor: Executor, path: str) -> None:
         """Removes a directory made by ``prepare`` or ``checkout``; a missing one is fine."""
@@ -289,74 +288,11 @@ class Workspaces:
             self._roots[executor] = executor.root
         return self._roots[executor]
 
-    @staticmethod
-    def _too_much(on: str, cause: str) -> TreeRefused:
-        return TreeRefused(
-            attempted="take a snapshot",
-            on=on,
-            cause=cause,
-            hint="Ask the agent to remove it, or raise the limit in [limits].",
-        )
-
     async def accept(self, repository: Repository, pack: Path, tree: str, base: str, on: str) -> None:
         """Moves a tree that was handed over as a pack into the mirror, once it is checked. Raises ``Refused``."""
-        await self._unpack(repository, pack, TakenTree(tree, 0, ()), await repository.tree_of(base), on)
-
-    async def _unpack(
-        self, repository: Repository, handed: Path, taken: TakenTree, base_tree: str, on: str
-    ) -> None:
-        """Lets the helper check ``handed`` and move the tree's objects into the mirror. Raises ``Refused``."""
-        with files.writing("take a snapshot", repository.mirror):
-            room = tempfile.TemporaryDirectory(
-                dir=repository.mirror, prefix="quarantine-", ignore_cleanup_errors=True
-            )
-        with room as quarantine:
-            await self._unpack_in(quarantine, repository, handed, taken, base_tree, on)
-
-    async def _unpack_in(  # noqa: PLR0917 - what is unpacked, and where
-        self, quarantine: str, repository: Repository, handed: Path, taken: TakenTree, base_tree: str, on: str
-    ) -> None:
-        limits = self._limits()
-        asked = {
-            "git": [*repository.git.command, *(word for setting in _SMALL_GIT for word in ("-c", setting))],
-            "env": dict(repository.git.env),
-            "mirror": str(repository.mirror),
-            "quarantine": quarantine,
-            "pack": str(handed),
-            "offset": taken.offset,
-            "tree": taken.tree,
-            "base_tree": base_tree,
-            "limits": {
-                "bytes": limits.snapshot_bytes,
-                "objects": limits.snapshot_objects,
-                "paths": limits.snapshot_paths,
-                "seconds": limits.unpack_seconds,
-            },
-        }
-        process = await processes.start(
-            sys.executable,
-            "-I",
-            "-S",
-            "-E",
-            unpack.__file__,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(limits.unpack_seconds):
-                out, err = await process.communicate(marshal.dumps(asked))
-        except TimeoutError as error:
-            raise self._too_much(on, f"unpacking took more than {limits.unpack_seconds} s") from error
-        finally:
-            await asyncio.shield(processes.end(process))
-        try:
-            answer: Mapping[str, object] = json.loads(out)
-        except ValueError as error:
-            words = err.decode("utf-8", "replace").strip()[-400:]
-            raise self._too_much(on, f"unpacking ended at a limit: {words or process.returncode}") from error
-        if "refused" in answer:
-            raise self._too_much(on, str(answer["refused"]))
+        taken = TakenTree(tree, 0, ())
+        await handed_over.take_in(self._limits(), repository, pack, taken, await repository.tree_of(base), on)
+        await submodule_changes.check(repository, base, tree, on)
 
 
 def _name(text: str) -> str:

@@ -295,6 +295,7 @@ class LoginExecutor(ABC):
             "expect_trees": [list(each) for each in spec.expect_trees],
             "beside": list(spec.beside),
             "large": list(spec.large),
+            "submodules": [list(each) for each in spec.submodules],
         }
         attempted = f"start {spec.id}"
         await self._ask("start", answers.Done, json.dumps(body).encode(), attempted=attempted, path=self._path)

@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 
 from fleet.git.repository import Repository
+from fleet.git.tree_walk import SUBMODULE
 from fleet.git.trees import blobs, entries
 from gates.layers.configuration import partly_read
 from gates.layers.grammars import LANGUAGES
@@ -21,7 +22,9 @@ async def read_change(repository: Repository, base: str, commit: str) -> Change:
     paths = tuple(await repository.changed_paths(base, commit))
     before, after = await entries(repository, base), await entries(repository, commit)
     read = [each.path for each in paths if _is_read(each.path)]
-    wanted = {tree[path].id for tree in (before, after) for path in read if path in tree}
+    wanted = {
+        tree[path].id for tree in (before, after) for path in read if path in tree and tree[path].mode != SUBMODULE
+    }
     data = await blobs(repository, sorted(wanted), _LIMIT)
     patch = await repository.additions(base, commit, _LIMIT)
     lines = await asyncio.to_thread(added, patch.out)

@@ -36,9 +36,7 @@ class Tools:
     def inspect(self, case: Case) -> LayerFinding:
         change = case.change
         held = [HeldPlace(path, 0, CONFIGURES) for path in configuration(change, case.definition.argv)]
-        held += [
-            HeldPlace(path, 0, "is a link or a submodule that tests could go through") for path in _links(change)
-        ]
+        held += [HeldPlace(path, 0, "is a link that tests could go through") for path in _links(change)]
         if case.toolchain is Toolchain.PYTEST or _runs_python(case.definition.argv):
             held += _stand_ins(change)
         return LayerFinding(held=tuple(held))
@@ -81,12 +79,12 @@ def _shapes_tests(change: Change, path: str, tools: Sequence[Runner]) -> bool:
 
 
 def _links(change: Change) -> list[str]:
-    """Links and submodules that the change adds or moves where tests, or a whole directory of code, could be."""
+    """Links that the change adds or moves where tests, or a whole directory of code, could be."""
     found = []
     for each in change.paths:
         entry = change.head.get(each.path)
         before = change.base.get(each.path)
-        if entry is not None and entry.mode in ("120000", "160000") and entry != before:
+        if entry is not None and entry.mode == "120000" and entry != before:
             found.append(each.path)
     return found
 

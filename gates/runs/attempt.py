@@ -28,7 +28,7 @@ from fleet.setup.site import SetupCaller, SetupFailed
 from fleet.supervise import alongside, side_by_side
 from fleet.verdict import GateResult, Outcome
 from gates.records import Opening, Records
-from gates.runs import large
+from gates.runs import in_place
 from gates.runs.again import runs_again, unable_there, with_earlier
 from gates.runs.counting import BaseRun, read_report
 from gates.runs.course import REPORT, REPORT_LIMIT, Course, Equipped
@@ -226,7 +226,7 @@ class Suite:
             kept = self.workspaces.kept_checkout
             place = await retry_unreachable(lambda: kept(executor, repository, run.candidate.commit, run.pipe))
             run = replace(run, kept=place)
-        run = await large.put(self.workspaces, repository, run, run.candidate.commit)
+        run = await in_place.put(self.workspaces, repository, run, run.candidate.commit)
         environment = await self._setups.of_change(run, aside)
         seconds = time.monotonic() - started if alone and environment.tree else 0.0
         run = replace(run, environment=replace(environment, seconds=seconds))
@@ -234,8 +234,8 @@ class Suite:
         spec = equipped.spec
         if equipped.base:
             await retry_unreachable(lambda: checkout(executor, repository, equipped.base, run.pipe, inner="base"))
-            both = await large.put(self.workspaces, repository, run, equipped.base, "base/tree")
-            spec = replace(spec, large=both.large)
+            both = await in_place.put(self.workspaces, repository, run, equipped.base, "base/tree")
+            spec = replace(spec, large=both.large, submodules=both.submodules)
         wanted = {**{f"{folder}/.keep": b"" for folder in _FOLDERS}, **equipped.files}
         works = [
             retry_unreachable(partial(executor.write_file, f"{run.room}/{name}", data))

@@ -19,7 +19,7 @@ from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.ports import Executor
 from fleet.verdict import GateResult, HeldPlace, Outcome
-from gates.runs import junit, large
+from gates.runs import in_place, junit
 from gates.runs.place import AWAY, Run, retry_unreachable
 from gates.runs.plan import GateEnvironment
 from gates.runs.surroundings import process_of
@@ -74,6 +74,7 @@ class BaseRun:
             candidate=replace(candidate, commit=candidate.base, tree=tree),
             environment=GateEnvironment(run.environment.base),
             large=(),
+            submodules=(),
             kept="",
         )
         executor = run.place.executor
@@ -81,7 +82,7 @@ class BaseRun:
             await retry_unreachable(
                 lambda: self.workspaces.checkout(executor, self.repository, candidate.base, base.pipe)
             )
-            base = await large.put(self.workspaces, self.repository, base, candidate.base)
+            base = await in_place.put(self.workspaces, self.repository, base, candidate.base)
             for folder in ("home", "scratch", "report"):
                 await retry_unreachable(partial(executor.write_file, f"{base.room}/{folder}/.keep", b""))
             if run.place.supervising is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol, TypeVar
 
@@ -100,8 +100,9 @@ class Run:
     """One opened run: what it judges, where, and through which pipe.
 
     ``environment`` is what setups made for it, by the ``plan``. ``large``: the files of Git LFS whose objects are
-    in their place, by full path. ``pointers``: those of the change whose objects nobody has. ``kept``: where
-    its kept checkout is, if it has one.
+    in their place, by full path. ``pointers``: those of the change whose objects nobody has. ``submodules``: see
+    ``PipeSpec``; ``empty``: those of the change in whose place nothing is. ``kept``: where its kept checkout is, if
+    it has one.
     """
 
     id: str
@@ -114,16 +115,18 @@ class Run:
     plan: SetupPlan = NO_SETUPS
     large: tuple[str, ...] = ()
     pointers: tuple[str, ...] = ()
+    submodules: tuple[tuple[str, str, str], ...] = ()
+    empty: tuple[str, ...] = ()
     kept: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know of how it was furnished."""
-        if not self.pointers:
-            return self.environment.notes
-        more = f" and {len(self.pointers) - 1} more" if len(self.pointers) > 1 else ""
-        words = f"Git LFS: {self.pointers[0]!r}{more}: only the pointer was there; its object was not found"
-        return (*self.environment.notes, words)
+        pointers = "only the pointer was there; its object was not found"
+        empty = "its directory was empty: the base's .gitmodules does not say where that commit comes from"
+        lacking = (("Git LFS", self.pointers, pointers), ("submodules", self.empty, empty))
+        words = tuple(f"{what}: {_first_of(paths)}: {why}" for what, paths, why in lacking if paths)
+        return (*self.environment.notes, *words)
 
     @property
     def room(self) -> str:
@@ -134,6 +137,10 @@ class Run:
     def tree(self) -> str:
         """Where the checkout is."""
         return f"{self.kept or self.room}/tree"
+
+
+def _first_of(paths: Sequence[str]) -> str:
+    return repr(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
 async def retry_unreachable(call: Callable[[], Awaitable[T]]) -> T:

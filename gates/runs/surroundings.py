@@ -49,6 +49,7 @@ def process_of(run: Run) -> PipeSpec:
         expect_trees=((run.tree, run.candidate.tree),),
         beside=() if walled else tuple(each.path for each in run.environment.tree),
         large=run.large,
+        submodules=run.submodules,
     )
 
 

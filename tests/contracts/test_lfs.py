@@ -13,13 +13,14 @@ import pytest
 
 from fleet.errors import Refused, Unavailable
 from fleet.git import kept, lfs, merging
+from fleet.git.handed_over import TreeRefused
 from fleet.git.large_files import FilesPlaced
 from fleet.git.lfs import Pointer
 from fleet.git.moving import Move
 from fleet.git.repository import Repository
 from fleet.git.shared import shared_repository
 from fleet.git.taking import Exceptions
-from fleet.git.workspace import TreeRefused, Workspaces
+from fleet.git.workspace import Workspaces
 from fleet.landing.base_branch import BaseBranch, Swapped
 from fleet.machines.local import LocalExecutor
 from fleet.machines.runner.trees import check

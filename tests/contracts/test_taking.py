@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from fleet.git.handed_over import TreeRefused
 from fleet.git.repository import Repository
 from fleet.git.taking import LITTER, Exceptions, read_header
-from fleet.git.workspace import Snapshot, TreeRefused, Workspaces
+from fleet.git.workspace import Snapshot, Workspaces
 from fleet.machines.local import LocalExecutor
 from fleet.ports import Ran
 from tests.contracts.test_workspace import WHEN, Limits

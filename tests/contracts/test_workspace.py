@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from fleet.errors import Misused, Refused, Unavailable
+from fleet.git.handed_over import TreeRefused
 from fleet.git.repository import Repository
 from fleet.git.taking import unreadable
-from fleet.git.workspace import TreeRefused, Workspaces
+from fleet.git.workspace import Workspaces
 from fleet.machines.local import LocalExecutor
 from fleet.machines.login import LoginExecutor
 from fleet.ports import Ran

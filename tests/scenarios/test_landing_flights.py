@@ -369,15 +369,3 @@ def test_a_gate_that_is_added_while_a_change_is_held_judges_it_before_it_lands(s
     finally:
         served.configure(machines=machines)
         served.until(lambda: "late" not in served.say("/repos").shown, "as it was")
-
-
-def test_a_repository_with_submodules_is_refused_before_an_agent_starts(served: House) -> None:
-    work, tip = served.bare.with_suffix(".work"), git(served.bare, "rev-parse", "main")
-    git(work, "pull", "--quiet", "--ff-only", "origin", "main")
-    git(work, "update-index", "--add", "--cacheinfo", f"160000,{tip},vendor/lib")
-    git(work, "commit", "--quiet", "--message", "a submodule")
-    git(work, "push", "--quiet", "origin", "main")
-    answer = served.say("/run shell echo x > x.txt", wait=True)
-    assert answer.status == 2
-    assert "main has submodules (vendor/lib), which are not supported" in served.why(answer.task)
-    assert served.of(answer.task, "session.placed", "turn.started") == []

@@ -85,7 +85,7 @@ async def test_submodules_are_found(origin: Path, tmp_path: Path) -> None:
     git(work, "update-index", "--add", "--cacheinfo", f"160000,{tip},vendor/lib")
     git(work, "commit", "--quiet", "--message", "a submodule")
     git(work, "push", "--quiet", "origin", "main")
-    assert await repository.submodules(await repository.fetch()) == ("vendor/lib",)
+    assert await repository.submodules(await repository.fetch()) == {"vendor/lib": tip}
 
 
 async def test_what_git_said_of_a_repository_counts_until_something_that_it_depends_on_changes(

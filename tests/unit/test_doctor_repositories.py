@@ -12,6 +12,7 @@ from bot.doctor.findings import Finding, Severity
 from bot.doctor.repositories import apart, check_repositories
 from fleet.config import FleetConfig, parse_fleet
 from fleet.git.repository import Repository
+from tests.contracts.test_submodules import gitmodules, record
 from tests.far_end.repositories import advance, git, make_bare
 
 GATES = '[gates.tests]\nrun = ["true"]\nneeds = ["linux"]\n'
@@ -51,6 +52,20 @@ async def test_a_good_repository_has_no_complaint(bare: Path, tmp_path: Path) ->
     assert {finding.level for finding in findings} == {Severity.OK}
     said = " ".join(finding.what for finding in findings)
     assert "main is at" in said and "changes can land there" in said and "its owner and group" in said
+
+
+async def test_submodules_answer_or_are_named(bare: Path, tmp_path: Path) -> None:
+    lib = make_bare(tmp_path / "srv" / "lib.git", {"lib.txt": "1\n"})
+    named = gitmodules(vendor__lib="../lib.git")
+    record(bare, {".gitmodules": named}, vendor__lib=git(lib, "rev-parse", "main"))
+    said = [finding.what for finding in await found(bare, tmp_path / "home")]
+    assert "it has 1 submodule, and each one's repository answers" in said
+    shutil.rmtree(lib)
+    (bad,) = [finding for finding in await found(bare, tmp_path / "home") if finding.level is Severity.BAD]
+    assert bad.unavailable and "the submodule 'vendor/lib' at" in bad.what and "lib.git" in bad.what
+    record(bare, {".gitmodules": gitmodules(vendor__lib="http://example.com/lib.git")})
+    (bad,) = [finding for finding in await found(bare, tmp_path / "home") if finding.level is Severity.BAD]
+    assert "'vendor/lib'" in bad.what and "not usable" in bad.what and bad.remedy
 
 
 def gone(bare: Path) -> None:

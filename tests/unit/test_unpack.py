@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from fleet.config import Limits
 from fleet.git import unpack
 from fleet.git.command import Git
+from fleet.git.handed_over import TreeRefused
 from fleet.git.repository import Repository
-from fleet.git.workspace import TreeRefused, Workspaces
+from fleet.git.workspace import Workspaces
 from tests.far_end.repositories import git, make_bare
 
 KINDS = {"commit": 1, "tree": 2, "blob": 3}
@@ -205,7 +206,10 @@ def test_two_files_of_one_name(helper: Helper) -> None:
 
 def test_a_submodule(helper: Helper) -> None:
     wanted, data = one("160000", b"vendor", "1" * 40)
-    assert "submodule" in helper.refused(pack(("tree", data)), wanted)
+    assert "git repository inside the workspace" in helper.refused(pack(("tree", data)), wanted)
+    data = tree(("100644", b".gitmodules", BLOB_ID), ("160000", b"vendor", "1" * 40))
+    taken = helper.run(pack(("tree", data), ("blob", BLOB)), object_id("tree", data))
+    assert taken["paths"] == 2, "its commit is no object of this repository"
 
 
 @pytest.mark.parametrize("target", [b"/etc/passwd", b"..", b"../x", b"a/../../x", b"a/../b", b"./../x", b"//x"])

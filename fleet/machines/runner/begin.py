@@ -54,7 +54,7 @@ def missing(program: str, cwd: str, path: Optional[str]) -> str:
 def begin() -> NoReturn:
     """Reads the order, says in the first line of output what is in force or failed, becomes the command."""
     wanted = order()
-    tree, cause = check(wanted["expect_trees"], wanted["beside"], wanted["large"])
+    tree, cause = check(wanted["expect_trees"], wanted["beside"], wanted["large"], submodules=wanted["submodules"])
     if not cause:
         cause = missing(wanted["argv"][0], wanted["cwd"], wanted["env"].get("PATH"))
     answer = {"failed": cause, "tree": tree} if cause else {"walls": inside([]), "tree": tree}

@@ -135,7 +135,8 @@ class Process:
 
     def give_order(self, stdin: int, out: int, spec: Json) -> None:
         """Tells the process that runs as another login what to become, and hears what is in force there."""
-        order = {name: spec[name] for name in ("argv", "env", "cwd", "limits", "expect_trees", "beside", "large")}
+        told = ("argv", "env", "cwd", "limits", "expect_trees", "beside", "large", "submodules")
+        order = {name: spec[name] for name in told}
         answer = ordered(packed(self.image, order), stdin, out)
         self.tree, self.walls = answer.get("tree", ""), answer.get("walls", {})
         if not self.walls:

@@ -59,8 +59,9 @@ class PipeSupervisor:
         from .trees import check
 
         kept = (self.spec["walls"] or {}).get("kept", "")
+        spec = self.spec
         self.tree, self.process.unavailable = check(
-            self.spec["expect_trees"], self.spec["beside"], self.spec["large"], kept and kept + "/tree"
+            spec["expect_trees"], spec["beside"], spec["large"], kept and kept + "/tree", spec["submodules"]
         )
 
     def read_control(self) -> None:

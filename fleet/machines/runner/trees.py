@@ -10,7 +10,7 @@ from .files import read_exactly, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from typing import Any
 
     Hashed = tuple[bytes, str, os.stat_result]
@@ -26,17 +26,20 @@ def check(
     beside: Collection[str] = (),
     large: Collection[str] = (),
     kept: str = "",
+    submodules: Sequence[Sequence[str]] = (),
 ) -> tuple[str, str]:
     """The first directory's tree id, and why one of them is not what it should be; empty where all are.
 
     ``beside``: paths in them that are left out. ``large``: full paths of files that the tree has pointers of Git
     LFS for. ``kept``: a directory that was there before, whose files are made to look as just written.
+    ``submodules``: full path, commit and that commit's tree of each directory that the tree has a commit for; an
+    empty tree: nothing is in its place.
     """
-    first = ""
+    first, links = "", {path: (commit, tree) for path, commit, tree in submodules}
     for number, (directory, wanted) in enumerate(expected):
         now = time.time_ns() if kept and directory == kept else 0
         try:
-            found = TreeHash(len(wanted), beside, frozenset(large), now).of(directory)
+            found = TreeHash(len(wanted), beside, frozenset(large), now, links).of(directory)
         except OSError as error:
             return first, "the tree could not be read: %s" % error
         first = found if number == 0 else first
@@ -62,14 +65,22 @@ class TreeHash:
     """Computes the git tree id of a directory on disk, unfiltered; "" when it has no files.
 
     The directory is listed first, then the files are hashed, then the trees. ``now``: in nanoseconds, the time of
-    change that each file gets; 0: it keeps its own.
+    change that each file gets; 0: it keeps its own. ``links``: the commit and its tree of each submodule, by full
+    path.
     """
 
-    def __init__(self, length: int, beside: Collection[str], large: Collection[str], now: int) -> None:
+    def __init__(
+        self,
+        length: int,
+        beside: Collection[str],
+        large: Collection[str],
+        now: int,
+        links: Mapping[str, tuple[str, str]],
+    ) -> None:
         import hashlib
 
         self.new: Any = hashlib.sha1 if length == 40 else hashlib.sha256
-        self.length, self.beside, self.large, self.now = length, beside, large, now
+        self.length, self.beside, self.large, self.now, self.links = length, beside, large, now, links
         self.files: list[Hashed] = []
 
     def of(self, directory: str) -> str:
@@ -77,7 +88,8 @@ class TreeHash:
         return self.tree(listed, iter(self.hashed()), top=True)
 
     def listed(self, directory: str, at: str) -> list[Any]:
-        """The entries of a directory, in the listing's order: name, mode, and for a directory its own entries.
+        """The entries of a directory, in the listing's order: name, mode, and for a directory its own entries; for
+        a submodule its commit and tree, and these.
 
         ``at``: where it is in the whole tree, with a slash at the end.
         """
@@ -91,7 +103,11 @@ class TreeHash:
                 info = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(info.st_mode):
                     whole = os.path.join(directory, name)
-                    entries.append((entry.name, b"40000", self.listed(whole, path + "/")))
+                    inside = self.listed(whole, path + "/")
+                    if whole in self.links:
+                        entries.append((entry.name, b"160000", (self.links[whole], inside)))
+                    else:
+                        entries.append((entry.name, b"40000", inside))
                 elif stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode):
                     mode = b"100755" if info.st_mode & stat.S_IXUSR else b"100644"
                     entries.append((entry.name, b"120000" if stat.S_ISLNK(info.st_mode) else mode, None))
@@ -159,7 +175,12 @@ class TreeHash:
         """The id of a directory, from its entries and the digests of the files in it and below."""
         lines = []
         for name, mode, inside in entries:
-            if inside is not None:
+            if mode == b"160000":
+                (commit, recorded), listed = inside
+                found = self.tree(listed, digests)
+                link = bytes.fromhex(commit) if found == recorded else bytes(self.length // 2)
+                lines.append((name, mode + b" " + name + b"\0" + link))
+            elif inside is not None:
                 found = self.tree(inside, digests)
                 if found:
                     lines.append((name + b"/", mode + b" " + name + b"\0" + bytes.fromhex(found)))
