@@ -332,7 +332,7 @@ open("f", "w").close()
             "git init -q v && cd v && git -c user.name=x -c user.email=x@x commit -q --allow-empty -m x",
             "'v' is a git repository inside the workspace",
         ),
-        ("f=$(git ls-files | head -n 1); rm -- $f; mkfifo -- $f", "can only add regular files"),
+        ("f=$(git ls-files | grep -v '^[.]' | head -n 1); rm -- $f; mkfifo -- $f", "can only add regular files"),
         (f"{sys.executable} -c '{_DEEPER_THAN_A_PATH}'", "could not open directory 'dddddddd"),
     ],
 )
