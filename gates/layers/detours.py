@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import sys
 from typing import Final
@@ -30,6 +31,8 @@ _WATCHES: Final = names_in(
     " threading.setprofile_all_threads faulthandler.dump_traceback logging.Logger.findCaller"
     " traceback.FrameSummary traceback.StackSummary tokenize.open"
 )
+_MEMBERS: Final = names_in("inspect.getmembers inspect.getmembers_static object.__getattribute__")
+_BUILTINS: Final = frozenset(dir(builtins))
 _READS: Final = names_in("readline.read_history_file readline.read_init_file")
 _RAW_WRITES: Final = names_in("os.write os.pwrite os.writev os.pwritev os.sendfile os.splice os.fdopen")
 _MEMORY: Final = re.compile(r"/proc/(self|thread-self|curproc|\d|%[ds]|\{|$)|/dev/fd")
@@ -83,6 +86,10 @@ def detours(source: ParsedFile, node: ast.AST) -> str:
                     return f"a private module of the standard library: {alias.name}"
         case ast.ImportFrom(module=str() as module, level=0) if _private(module):
             return f"a private module of the standard library: {module}"
+        case ast.ImportFrom(module=str() as module, names=names, level=0):
+            for alias in names:
+                if _private_part(source, f"{module}.{alias.name}"):
+                    return f"a private part of the standard library: {module}.{alias.name}"
         case ast.Attribute(attr="findCaller"):
             return "looks at who calls it: .findCaller"
         case ast.Name() | ast.Attribute():
@@ -97,12 +104,28 @@ def _private(module: str) -> bool:
     return top.startswith("_") and not top.startswith("__") and top in _STANDARD_LIBRARY
 
 
+def _private_part(source: ParsedFile, name: str) -> bool:
+    """Whether a dotted name is of something that a module of the standard library keeps to itself. Types are not
+    meant: a program may need their names."""
+    top, *below = name.split(".")
+    if top not in _STANDARD_LIBRARY or top not in {each.split(".")[0] for each in source.names.sources}:
+        return False
+    return any(part[:1] == "_" and part[1:2].islower() for part in below)
+
+
 def _named(source: ParsedFile, node: ast.expr) -> str:
     name = source.names.dotted(node)
     match node:
         case ast.Attribute(attr="__dict__", value=ast.Name(id=root)) if root in source.names.modules:
             if not source.ours(source.names.dotted(node.value)):
                 return f"reaches into a module: {ast.unparse(node)}"
+        case ast.Attribute(attr="__self__" | "__getattribute__", value=value):
+            owner = source.names.dotted(value).partition(".")[0]
+            module = owner in _STANDARD_LIBRARY and owner in source.names.sources
+            if module or (owner in _BUILTINS and node.attr == "__self__"):
+                return f"reaches into a module: {ast.unparse(node)}"
+    if _private_part(source, name):
+        return f"a private part of the standard library: {name}"
     if name in _READS:
         return f"reads files where nothing watches it: {name}"
     if name in _WATCHES or name.split(".")[0] == "tracemalloc":
@@ -130,6 +153,8 @@ def _called(source: ParsedFile, node: ast.Call) -> str:
     name = source.names.dotted(node.func)
     if name in _DETOURS and not all(_harmless(each) for each in node.args):
         return f"reaches a name that is made at run time: {name}"
+    if name in _MEMBERS and node.args and _is_module(source, node.args[0]):
+        return f"reaches into a module: {ast.unparse(node)}"
     if name in _LOADERS and any(_has_data(source, each) for each in node.args):
         return f"loads code in an unusual way: {name}"
     if name in _RUNNERS:
@@ -139,6 +164,12 @@ def _called(source: ParsedFile, node: ast.Call) -> str:
     if name in {"open", "builtins.open", "io.open"} and node.args and _is_number(node.args[0]):
         return "writes to a file by its number: open"
     return ""
+
+
+def _is_module(source: ParsedFile, node: ast.expr) -> bool:
+    """Whether an expression names a module of the standard library."""
+    name = source.names.dotted(node)
+    return bool(name) and name in source.names.sources and name.split(".")[0] in _STANDARD_LIBRARY
 
 
 def _harmless(node: ast.expr) -> bool:
@@ -162,4 +193,6 @@ def _has_data(source: ParsedFile, node: ast.expr) -> bool:
 
 
 def _is_data(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes) and len(node.value) > 20
+    if not isinstance(node, ast.Constant):
+        return False
+    return isinstance(node.value, bytes) or (isinstance(node.value, str) and len(node.value) > 20)

@@ -34,7 +34,9 @@ _GO_NAMES: Final = {
     **dict.fromkeys(
         ("runtime.Caller", "runtime.Callers", "runtime.CallersFrames", "runtime.FuncForPC", "runtime.Stack",
          "runtime.GoroutineProfile", "runtime.ThreadCreateProfile", "runtime/debug.Stack",
-         "runtime/debug.PrintStack", "runtime/pprof.Lookup", "testing.Testing"), CALLERS
+         "runtime/debug.PrintStack", "runtime/debug.WriteHeapDump", "runtime/debug.SetCrashOutput",
+         "runtime/pprof.Lookup", "runtime/pprof.Profiles", "runtime/trace.Start", "expvar.Get", "expvar.Do",
+         "testing.Testing"), CALLERS
     ),
     **dict.fromkeys(("syscall.Mprotect", "syscall.Mmap", "syscall.PtraceAttach", "os.Getppid"), PATCHES),
     **dict.fromkeys(("flag.Set", "flag.Lookup", "flag.CommandLine"), FRAMEWORK),
@@ -55,6 +57,10 @@ _GO_LISTS: Final = frozenset(
         "path/filepath.WalkDir",
     }
 )
+#: What says in which directory a program works, and what opens that.
+_GO_WHERE: Final = frozenset({"os.Getwd", "syscall.Getwd", "syscall.Getcwd", "path/filepath.Abs"})
+_GO_OPENS: Final = frozenset({"os.Open", "os.OpenFile", "os.OpenRoot", "syscall.Open"})
+_GO_ENTRIES: Final = ("ReadDir", "Readdir", "Readdirnames", "FS")
 #: What shows the flags that a test binary has: the command's own package may ask.
 _GO_FLAGS: Final = frozenset({"flag.VisitAll", "flag.Visit", "flag.NFlag", "flag.PrintDefaults", "flag.Usage"})
 #: What says which program runs: the command's own package may ask.
@@ -71,6 +77,10 @@ def learn_go(source: ScannedFile, node: Node) -> None:
         source.names[alias or path.rpartition("/")[2]] = path
     elif node.type == "package_clause" and node.named_children:
         source.names[_PACKAGE] = text(node.named_children[0])
+    elif node.type == "call_expression":
+        name, given = _go_name(source, node.child_by_field_name("function")), node.child_by_field_name("arguments")
+        first = given.named_children[0] if given is not None and given.named_children else None
+        source.asks_where |= name in _GO_WHERE or (name in _GO_OPENS and word(first) in HERE)
 
 
 def _go_name(source: ScannedFile, node: Node | None) -> str:
@@ -150,6 +160,13 @@ def _go_reads(source: ScannedFile, node: Node) -> str:
         return CALLERS  # a logger's, with the depth of the caller whose place it says
     if name in ("os/exec.Command", "os/exec.CommandContext") and any(map(READERS.search, words[:2])):
         return COMMANDS
+    if source.asks_where:  # by a name for where it works
+        literal = given is not None and any(each.type.endswith("string_literal") for each in given.named_children)
+        of_open = function is not None and function.type == "selector_expression" and not name
+        if of_open and text(function.child_by_field_name("field")) in _GO_ENTRIES:
+            return LISTS
+        if name in _GO_LISTS and not literal:
+            return LISTS
     return LISTS if name in _GO_LISTS and words and words[0] in HERE else ""
 
 

@@ -16,6 +16,7 @@ class Names:
         self._means: dict[str, str] = {}
         self.modules: set[str] = set()
         self.imported: set[str] = set()
+        self.sources: set[str] = set()
         for node in ast.walk(tree):
             match node:
                 case ast.Import():
@@ -23,8 +24,10 @@ class Names:
                         top = alias.name.split(".")[0]
                         self._bind(alias.asname or top, alias.name if alias.asname else top)
                         self.modules.add(alias.asname or top)
+                        self.sources.update((top, alias.name))
                 case ast.ImportFrom():
                     source = "." * node.level + (node.module or "")
+                    self.sources.add(source)
                     for alias in node.names:
                         self._bind(alias.asname or alias.name, f"{source}.{alias.name}")
         for node in ast.walk(tree):

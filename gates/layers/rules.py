@@ -116,6 +116,10 @@ def _excused(source: ParsedFile, node: ast.AST, name: str) -> bool:
     if name == "sys.modules":
         above = source.parents.get(node)
         return isinstance(above, ast.Subscript) and ast.unparse(above.slice) == "__name__"
+    if name in {"types.FunctionType", "types.CodeType"}:
+        asked = source.parents.get(node)
+        asked = source.parents.get(asked) if isinstance(asked, ast.Tuple) else asked
+        return isinstance(asked, ast.Call) and source.names.dotted(asked.func) in {"isinstance", "issubclass"}
     if name in {"exec", "eval", "compile", "imp"}:
         return isinstance(node, ast.Name) and not isinstance(source.parents.get(node), ast.Call)
     return False
@@ -320,9 +324,10 @@ def _dynamic(source: ParsedFile, node: ast.AST) -> str:
         return ""
     name = source.names.dotted(node.func)
     match node.args:
-        case [ast.Name(id=root), attr, *_] if name in {"getattr", "setattr"} and not isinstance(attr, ast.Constant):
-            owner = source.names.dotted(node.args[0])
-            if root in source.names.modules and not source.ours(owner):
+        case [target, attr, *_] if name in {"getattr", "setattr"} and not isinstance(attr, ast.Constant):
+            owner = source.names.dotted(target)
+            imported = isinstance(target, ast.Name) and target.id in source.names.modules
+            if (imported or _is_library(source, owner)) and not source.ours(owner):
                 return f"reaches a name that is made at run time: {owner}"
         case [module, *_] if name == "__import__" and not isinstance(module, ast.Constant):
             return f"imports a name that is made at run time: {name}"
@@ -331,6 +336,12 @@ def _dynamic(source: ParsedFile, node: ast.AST) -> str:
         case [ast.Name(id=root)] if name == "vars" and root in source.names.modules:
             return f"reaches into a module: {ast.unparse(node)}"
     return ""
+
+
+def _is_library(source: ParsedFile, name: str) -> bool:
+    """Whether a name stands for a module of the standard library, as ``os.sys`` does."""
+    top, last = name.split(".", maxsplit=1)[0], name.rpartition(".")[2].lstrip("_")
+    return top in source.names.sources and top in _STANDARD_LIBRARY and last in _STANDARD_LIBRARY
 
 
 def _strings(source: ParsedFile, node: ast.AST) -> str:

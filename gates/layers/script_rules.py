@@ -33,14 +33,14 @@ _JS_NAMES: Final = {
     **dict.fromkeys(
         ("Error.captureStackTrace", "Error.prepareStackTrace", "Error.stackTraceLimit", "arguments.callee",
          "util.getCallSite", "util.getCallSites", "process.mainModule", "module.parent", "module.children",
-         "process.argv0", "process.title"),
+         "process.argv0", "process.title", "async_hooks.executionAsyncResource", "v8.serialize"),
         CALLERS,
     ),
     **dict.fromkeys(
         ("require.cache", "require.extensions", "process.binding", "process.dlopen", "module.constructor", "eval",
          "module._load", "module._extensions", "module._resolveFilename", "module.registerHooks", "module.register",
          "vm.runInThisContext", "vm.runInContext", "vm.Script", "vm.runInNewContext", "module.createRequire",
-         "v8.DefaultSerializer", "v8.Serializer", "v8.setFlagsFromString"), LOADS
+         "v8.DefaultSerializer", "v8.Serializer", "v8.setFlagsFromString", "process.getBuiltinModule"), LOADS
     ),
     **dict.fromkeys(("process.env.NODE_TEST_CONTEXT", "process.env.NODE_OPTIONS", "process.execArgv"), READS),
     **dict.fromkeys(("inspector.Session", "async_hooks.createHook", "Symbol.toPrimitive"), PATCHES),
@@ -53,6 +53,12 @@ _JS_BUILTINS: Final = frozenset(
 )
 _JS_GLOBALS: Final = frozenset({"globalThis", "global", "console", "process", "Reflect", *_JS_BUILTINS})
 _JS_LISTS: Final = frozenset({"readdir", "readdirSync", "opendir", "opendirSync", "glob", "globSync", "cpSync"})
+_JS_FUNCTIONS: Final = frozenset({"function_declaration", "function_expression"})
+_JS_ERROR: Final = "new Error"
+_JS_SHOWS: Final = frozenset(
+    {"Object.getOwnPropertyNames", "Object.getOwnPropertyDescriptor", "Object.getOwnPropertyDescriptors"}
+    | {"Reflect.ownKeys", "Reflect.get"}
+)
 _JS_SKIPS: Final = frozenset({"skip", "todo", "only", "failing"})
 _JS_RUNNERS: Final = frozenset({"test", "it", "describe", "suite", "t"})
 
@@ -78,9 +84,16 @@ def _required(node: Node | None) -> str:
 
 def learn_script(source: ScannedFile, node: Node) -> None:
     """Notes what a local name stands for."""
-    if node.type == "variable_declarator":
+    if node.type in _JS_FUNCTIONS:
+        source.functions.add(text(node.child_by_field_name("name")))
+    elif node.type == "variable_declarator":
         value, name = node.child_by_field_name("value"), node.child_by_field_name("name")
         stands_for = _required(value) or (_dotted(source, value) if value is not None else "")
+        if value is not None and value.type == "new_expression":
+            made = text(value.child_by_field_name("constructor"))
+            stands_for = _JS_ERROR if made.endswith("Error") else ""
+        if value is not None and value.type in _JS_FUNCTIONS and name is not None:
+            source.functions.add(text(name))
         if stands_for and name is not None:
             _learn_names(source, name, stands_for)
     elif node.type == "import_statement":
@@ -248,6 +261,32 @@ def _script_main(source: ScannedFile, node: Node) -> str:
     return "" if itself else CALLERS
 
 
+def _script_caller(source: ScannedFile, node: Node) -> str:
+    """The function that called one of this file, and what an error knows of its callers, without its name."""
+    if source.test:
+        return ""
+    if node.type == "member_expression":
+        of, name = node.child_by_field_name("object"), text(node.child_by_field_name("property"))
+        own = text(of) in source.functions or text(of).startswith(("exports.", "module.exports."))
+        return CALLERS if name == "caller" and own else ""
+    if node.type == "subscript_expression":
+        of, index = node.child_by_field_name("object"), node.child_by_field_name("index")
+        plain = index is not None and index.type in ("string", "number")
+        if text(of) in source.functions:
+            return CALLERS if not plain or word(index) == "caller" else ""
+        return CALLERS if _dotted(source, of) == _JS_ERROR and not plain else ""
+    if node.type != "call_expression":
+        return ""
+    function, given = node.child_by_field_name("function"), node.child_by_field_name("arguments")
+    if function is not None and text(function.child_by_field_name("property")) == "constructor":
+        return LOADS
+    first = given.named_children[0] if given is not None and given.named_children else None
+    if first is None or _dotted(source, function) not in _JS_SHOWS:
+        return ""
+    made = first.type == "new_expression" and text(first.child_by_field_name("constructor")).endswith("Error")
+    return CALLERS if made or _dotted(source, first) == _JS_ERROR else ""
+
+
 def _script_stack_taken(source: ScannedFile, node: Node) -> str:
     """``const { stack } = new Error()``."""
     if source.test or node.type != "variable_declarator":
@@ -332,6 +371,7 @@ SCRIPT_RULES: Final[tuple[Rule, ...]] = (
     _script_names,
     _script_hides,
     _script_main,
+    _script_caller,
     _script_stack_taken,
     _script_reads,
     _options_skip,

@@ -31,17 +31,21 @@ HERE: Final = frozenset({".", "..", "./", "../", "*", "./*", "__dirname", "proce
 
 NAMED: Final = re.compile(
     r"(^|[/\\])(tests?|__tests__|spec)[/\\]|\.(test|spec)\.[cm]?[jt]sx?|_test\.go|NODE_TEST|NODE_OPTIONS|GOFLAGS"
-    r"|/airboss/|AIRBOSS_(GATE|PIPE|LAYERS)|-test\.|=== RUN|--- (PASS|FAIL)|/proc/(self|\d|%d)"
+    r"|/airboss/|AIRBOSS_(GATE|PIPE|LAYERS)|-test\.|=== RUN|--- (PASS|FAIL)"
+    r"|/proc/(self|thread-self|\d|%[dsv]|\$\{|$)"
 )
 
 
 @dataclass(slots=True)
 class ScannedFile:
-    """A parsed file. ``names``: what its local names stand for; ``test``: it is one."""
+    """A parsed file. ``names``: what its local names stand for; ``functions``: those that it defines; ``test``: it
+    is one; ``asks_where``: it asks in which directory it works."""
 
     language: str
     test: bool
     names: dict[str, str] = field(default_factory=dict)
+    functions: set[str] = field(default_factory=set)
+    asks_where: bool = False
 
 
 Rule = Callable[[ScannedFile, Node], str]

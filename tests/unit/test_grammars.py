@@ -52,6 +52,19 @@ JS = (
     ("error['kcats'.split('').reverse().join('')]", "reads as something else"),
     ("error[atob('c3RhY2s=')]", "reads as something else"),
     ("Object.keys(process.env).some((name) => name[0] === 'N')", "names tests or what runs them"),
+    ("function f() { return String(f.caller); }", "looks at who calls it"),
+    ("const f = function () { return f['caller']; };", "looks at who calls it"),
+    ("exports.f = function () { return exports.f.caller; };", "looks at who calls it"),
+    ("function f() { return f[k]; }", "looks at who calls it"),
+    ("const { executionAsyncResource: now } = require('async_hooks'); now().fn", "looks at who calls it"),
+    ("const e = new Error('x'); Object.getOwnPropertyNames(e).map((k) => k)", "looks at who calls it"),
+    ("const e = new TypeError('x'); const s = e[k];", "looks at who calls it"),
+    ("Reflect.ownKeys(new Error())", "looks at who calls it"),
+    ("const v = require('v8'); v.serialize(new Error())", "looks at who calls it"),
+    ("(() => {}).constructor('return process')()", "loads code in an unusual way"),
+    ("process.getBuiltinModule('module')", "loads code in an unusual way"),
+    ("fs.readFileSync('/proc/' + process.pid + '/cmdline')", "names tests or what runs them"),
+    ("fs.readFileSync(`/proc/${process.pid}/cmdline`)", "names tests or what runs them"),
 )
 JS_TESTS = (
     ("test.skip('a', () => {})", "skips a test"),
@@ -79,6 +92,12 @@ GO = (
     ('import "flag"\nfunc f() { flag.VisitAll(nil) }', "reaches into the test framework"),
     ('import "log"\nfunc f(l *log.Logger) { l.Output(2, "") }', "looks at who calls it"),
     ('import "os/exec"\nfunc f() { exec.Command("sh", "-c", "cat *") }', "lets a command read files"),
+    ('import "os"\nfunc f() { d, _ := os.Getwd(); os.ReadDir(d) }', "looks through the files"),
+    ('import "os"\nfunc f() { d, _ := os.Open("."); d.Readdirnames(-1) }', "looks through the files"),
+    ('import "os"\nfunc f() { d, _ := os.OpenRoot("."); d.FS() }', "looks through the files"),
+    ('import "os"\nfunc f(id string) { os.ReadFile("/proc/" + id + "/cmdline") }', "names tests or what runs them"),
+    ('import "expvar"\nfunc f() { expvar.Get("cmdline") }', "looks at who calls it"),
+    ('import "runtime/pprof"\nfunc f() { pprof.Profiles() }', "looks at who calls it"),
 )
 GO_TESTS = (
     ("func TestMain(m *testing.M) {}", "reaches into the test framework"),
@@ -108,6 +127,10 @@ HONEST = (
     ("t.go", 'package t\nimport "log"\nfunc F(l *log.Logger) { l.Output(1, "here") }'),
     ("p.go", 'package main\nimport "os"\nfunc main() { run(os.Args[1:]) }'),
     ("q.go", 'package q\nimport _ "embed"\n//go:embed schema.sql static/*\nvar text string'),
+    ("k.js", "class A { b() { return new this.constructor(call.caller, f['x']); } }\nconst n = Object.keys(call);"),
+    ("l.js", "const e = new Error(text);\ne.code = 'X';\nconst p = fs.readFileSync('/proc/meminfo', 'utf8');"),
+    ("u.go", 'package u\nimport "os"\nfunc F(d string) ([]os.DirEntry, error) { return os.ReadDir(d) }'),
+    ("v.go", 'package v\nimport "os"\nfunc F() { d, _ := os.Getwd(); os.ReadDir("/etc"); os.Chdir(d) }'),
     ("broken.js", "function ( { ]"),
     ("empty.go", ""),
 )

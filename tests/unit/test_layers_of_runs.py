@@ -219,6 +219,8 @@ def test_only_a_sealed_report_counts() -> None:
         assert unseal(forged, "key") is None
 
 
-@pytest.mark.parametrize("name", ["launcher.py", "pytest_plugin.py", "pytest_watching.py", "go_results.py"])
+@pytest.mark.parametrize(
+    "name", ["launcher.py", "pytest_plugin.py", "pytest_watching.py", "pytest_equality.py", "go_results.py"]
+)
 def test_what_is_sent_to_machines_is_python_3_9(name: str) -> None:
     ast.parse((Path(kit.__path__[0]) / name).read_text(), feature_version=(3, 9))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
 import tempfile
+import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,7 @@ def f():
     started.start()
     started.join()
 """
+LOADED = "import importlib\n\ndef f():\n    found = importlib.import_module({name})\n{then}"
 TAMPERS = {
     "a frame by a dictionary": ("import sys\n\ndef f():\n    sys.__dict__['_get' + 'frame'](0)\n", "callers"),
     "all objects": ("import gc\n\ndef f():\n    getattr(gc, 'get_' + 'objects')()\n", "callers"),
@@ -45,22 +49,47 @@ TAMPERS = {
     ),
     "behind another command": ("import os\n\ndef f():\n    os.system('env python3 shop/other.py')\n", "processes"),
     "a process that is spawned": (SPAWN, "processes"),
+    "a generator's own frame": ("def g():\n    yield\n\ndef f():\n    getattr(g(), 'gi_' + 'frame')\n", "callers"),
+    "the stack by the library": (
+        "import logging\n\ndef f():\n    getattr(logging.traceback, 'extract_' + 'stack')()\n",
+        "callers",
+    ),
+    "the caller by the log": ("import logging\n\ndef f():\n    logging.getLogger().findCaller()\n", "callers"),
+    "a module that looks into programs": (LOADED.format(name="'d' + 'is'", then=""), "callers"),
+    "a pointer": ("import ctypes\n\ndef f():\n    ctypes.c_int.from_address(id(f))\n", "callers"),
+    "a module by a pickle": ("import pickle\n\ndef f():\n    pickle.loads(b'csys\\nmodules\\n.')\n", "callers"),
+    "memory": ("def f():\n    open('/proc/self/maps').close()\n", "reads"),
+    "a process past what audits it": (
+        "import os\nfrom multiprocessing import util\n\ndef f():\n"
+        "    os.waitpid(util.spawnv_passfds(b'/bin/true', [b'true'], []), 0)\n",
+        "commands",
+    ),
     "the tests' text": ("def f():\n    open('tests/' + 'test_a.py').close()\n", "reads"),
 }
 HONEST = {
     "a logger": "import logging\n\ndef f():\n    logging.warning('careful')\n",
     "a named tuple": "import collections\n\ndef f():\n    collections.namedtuple('A', 'b')(1)\n",
     "a signature": "import inspect\n\ndef f():\n    inspect.signature(f)\n    f.__defaults__\n",
+    "a warning": "import warnings\n\ndef f():\n    warnings.warn('careful')\n",
+    "a traceback in the log": "import logging\n\ndef f():\n    logging.info('so', stack_info=True)\n",
+    "a plugin": LOADED.format(name="'shop.' + 'other'", then=""),
+    "shared memory": "from multiprocessing import shared_memory\n\ndef f():\n"
+    "    room = shared_memory.SharedMemory(create=True, size=1)\n    room.close()\n    room.unlink()\n",
+    "an object of its own in a pickle": "import pickle\n\nclass A:\n    pass\n\ndef f():\n"
+    "    pickle.loads(pickle.dumps(A()))\n",
     "its own code": "def f():\n    f.__code__\n",
     "another program": "import os, sys\n\ndef f():\n    os.system(sys.executable + ' -m json.tool --help')\n",
 }
 RUN = """
 import sys
 sys.path[:0] = [{kit!r}, {tree!r}, {tree!r} + "/tests"]
-import pytest_watching as watching
+sys.modules["gates.layers.kit"] = sys.modules["__main__"]  # as the launcher names them
+import pytest_watching
+watching = pytest_watching
+import pytest_equality as equality
 import shop.code
 shop.code.f()
-for place in watching.equal_to_everything() if {check} else ():
+for place in equality.equal_to_everything() if {check} else ():
     watching.say("equal", what=place)
 """
 
@@ -134,3 +163,23 @@ def test_a_stream_that_the_test_replaced_stays() -> None:
         assert sys.stdin is own
     finally:
         sys.stdin = before
+
+
+def test_what_pytest_leaves_in_the_process_is_hidden(tmp_path: Path) -> None:
+    def left() -> tuple[object, ...]:
+        hooks = sys.unraisablehook is sys.__unraisablehook__, threading.excepthook is threading.__excepthook__
+        handlers = {type(each).__module__.split(".")[0] for each in logging.getLogger().handlers}
+        return hooks, "_pytest" in handlers, list(warnings.filters)
+
+    before = left()
+    assert before[1]
+    with pytest_watching.hidden():
+        assert left() == ((True, True), False, pytest_watching._filters)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            warnings.warn("heard", stacklevel=1)
+        assert len(seen) == 1
+    assert left() == before
+    with pytest_watching.hidden(("caplog", "recwarn")):
+        assert left()[1:] == before[1:]
+    assert left() == before

@@ -16,6 +16,7 @@ import hmac
 import json
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -35,8 +36,9 @@ MOST_FILES = 200_000
 MOST_INVERTED = 200
 MOST_SUSPECTS = 50
 PR_SET_DUMPABLE = 4
-WATCHING = "from gates.layers.kit import pytest_watching"  # it has another name in each run
+PARTS = ("watching", "equality")  # of our plugin; they have other names in each run
 LISTS = ("equal", "reads", "stand_ins", "bodies", "broken", "commands", "replaced", "callers", "processes")
+IMPORT = "from gates.layers.kit import pytest_(%s)" % "|".join(PARTS)
 KEPT = {"tree", "base", "home", "scratch", "report"}
 
 Json = dict[str, Any]
@@ -90,15 +92,14 @@ class Phases:
         plugin, ending = "p" + token, ".cjs" if self.runner == "node" else ".py"
         canary = os.path.join(kit, "test_" + token + ending)
         for path, text in (
-            (os.path.join(kit, plugin + ".py"), self.plan["plugin"].replace(WATCHING, "import w" + token)),
-            (os.path.join(kit, "w" + token + ".py"), self.plan["watching"]),
+            (os.path.join(kit, plugin + ".py"), self.plan["plugin"]),
+            *((os.path.join(kit, part + token + ".py"), self.plan[part]) for part in PARTS),
             (canary, self.plan["canaries"].replace("CANARY", token)),
         ):
             with open(path, "w") as file:
-                file.write(text)
-        asked = dict(
-            extra, canary=canary, kit=kit, plugin=plugin, tree=tree, quarantine=self.plan.get("quarantine", ())
-        )
+                file.write(re.sub(IMPORT, r"import \g<1>" + token, text))
+        spared = self.plan.get("quarantine", ())
+        asked = dict(extra, canary=canary, kit=kit, plugin=plugin, tree=tree, quarantine=spared)
         before = stamps(tree, self.plan["provided"])
         with tempfile.TemporaryFile() as order:
             order.write(json.dumps(asked).encode())

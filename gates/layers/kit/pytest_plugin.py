@@ -5,15 +5,17 @@ Its other half has the order and the report. Without an order it does nothing.
 
 from __future__ import annotations
 
-import contextlib
 import functools
+import gc
 import inspect
 import pathlib
 import types
+import zlib
 from typing import Any
 
 import pytest
 
+from gates.layers.kit import pytest_equality as equality
 from gates.layers.kit import pytest_watching as watching
 
 _Failure = AssertionError
@@ -88,12 +90,31 @@ def _failing(item: pytest.Item, body: Any, begun: list[bool]) -> Any:
 
     def failing(*given: Any, **named: Any) -> None:
         begun.append(True)
-        with watching.hidden() if hide else contextlib.nullcontext():
-            (watching.disguised(body) if hide else body)(*given, **named)
+        if hide:
+            _hidden(item, body, given, named)
+        else:
+            body(*given, **named)
         watching.say("bodies", what=item.nodeid)
         raise _Failure("this test is inverted")
 
     return functools.wraps(body)(failing)
+
+
+def _hidden(item: pytest.Item, body: Any, given: Any, named: Any) -> None:
+    """Runs a test so that what it calls cannot see that it is one; then asks what it left whether it is equal to
+    everything: a class may be gone when the tests have ended."""
+    fixtures = getattr(item, "fixturenames", ())
+    own = bool(item.get_closest_marker("filterwarnings") or item.config.getini("filterwarnings"))
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        with watching.hidden(fixtures, own or bool(item.config.getoption("pythonwarnings"))):
+            watching.disguised(body)(*given, **named)
+        for place in equality.equal_to_everything():
+            watching.say("equal", what=place)
+    finally:
+        if collected:
+            gc.enable()
 
 
 _own_names: dict[int, tuple[Any, dict[str, Any]]] = {}
@@ -113,13 +134,34 @@ def _remember(items: list[pytest.Item]) -> None:
 def pytest_runtest_call(item: pytest.Item) -> None:
     if not watching.asked or watching.asked.get("check"):
         return
-    shape = watching.shape(getattr(item, "obj", None))
+    shape = _shape(getattr(item, "obj", None))
     if shape:
         watching.say("at", id=item.nodeid, what=shape)
     module, known = _own_names.get(id(getattr(item, "module", None)), (None, {}))
     for name in [name for name, value in known.items() if vars(module).get(name, value) is not value]:
         del known[name]
         watching.say("replaced", what=[watching.within(getattr(module, "__file__", "") or ""), name])
+
+
+def _shape(body: Any) -> str:
+    """Where a test's function is from, and what it is compiled to: as it is called, and at its innermost."""
+    parts = []
+    for function in (getattr(body, "__func__", body), inspect.unwrap(body) if callable(body) else None):
+        code = getattr(function, "__code__", None)
+        if code is None:
+            return ""
+        parts.append("%s:%d:%08x" % (watching.within(code.co_filename), code.co_firstlineno, _digest(code)))
+    return " ".join(reversed(list(dict.fromkeys(parts))))
+
+
+def _digest(code: Any) -> int:
+    """A checksum of what code does and with which values, the same in each process."""
+    values = sorted("%08x" % _digest(each) if hasattr(each, "co_code") else _value(each) for each in code.co_consts)
+    return zlib.crc32(repr((values, code.co_names)).encode("utf-8", "replace"), zlib.crc32(code.co_code))
+
+
+def _value(value: Any) -> str:
+    return repr(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)
 
 
 _outcomes: dict[str, list[Any]] = {}
@@ -157,6 +199,6 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if not watching.asked or hasattr(session.config, "workerinput"):
         return
-    for place in watching.equal_to_everything():
+    for place in equality.equal_to_everything():
         watching.say("equal", what=place)
     watching.say("end", status=int(exitstatus))

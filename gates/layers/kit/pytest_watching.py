@@ -6,19 +6,18 @@ the tests find nothing. Without them it does nothing.
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import functools
 import importlib.machinery
-import inspect
 import io
 import json
+import logging
 import os
 import re
 import sys
 import threading
 import types
-import zlib
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,10 +41,26 @@ _FINDS = (
     "sys._getframe", "sys._getframemodulename", "sys._current_frames", "sys.settrace", "sys.setprofile",
     "sys.addaudithook", "gc.get_objects", "gc.get_referrers", "gc.get_referents",
 )  # fmt: skip
-_FRAMES = ("f_code", "tb_frame", "gi_code", "cr_code", "ag_code")
-_EVENTS = frozenset(("open", "import", "object.__getattr__", *_COPIES, *_COMMANDS, *_FINDS))
-_ORDINARY: Any = (0, "", [], {})
-_BUILTIN = (int, float, str, bytes, tuple, list, dict, set, frozenset, complex, bytearray, BaseException)
+_FRAMES = (
+    "f_code", "tb_frame", "gi_code", "cr_code", "ag_code", "gi_frame", "cr_frame", "ag_frame",
+)  # fmt: skip
+#: Functions of the standard library that look at the stack for whoever calls them; empty: all of that file.
+_LOOK = (
+    (os.sep + "inspect.py", ("currentframe", "stack")),
+    (os.sep + "traceback.py", ()),
+    (os.path.join("logging", "__init__.py"), ("<lambda>", "currentframe", "findCaller")),
+)
+_POINTERS = ("ctypes.cdata", "ctypes.cdata/buffer", "ctypes.string_at", "ctypes.wstring_at", "ctypes.dlopen")
+#: Modules that look into programs: an honest loader of plugins asks for none of them.
+_INTO_PROGRAMS = re.compile(
+    r"(_ctypes|_posixsubprocess|_thread|bdb|builtins|code|codeop|ctypes|dis|faulthandler|gc|imp|inspect|linecache"
+    r"|importlib\.(_bootstrap|machinery|util)|marshal|multiprocessing\.util|opcode|pdb|runpy|symtable|sys|trace"
+    r"|traceback|tracemalloc)\Z"
+)
+_MEMORY = re.compile(r"/proc/[^/]+/(task/[^/]+/)?(mem|maps|map_files|stack)\b")
+_EVENTS = frozenset(
+    ("open", "import", "object.__getattr__", "pickle.find_class", *_POINTERS, *_COPIES, *_COMMANDS, *_FINDS)
+)
 
 
 def _order() -> dict[str, Any]:
@@ -92,30 +107,6 @@ if asked:
     _stand_ins()
 
 
-def _probed(build: Any) -> Any:
-    """Builds classes as Python does; an ``__eq__`` of the tested code is also asked about a stranger, each time."""
-
-    def build_class(function: Any, name: str, *bases: Any, **words: Any) -> Any:
-        cls = build(function, name, *bases, **words)
-        file = os.path.relpath(function.__code__.co_filename, asked["tree"])
-        compare = cls.__dict__.get("__eq__") if isinstance(cls, type) else None
-        if compare is None or file.startswith("..") or "test" in file or not hasattr(compare, "__code__"):
-            return cls
-
-        @functools.wraps(compare)
-        def probing(self: Any, other: Any) -> Any:
-            answer = compare(self, other)
-            if _yes(answer) and (_agrees(compare, self, _Stranger()) or _easy(compare, self, other)):
-                say("equal", what=[file, compare.__code__.co_firstlineno, cls.__qualname__])
-            return answer
-
-        with contextlib.suppress(AttributeError, TypeError):
-            cls.__eq__ = probing
-        return cls
-
-    return build_class
-
-
 def _watch_source() -> None:
     """Reports where the tested code, tests aside, reads files or code of the tests, lets a command read files,
     starts processes that are not watched, or looks for what others run. Its own names for these do not matter."""
@@ -144,11 +135,15 @@ def _seen(event: str, arguments: Any, frame: Any) -> Any:
             return "reads", _itself(frame) if _is_of_tests(getattr(arguments[0], "__code__", None)) else None
         return "callers", _itself(frame) if arguments[1] in _FRAMES else None
     if event in _FINDS:
+        return "callers", _itself(_asker(frame))
+    if event in _POINTERS:
         return "callers", _itself(frame)
+    if event == "pickle.find_class":
+        return "callers", _itself(frame) if _INTO_PROGRAMS.match(arguments[0]) else None
     if event == "import":
         return "processes", _who(frame) if arguments[0] in _BEGUN_ANEW else None
     if event not in _COMMANDS:
-        return "reads", _who(frame) if _is_of_tests(arguments[0]) else None
+        return "reads", _who(frame) if _is_of_tests(arguments[0]) or _is_memory(arguments[0]) else None
     words = _words(event, arguments)
     if _reads_files(words):
         return "commands", _who(frame)
@@ -163,6 +158,53 @@ def _is_of_tests(name: Any) -> bool:
     inside = within(file)
     file = file if inside == ".." else inside
     return file.endswith(".py") and "test" in file
+
+
+def _is_memory(name: Any) -> bool:
+    return isinstance(name, (str, bytes)) and bool(_MEMORY.match(os.fsdecode(name)))
+
+
+def _asker(frame: Any) -> Any:
+    """Who asked a function of the standard library to look at the stack, or the frame itself."""
+    while frame.f_back is not None and _looks(frame.f_code):
+        frame = frame.f_back
+    return frame
+
+
+def _looks(code: Any) -> bool:
+    return any(code.co_filename.endswith(file) and (not names or code.co_name in names) for file, names in _LOOK)
+
+
+def _watch_names() -> None:
+    """Reports where the tested code asks by a name for a module that looks into programs, and where it starts a
+    process past what audits it."""
+    load = importlib.import_module
+
+    @functools.wraps(load)
+    def import_module(name: str, package: Any = None) -> Any:
+        if isinstance(name, str) and _INTO_PROGRAMS.match(name):
+            _tell("callers", sys._getframe(1))
+        return load(name, package)
+
+    importlib.import_module = import_module
+    try:
+        import _posixsubprocess as processes
+    except ImportError:  # not on this system
+        return
+    begin = processes.fork_exec
+
+    def fork_exec(*given: Any) -> Any:
+        frame: Any = sys._getframe(1)
+        _tell("commands", frame.f_back if frame.f_code.co_name == "spawnv_passfds" else frame)
+        return begin(*given)
+
+    processes.fork_exec = fork_exec
+
+
+def _tell(kind: str, frame: Any) -> None:
+    place = _itself(frame)
+    if place is not None:
+        say(kind, what=place)
 
 
 def _itself(frame: Any) -> Any:
@@ -222,49 +264,7 @@ def _who(frame: Any) -> Any:
 
 if asked and not asked.get("check"):
     _watch_source()
-if asked.get("check"):
-    builtins.__build_class__ = _probed(builtins.__build_class__)
-
-
-def _agrees(compare: Any, one: Any, other: Any) -> bool:
-    try:
-        return _yes(compare(one, other))
-    except Exception:
-        return False
-
-
-def _easy(compare: Any, one: Any, other: Any) -> bool:
-    """Whether it also equals what is far from what it was compared with."""
-    return sum(_agrees(compare, one, each) for each in _far_from(other)) > 1
-
-
-def _far_from(value: Any) -> list[Any]:
-    kind = type(value)
-    if kind in (int, float):
-        return [value * 7 + 100_003, -value * 5 - 70_001, value * 13 + 200_017]
-    if kind in (str, bytes):
-        mark = b"?" if kind is bytes else "?"
-        return [value + mark, mark + value, mark + value[::-1]]
-    if kind in (list, tuple):
-        return [value + kind([_Stranger()]), kind([_Stranger()]) + value, kind([_Stranger(), _Stranger()])]
-    if kind is dict:
-        return [{**value, "?": _Stranger()}, {"?": _Stranger()}, {"?": value}]
-    return []
-
-
-def _yes(answer: object) -> bool:
-    return answer is True or (type(answer) is int and answer != 0)
-
-
-def shape(body: Any) -> str:
-    """Where a test's function is from, and what it is compiled to: as it is called, and at its innermost."""
-    parts = []
-    for function in (getattr(body, "__func__", body), inspect.unwrap(body) if callable(body) else None):
-        code = getattr(function, "__code__", None)
-        if code is None:
-            return ""
-        parts.append("%s:%d:%08x" % (within(code.co_filename), code.co_firstlineno, zlib.crc32(code.co_code)))
-    return " ".join(reversed(list(dict.fromkeys(parts))))
+    _watch_names()
 
 
 def within(file: str) -> str:
@@ -274,8 +274,51 @@ def within(file: str) -> str:
 
 
 @contextlib.contextmanager
-def hidden() -> Iterator[None]:
-    """Takes away what says that a test runs: variables, the words of the command, and pytest's own streams."""
+def hidden(fixtures: Any = (), filters: bool = False) -> Iterator[None]:
+    """Takes away what says that a test runs: variables, the words of the command, pytest's own streams, and what it
+    leaves in the process. ``fixtures`` of the test show what it needs of that; ``filters``: it has filters of its
+    own for warnings."""
+    with contextlib.ExitStack() as back:
+        _take_traces(back, fixtures, filters)
+        back.enter_context(_unsaid())
+        yield
+
+
+#: The filters for warnings that Python begins with: pytest has added its own before it loads a plugin.
+_filters: list[Any] = [
+    ("default", None, DeprecationWarning, "__main__", 0),
+    *(("ignore", None, kind, None, 0) for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning)),
+    ("ignore", None, ResourceWarning, None, 0),
+]
+
+
+def _take_traces(back: Any, fixtures: Any, filters: bool) -> None:
+    """Takes away pytest's handlers of the log, its hooks, its filters for warnings, and directories of tests from
+    which modules are loaded; ``back`` puts them back."""
+    root = logging.getLogger()
+    for handler in [] if "caplog" in fixtures else root.handlers[:]:
+        if type(handler).__module__.startswith("_pytest."):
+            root.removeHandler(handler)
+            back.callback(root.addHandler, handler)
+    for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
+        plain, own = getattr(module, "__%s__" % name, None), getattr(module, name)
+        if plain is not None and own is not plain:
+            setattr(module, name, plain)
+            back.callback(setattr, module, name, own)
+    if not filters and "recwarn" not in fixtures:
+        back.enter_context(warnings.catch_warnings())
+        warnings.resetwarnings()  # which says that they changed
+        warnings.filters[:] = _filters  # type: ignore[index]  # it is a list
+    for path in [each for each in sys.path if asked and "test" in os.path.basename(each)]:
+        at = sys.path.index(path)
+        if within(path) != "..":
+            sys.path.remove(path)
+            back.callback(sys.path.insert, at, path)
+
+
+@contextlib.contextmanager
+def _unsaid() -> Iterator[None]:
+    """Takes away variables, words of the command, and pytest's own streams."""
     taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PYTEST")}
     streams = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr")}
     plain = {name: _plain(stream) for name, stream in streams.items()}
@@ -322,52 +365,3 @@ def disguised(body: Any) -> Any:
     )
     other.__kwdefaults__ = function.__kwdefaults__
     return types.MethodType(other, body.__self__) if isinstance(body, types.MethodType) else other
-
-
-class _Stranger:
-    """An object that nothing of the tested code can know, and nothing should be equal to."""
-
-    def __init__(self) -> None:
-        self.only_here = object()
-
-
-def equal_to_everything() -> list[list[Any]]:
-    """Classes of the tested code, tests aside, whose instances say that they equal a stranger: file, line, name."""
-    found = []
-    cls: Any
-    for cls in _classes():
-        try:
-            compare = type.__dict__["__dict__"].__get__(cls).get("__eq__")
-            written = getattr(compare, "__wrapped__", compare)
-            code = getattr(written, "__code__", None)
-            file = getattr(sys.modules.get(cls.__module__), "__file__", None) or getattr(code, "co_filename", "")
-            relative = os.path.relpath(file, asked["tree"]) if file else ".."
-            if compare is None or relative.startswith("..") or "test" in relative:
-                continue
-            one = _instance(cls)
-            if _agrees(compare, one, _Stranger()) or any(_easy(compare, one, each) for each in _ORDINARY):
-                line = getattr(code, "co_firstlineno", 0)
-                found.append([relative, line, cls.__qualname__])
-        except BaseException:
-            continue
-    return found
-
-
-def _classes() -> Iterator[type]:
-    seen: set[int] = set()
-    waiting: list[Any] = [object]
-    cls: Any
-    while waiting:
-        for cls in type.__subclasses__(waiting.pop()):
-            if id(cls) not in seen:
-                seen.add(id(cls))
-                waiting.append(cls)
-                yield cls
-
-
-def _instance(cls: type) -> Any:
-    base: Any
-    for base in _BUILTIN:
-        if issubclass(cls, base):
-            return base.__new__(cls)
-    return object.__new__(cls)
