@@ -107,6 +107,6 @@ async def test_a_look_costs_the_notifier_no_commit(tmp_path: Path) -> None:
         while rounds:  # until what its start still does is over; if looks woke it, it would never be
             with injected(Fault(Point.STORE_COMMIT, first=1_000_000)) as commits:
                 for _ in range(10):
-                    await there.say("/status")
+                    await there.core.call(there.message("/status"))
             rounds = any("notify" in site for site in commits.sites)
         assert len(await given(there)) >= 10
