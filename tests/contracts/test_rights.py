@@ -10,6 +10,8 @@ from sqlalchemy import func, select
 from bot.cards import Card
 from bot.commands import every_command
 from bot.registry import Command
+from bot.telling.notify import CURSOR
+from fleet.events import CommandGiven
 from fleet.model import TaskState
 from fleet.store import tables, tasks
 from fleet.store.chat import settings
@@ -53,9 +55,14 @@ def allowed(command: Command, role: Role) -> bool:
 
 
 def written(tx: Tx) -> list[object]:
-    """What is counted, but for whose a private chat is: each message says so, whatever it may do."""
+    """What is counted, but for what each message says, whatever it may do: whose a private chat is, and that a
+    command was given. How far the notifier has read is nobody's doing."""
     state = [tx.connection.execute(select(func.count()).select_from(table)).scalar_one() for table in WRITTEN]
-    state[WRITTEN.index(tables.settings)] -= len(settings.beginning(tx, "private:"))
+    state[WRITTEN.index(tables.settings)] -= len(
+        [*settings.beginning(tx, "private:"), *settings.beginning(tx, CURSOR)]
+    )
+    given = select(func.count()).where(tables.ledger.c.kind == CommandGiven.KIND)
+    state[WRITTEN.index(tables.ledger)] -= tx.connection.execute(given).scalar_one()
     stops = tx.connection.execute(select(tables.tasks.c.stop_by)).scalars().all()
     decisions = tx.connection.execute(select(tables.approvals.c.decision)).scalars().all()
     return [*state, list(stops), list(decisions)]
