@@ -148,8 +148,12 @@ class PoolKeeper:
 
     async def _ask(self, tasks: OwnedTasks) -> None:
         config = self._config()
-        wanted = await self._store.read(self._needs.wanted) if config.pools else {}
-        unused = await self._store.read(lambda tx: pool_slots.unused(tx, self._slots)) if wanted else frozenset()
+        if config.pools:  # in one view: a task that is placed between two would be given a second slot
+            wanted, unused = await self._store.read(
+                lambda tx: (self._needs.wanted(tx), pool_slots.unused(tx, self._slots))
+            )
+        else:
+            wanted, unused = {}, frozenset()
         for name, count in wanted.items():
             if (pool := config.pools.get(name)) is None:
                 continue
