@@ -15,7 +15,7 @@ from functools import partial
 import pytest
 
 from fleet.figures import ToolCalls
-from tests.conftest import FULL, living_in
+from tests.conftest import FULL, living_in, sampled
 from tests.far_end import agents
 from tests.far_end.anthropic_model import AnthropicModel
 from tests.far_end.scripted_model import Answer as Said
@@ -64,6 +64,7 @@ def test_a_used_up_budget_ends_the_turn_keeps_the_work_and_more_continues_the_co
     assert pilot.outcomes(answer.task) == ["halted", "completed"]
 
 
+@pytest.mark.parametrize("pilot", sampled(("claude", "codex"), 1), indirect=True)
 def test_a_person_works_by_hand_over_a_killed_controller_and_the_agent_continues(pilot: Pilot) -> None:
     word, name = "zebra", pilot.name
     working, steps = threading.Event(), itertools.count()

@@ -42,7 +42,7 @@ async def drawn(there: House, chat: int, command: str) -> Said:
     return shown
 
 
-@pytest.mark.parametrize("command", sampled(every_command(), 10), ids=lambda command: command.verb)
+@pytest.mark.parametrize("command", sampled(every_command(), 4), ids=lambda command: command.verb)
 async def test_a_row(tmp_path: Path, api: BotApi, command: Command) -> None:
     """Typed in private, typed in a group and pressed: who may not, changes nothing and is told why once."""
     async with telegram_house(tmp_path, api) as there:

@@ -58,6 +58,7 @@ class Each:
         return call("Bash", command="sleep 1", description="wait for it")
 
 
+@pytest.mark.parametrize("each", sampled(("claude", "codex"), 1), indirect=True)
 def test_what_ends_in_time_is_waited_for_and_the_work_with_it_is_judged(each: Each) -> None:
     made = each.made
     word = f"quebec {each.name}"
