@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +60,7 @@ class Yard:
     env: dict[str, str] = field(default_factory=dict)
     tasks: OwnedTasks = field(default_factory=OwnedTasks)
     provider: SlotProvider | None = None  # in place of the farm's commands
+    meanwhile: Callable[[Tx], object] | None = None  # committed by others once it is read what waits
     fenced: bool = False  # another controller leads, which this one does not know yet
 
     def configure(self, **more: Any) -> None:
@@ -84,12 +85,16 @@ class Yard:
     def new_keeper(self) -> PoolKeeper:
         """As after a restart of the controller."""
         self.troubles.clear()
+        loop = asyncio.get_running_loop()
 
         async def save(machine: str) -> None:
             self.saved.append(machine)
 
         def wanted(tx: Tx) -> Mapping[str, int]:
             pools = pools_now(self.live().pools, pool_slots.open_slots(tx), self.troubles)
+            if self.meanwhile is not None:
+                asyncio.run_coroutine_threadsafe(self.store.write(self.meanwhile), loop).result()
+                self.meanwhile = None
             return {growth("", (), pools).pool: self.wants} if self.wants else {}
 
         needs = PoolNeeds(

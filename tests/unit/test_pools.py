@@ -50,6 +50,14 @@ async def test_as_many_slots_are_made_as_tasks_wait_and_no_more_than_the_pool_ha
     assert machines["farm-1"].home != machines["farm-2"].home
 
 
+async def test_a_task_that_is_placed_while_the_keeper_reads_gets_no_second_slot(yard: Yard) -> None:
+    yard.wants = 1
+    await yard.look()
+    yard.meanwhile = lambda tx: session_on(tx, "farm-1")
+    await yard.look()
+    assert len(yard.verbs("acquire")) == 1
+
+
 async def test_a_slot_with_a_session_or_kept_for_one_stays_and_the_others_are_given_back(yard: Yard) -> None:
     yard.wants = 2
     await yard.look()
