@@ -30,7 +30,7 @@ def refused(on: str, cause: str) -> TreeRefused:
         attempted="take a snapshot",
         on=on,
         cause=cause,
-        hint="Ask the agent to remove it, or raise the limit in [limits].",
+        hint="Ask the agent to change that. Where it is a limit, it can be raised in [limits].",
     )
 
 
