@@ -17,7 +17,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from fleet import files
-from fleet.errors import RepositoryUnusable, Unavailable
+from fleet.errors import OriginAway, RepositoryUnusable, Unavailable
 from fleet.git.command import CLEAN_ENV, GitEnded, without_credentials
 from fleet.git.mirror_lock import one_process
 from fleet.git.objects import ObjectKind, ObjectReader
@@ -47,7 +47,8 @@ class SubmoduleSource:
 async def bring(repository: Repository, source: SubmoduleSource) -> str:
     """The tree of a submodule's commit, which is in the mirror from here on.
 
-    Raises ``Refused`` for a commit that its repository does not have, ``Unavailable`` where that does not answer.
+    Raises ``RepositoryUnusable`` for a commit that its repository does not have, ``OriginAway`` where that does not
+    answer.
     """
     if tree := await tree_of(repository, source.commit):
         return tree
@@ -70,7 +71,7 @@ _turns: WeakKeyDictionary[ObjectReader, asyncio.Lock] = WeakKeyDictionary()
 
 
 async def answers(repository: Repository, source: SubmoduleSource) -> None:
-    """Raises ``Unavailable`` where the submodule's repository does not answer. Nothing is fetched."""
+    """Raises ``OriginAway`` where the submodule's repository does not answer. Nothing is fetched."""
     said = ""
     for address in (*source.nearer, source.address):
         ended = await _git_there(repository, source, "ls-remote", "--", _where(address), "HEAD")
@@ -153,9 +154,9 @@ def _not_there(repository: Repository, source: SubmoduleSource) -> RepositoryUnu
     )
 
 
-def _unreached(repository: Repository, source: SubmoduleSource, said: str) -> Unavailable:
+def _unreached(repository: Repository, source: SubmoduleSource, said: str) -> OriginAway:
     commit, address = source.commit, without_credentials(source.address)
-    return Unavailable(
+    return OriginAway(
         attempted="fetch a submodule",
         on=repository.name,
         cause=f"the submodule {source.path!r} at {commit} could not be fetched from {address}: {said}",

@@ -42,7 +42,8 @@ async def bring(repository: Repository, base: str) -> Mapping[str, str]:
 
     Returns where each comes from, by its path in the whole tree.
 
-    Raises ``Refused`` for one that cannot be used, and ``Unavailable`` for one whose repository does not answer.
+    Raises ``RepositoryUnusable`` for one that cannot be used, and ``OriginAway`` for one whose repository does not
+    answer.
     """
     if not await repository.submodules(base):
         return {}
@@ -89,7 +90,8 @@ async def bring_changed(repository: Repository, base: str, tree: str) -> None:
 
 
 async def listed(repository: Repository, commit: str) -> tuple[Submodule, ...]:
-    """The submodules of a commit or tree, each before those inside it. Raises ``Refused`` for too many."""
+    """The submodules of a commit or tree, each before those inside it. Raises ``RepositoryUnusable`` for too many
+    of them."""
     found: list[Submodule] = []
     todo = [("", commit)]
     while todo:
@@ -136,7 +138,8 @@ async def _level(
 
 
 async def _sources(repository: Repository, commit: str, prefix: str, above: Above) -> list[SubmoduleSource]:
-    """Those of one commit's submodules. Raises ``Refused`` for one that cannot be used."""
+    """Those of one commit's submodules. Raises ``RepositoryUnusable`` for one that cannot be
+    used."""
     found = await repository.submodules(commit)
     says = await named(repository, commit, prefix) if found else {}
     sources = []
@@ -170,7 +173,8 @@ async def _checked_out(repository: Repository, named: Named) -> Sequence[str]:
 
 
 async def named(repository: Repository, commit: str, prefix: str = "") -> Mapping[str, Named]:
-    """What the ``.gitmodules`` of a commit or tree says, by path. Raises ``Refused`` where it cannot be read.
+    """What the ``.gitmodules`` of a commit or tree says, by path. Raises ``RepositoryUnusable`` where it cannot
+    be read.
     ``prefix``: where that commit is, for the error."""
     entry = await entry_at(repository.objects, commit, GITMODULES)
     path = prefix + GITMODULES

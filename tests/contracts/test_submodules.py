@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.errors import Refused, Unavailable
+from fleet.errors import OriginAway, Refused
 from fleet.git import merging, submodules
 from fleet.git.handed_over import TreeRefused
 from fleet.git.moving import Move
@@ -317,7 +317,7 @@ async def test_a_repository_that_is_away_may_come_back(nest: Nest) -> None:
     away = (nest.folder / "lib.git").rename(nest.folder / "away.git")
     repository = Repository("p", str(nest.bare), "main", nest.folder / "home" / "p.git")
     base = await repository.fetch()
-    with pytest.raises(Unavailable, match=rf"{nest.lib} could not be fetched from .*/lib.git"):
+    with pytest.raises(OriginAway, match=rf"{nest.lib} could not be fetched from .*/lib.git"):
         await submodules.bring(repository, base)
     away.rename(nest.folder / "lib.git")
     assert len(await submodules.bring(repository, base)) == 2
@@ -328,7 +328,7 @@ async def test_a_fetch_that_was_killed_is_made_again(nest: Nest) -> None:
     repository = Repository("p", str(nest.bare), "main", nest.folder / "home" / "p.git")
     base = await repository.fetch()
     (nest.folder / "lib.git").rename(nest.folder / "away.git")
-    with pytest.raises(Unavailable):
+    with pytest.raises(OriginAway):
         await submodules.bring(repository, base)
     (nest.folder / "away.git").rename(nest.folder / "lib.git")
     (mirror,) = (repository.mirror / "submodules").iterdir()
