@@ -14,7 +14,7 @@ from pathlib import Path
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.agents.acts import ask_rules
 from fleet.config import FleetConfig, GateKind, RepoConfig
-from fleet.errors import DiskFull, Misconfigured, Misused, Refused, RepositoryUnusable, Unavailable
+from fleet.errors import DiskFull, Misconfigured, Misused, OriginAway, Refused, RepositoryUnusable, Unavailable
 from fleet.gate_runs import GateRun
 from fleet.git import submodule_changes, submodules
 from fleet.git.repository import Repository
@@ -117,7 +117,8 @@ class Pipeline:
     async def judge(self, candidate: Candidate) -> Verdict:
         """Runs every gate that applies and gives the verdict. A repeated call resumes existing runs.
 
-        Raises ``Misconfigured`` without the repository, ``RepositoryUnusable`` for wrong definitions, ``DiskFull``.
+        Raises ``Misconfigured`` without the repository, ``RepositoryUnusable`` for wrong definitions, ``DiskFull``,
+        and ``OriginAway`` while the repository of a submodule does not answer.
         """
         repository = self._repositories(candidate.task.repo)
         await self._end_those_left(candidate)
@@ -140,10 +141,10 @@ class Pipeline:
             await submodules.bring_changed(repository, candidate.base, candidate.commit)
             moved = await submodule_changes.changes(repository, candidate.base, candidate.commit)
             change = await read_change(repository, candidate.base, candidate.commit)
-            await self._demand_unbroken(candidate, change, setups)
+            await self._demand_unbroken(candidate, change, setups, moved)
             plan = await plan_of(repository, setups, (candidate.base, change.base), (candidate.commit, change.head))
-        except DiskFull:
-            raise  # the controller's own disk says nothing about the change: it is judged once there is room
+        except (DiskFull, OriginAway):
+            raise  # neither says anything about the change: it is judged once there is room, or an answer
         except RepositoryUnusable as error:  # by what the change makes of it: its agent can correct that
             why = f"{_BREAKS}: {clean(str(error))}"
             return await self._not_run(candidate, defined, Outcome.FAILED, why)
@@ -202,10 +203,17 @@ class Pipeline:
         turns = min(item.rework_turns for item in defined if not red or item.name in red)
         return await self._give_verdict(candidate, results, decision, turns, leaks, defined=defined)
 
-    async def _demand_unbroken(self, candidate: Candidate, change: Change, setups: Sequence[object]) -> None:
-        """Raises ``RepositoryUnusable`` where the definitions would be wrong once the change has landed."""
+    async def _demand_unbroken(
+        self, candidate: Candidate, change: Change, setups: Sequence[object], moved: Sequence[object]
+    ) -> None:
+        """Raises ``RepositoryUnusable`` where the repository could not be used once the change has landed.
+
+        No address that the change names is asked.
+        """
         if setups or any(each.path == REPO_FILE for each in change.paths):
-            await self._definitions(candidate.task.repo, candidate.commit)
+            await self._defined(candidate.task.repo, candidate.commit)
+        if moved:
+            await submodules.usable(self._repositories(candidate.task.repo), candidate.commit)
 
     async def _not_run(self, of: Candidate, defined: Sequence[Definition], outcome: Outcome, why: str) -> Verdict:
         turns = min(each.rework_turns for each in defined) if outcome is Outcome.FAILED else 0
@@ -289,10 +297,13 @@ class Pipeline:
     async def _definitions(
         self, repo: str, base: str
     ) -> tuple[tuple[Definition, ...], tuple[SetupDefinition, ...]]:
-        config = self._config_of(repo)
-        repository = self._repositories(repo)
-        await submodules.bring(repository, base)
-        return await load(repository, base, config), await load_setups(repository, base, config)
+        """What a commit of the base branch defines. Its submodules are in the mirror from here on."""
+        await submodules.bring(self._repositories(repo), base)
+        return await self._defined(repo, base)
+
+    async def _defined(self, repo: str, commit: str) -> tuple[tuple[Definition, ...], tuple[SetupDefinition, ...]]:
+        config, repository = self._config_of(repo), self._repositories(repo)
+        return await load(repository, commit, config), await load_setups(repository, commit, config)
 
     async def _installs(
         self, candidate: Candidate, repository: Repository, change: Change, plan: SetupPlan

@@ -48,7 +48,7 @@ async def bring(repository: Repository, base: str) -> Mapping[str, str]:
     if not await repository.submodules(base):
         return {}
     addresses: dict[str, str] = {}
-    todo = [("", base, Above(await _asks(repository), repository.path is not None))]
+    todo = [("", base, await _above(repository))]
     for _ in range(MOST_DEEP + 1):
         todo = [
             inside
@@ -65,10 +65,18 @@ async def answering(repository: Repository, base: str) -> int:
 
     Nothing is fetched. Raises as :func:`bring` does.
     """
-    sources = await _sources(repository, base, "", Above(await _asks(repository), repository.path is not None))
+    sources = await _own_sources(repository, base)
     for each in sources:
         await submodule_mirrors.answers(repository, each)
     return len(sources)
+
+
+async def usable(repository: Repository, commit: str) -> None:
+    """Raises ``RepositoryUnusable`` for a submodule that a commit itself records and that could not be used.
+
+    Nobody is asked: the commit may be a change's.
+    """
+    await _own_sources(repository, commit)
 
 
 async def bring_changed(repository: Repository, base: str, tree: str) -> None:
@@ -137,9 +145,13 @@ async def _level(
     return inside
 
 
+async def _own_sources(repository: Repository, commit: str) -> list[SubmoduleSource]:
+    """Those of the submodules that a commit of the repository itself records."""
+    return await _sources(repository, commit, "", await _above(repository))
+
+
 async def _sources(repository: Repository, commit: str, prefix: str, above: Above) -> list[SubmoduleSource]:
-    """Those of one commit's submodules. Raises ``RepositoryUnusable`` for one that cannot be
-    used."""
+    """Those of one commit's submodules. Raises ``RepositoryUnusable`` for one that cannot be used."""
     found = await repository.submodules(commit)
     says = await named(repository, commit, prefix) if found else {}
     sources = []
@@ -157,11 +169,12 @@ async def _sources(repository: Repository, commit: str, prefix: str, above: Abov
     return sources
 
 
-async def _asks(repository: Repository) -> str:
+async def _above(repository: Repository) -> Above:
     """What relative addresses are relative to: in a clone, as git has it, the address that it was cloned from."""
     if repository.path is None:
-        return repository.url
-    return (await repository.opened()).settings.get("remote.origin.url") or repository.remote
+        return Above(repository.url, local=False)
+    cloned_from = (await repository.opened()).settings.get("remote.origin.url")
+    return Above(cloned_from or repository.remote, local=True)
 
 
 async def _checked_out(repository: Repository, named: Named) -> Sequence[str]:
