@@ -134,7 +134,7 @@ def _fleet_file(home: Path, repository: Path, directory: Path, ready: dict[str, 
     }
     program = [sys.executable, str(Path(__file__).with_name("agent.py"))]
     known = {
-        "demo": {"driver": "command", "program": program},
+        "demo": {"driver": "acp", "program": program},
         "claude": {"driver": "claude", "program": ["claude"]},
         "codex": {"driver": "codex", "program": ["codex"]},
     }

@@ -18,7 +18,9 @@ from fleet.verdict import Outcome
 
 CARD_LINES: Final = 14
 _COMMAND_WIDTH: Final = 34
-_MARGIN: Final = re.compile(r"^([E>]) {2,}")
+_REPORT_LINES: Final = 8
+_ROWS_OF_A_FAILURE: Final = 2
+_MARGIN: Final = re.compile(r"^(\s*)([E>]) {2,}")
 _TAIL_WIDTH: Final = 84
 _GATES_SHOWN, _REMARKS_SHOWN = 4, 3
 _TITLE: Final = 60
@@ -141,6 +143,23 @@ def _command(argv: tuple[str, ...]) -> Untrusted:
 
 def _tail(text: str) -> Untrusted:
     """The lines that matter, each at most two lines on a phone, without the margin that pytest leaves after its
-    marks."""
-    rows = [_MARGIN.sub(r"\1 ", row) for row in tail_that_matters(text, CARD_LINES).splitlines()]
+    marks. What a report names comes first, up to an empty line; the output after it says the same again."""
+    report, reported, _ = text.partition("\n\n")
+    rows = _of_each_failure(report) if reported else tail_that_matters(text, CARD_LINES).splitlines()
+    rows = [_MARGIN.sub(r"\1\2 ", row) for row in rows]
     return Untrusted("\n".join(row if len(row) <= _TAIL_WIDTH else row[: _TAIL_WIDTH - 1] + "…" for row in rows))
+
+
+def _of_each_failure(report: str) -> list[str]:
+    """Each failed test's name and the start of its reason, which is often both a message and, behind a mark, in the
+    text after it."""
+    failures: list[dict[str, str]] = []
+    for row in report.splitlines():
+        if not failures or not row.startswith(" "):
+            failures.append({})
+        failures[-1].setdefault(row.strip().removeprefix("E ").strip(), row)
+    each = max(_ROWS_OF_A_FAILURE, _REPORT_LINES // max(1, len(failures)))
+    most = _REPORT_LINES // each
+    told = failures if len(failures) <= most else failures[: most - 1]
+    rows = [row for rows in told for row in list(rows.values())[:each]]
+    return rows if told is failures else [*rows, "… and more failures"]

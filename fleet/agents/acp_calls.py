@@ -109,13 +109,20 @@ def _start(fold: Fold, call: str, seen: dict[str, Any]) -> None:
     kind = _kind(seen)
     edit = ACTS.get(kind) is Act.EDIT
     print_of = "" if edit else digest([kind, seen.get("title"), seen.get("rawInput")])
-    summary = _command(seen) if kind == "execute" else str(seen.get("title", ""))
+    summary = _command(seen) if kind == "execute" else _title(kind, seen)
     fold.report(ToolStarted(call, kind, one_line(summary), print_of))
 
 
 def _kind(seen: dict[str, Any]) -> str:
     kind = seen.get("kind")
     return kind if isinstance(kind, str) and kind in ACTS else "other"
+
+
+def _title(kind: str, seen: dict[str, Any]) -> str:
+    """What the agent calls it, without the kind that it often begins with: that is shown before it anyway."""
+    title = str(seen.get("title", ""))
+    first, _, rest = title.partition(" ")
+    return rest if rest and first.lower() == kind else title
 
 
 def _raw(seen: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ def test_the_demo_flies_from_chat_to_receipt_with_the_macbook_over_ssh() -> None
     ends = ("✅ the day's receipt", "✅ forty lines", "Continue by hand")
     for said in (*FAILED, "landed on main", "verified: ", *ends):
         assert said in ran.stdout, ran.stdout[-3000:]
-    assert "README.md is locked by anna" in ran.stdout
+    assert "README.md is locked by anna" in ran.stdout and "⊘ edit README.md" in ran.stdout
+    assert '"tool_calls": 8, "ok": 7, "failed": 0, "denied": 1,' in ran.stdout, "the agent's calls are counted"
     assert ran.stdout.count("unsafe-same-user") > 5
     assert "❌" not in ran.stdout and "Traceback" not in ran.stdout + ran.stderr
 

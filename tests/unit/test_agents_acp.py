@@ -161,6 +161,15 @@ def test_a_call_is_reported_once_with_its_arguments_and_ends_once() -> None:
     assert isinstance(ended, ToolEnded) and (ended.outcome, ended.exit_code) == (ToolOutcome.FAILED, 3)
 
 
+def test_a_title_that_begins_with_its_kind_does_not_say_it_twice() -> None:
+    talk = Talk().begin()
+    for number, (kind, title) in enumerate([("edit", "Edit a.py"), ("read", "Look at a.py"), ("edit", "Edit")]):
+        call = {"toolCallId": f"c{number}", "kind": kind, "title": title, "rawInput": {"path": "a.py"}}
+        talk.hear(acp_update("tool_call", **call))
+    shown = [(each.tool, each.summary) for each in talk.of(ToolStarted) if isinstance(each, ToolStarted)]
+    assert shown == [("edit", "a.py"), ("read", "Look at a.py"), ("edit", "Edit")]
+
+
 def test_a_question_has_its_kind_its_paths_and_the_option_that_is_not_for_always() -> None:
     talk = Talk().begin()
     raw, places = {"file_path": "/w/a", "content": "x"}, [{"path": "/w/b"}]
