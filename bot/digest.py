@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -66,7 +67,7 @@ _RARE = (
 
 _SPAN = re.compile(r"(\d{1,4})\s*(h|hours?|d|days?|w|weeks?|m|months?)?$")
 _UNIT_US = {"h": HOUR_US, "d": 24 * HOUR_US, "w": 7 * 24 * HOUR_US, "m": 30 * 24 * HOUR_US}
-_DAYS = re.compile(r"(\d{4}-\d{2}-\d{2})\s*\.\.\s*(\d{4}-\d{2}-\d{2})")
+_DAYS = re.compile(r"(\d{4}-\d{2}-\d{2})(?:\s*(?:\.{2,3}|…|to|-)\s*(\d{4}-\d{2}-\d{2}))?")
 _LAST_DAY = -(-LIMIT // DAY_US)
 _EVER = Period(-_LAST_DAY * DAY_US, _LAST_DAY * DAY_US)
 _PAGE = 2_000
@@ -163,12 +164,13 @@ def parse_span(args: str) -> int | None:
     return int(found.group(1)) * _UNIT_US[(found.group(2) or "d")[0]]
 
 
-def parse_days(args: str, zone: str) -> Period | None:
-    """The days of ``2026-11-01..2026-11-30``, both included; ``None`` for anything else. Raises ``Misused`` for
-    dates that do not exist."""
-    found = _DAYS.fullmatch(tidy(args))
+def parse_days(args: str, zone: str, today: date) -> Period | None:
+    """The days of ``2026-11-01..2026-11-30``, both included, of ``2026-11-01`` and of ``yesterday``; ``None`` for
+    anything else. Raises ``Misused`` for dates that do not exist."""
+    said = tidy(args).lower().rstrip(".")
+    found = _DAYS.fullmatch((today - timedelta(days=1)).isoformat() if said == "yesterday" else said)
     hint = "Write /digest 2026-11-01..2026-11-30."
-    return days_of(found.group(1), found.group(2), zone, hint=hint).period if found else None
+    return days_of(found.group(1), found.group(2) or found.group(1), zone, hint=hint).period if found else None
 
 
 async def make_digest(store: Store, span_us: int) -> Digest:

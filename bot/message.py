@@ -66,6 +66,9 @@ class Message:
     set by platforms that send one act as several messages (``bot/hearing/acts.py``): when it was sent, where the
     client may have split its text, whether it is a forward. ``spoken``: what can be transcribed, if that is set up
     here. It is named in ``ignored`` too, unless it is one of ``files`` as well.
+
+    ``nameless``: the platform hides which person wrote it. ``moved_to``: no person's words, but the platform's: the
+    chat has this id from now on.
     """
 
     adapter: str
@@ -88,6 +91,8 @@ class Message:
     cut: Cut = Cut.NOT
     forwarded: bool = False
     spoken: tuple[Speech, ...] = ()
+    nameless: bool = False
+    moved_to: str = ""
 
     def __post_init__(self) -> None:
         for name in ("text", "pressed", "reply_to", "album", "beside"):
@@ -126,6 +131,8 @@ class Message:
                 spoken=tuple(
                     Speech(**{**spoken, "file": Attachment(**spoken["file"])}) for spoken in raw.get("spoken", ())
                 ),
+                nameless=raw.get("nameless", False),
+                moved_to=raw.get("moved_to", ""),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Malformed(attempted="read a chat message from the inbox", cause=repr(error)[:200]) from error

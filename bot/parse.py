@@ -23,11 +23,22 @@ _AROUND = "\"'“”„‟«»‘’‚‛"
 _AFTER = ".!?…。！？"  # a keyboard ends a sentence automatically
 _VERB = re.compile(r"([A-Za-z][A-Za-z_-]{0,31})(?:@[A-Za-z0-9_.-]{1,64})?(?=$|\s)")
 _MENTION = re.compile(r"@[A-Za-z0-9_.-]{1,64}[:,]?\s+")
+_NAMES = "repo|on|machine|agent|after|budget|model|wait"
 _OPTION = re.compile(
-    r"[-‐‑‒–—―−]{0,2}(repo|on|machine|agent|after|budget|model|wait)(?:[=:]|[^\S\n]*=[^\S\n]*)(\S+)(?=$|\s)"
+    rf"[-‐‑‒–—―−]{{0,2}}({_NAMES})(?:[=:]|[^\S\n]*=[^\S\n]*)(\S+)(?=$|\s)"
     r"|@([A-Za-z0-9][A-Za-z0-9_.-]*)[,;]?(?=$|\s)",
     re.IGNORECASE,
 )
+_FLAG = re.compile(rf"(?:--|[‐‑‒–—―−])({_NAMES}|needs)[^\S\n]+(?=[^\s-])", re.IGNORECASE)
+"""An option as a shell takes it, ``--repo shop``; autocorrect writes one long dash."""
+
+_LAST_OPTION = re.compile(
+    rf"\s(?:[-‐‑‒–—―−]{{0,2}}(?:{_NAMES}|needs)=\S+|@[A-Za-z0-9][A-Za-z0-9_.-]*)$", re.IGNORECASE
+)
+_MEANT = re.compile(r"(?:--|[‐‑‒–—―−])([A-Za-z]+)(?=$|[\s=:])|-?([A-Za-z]+)=(?=\S)")
+_OPTIONS: Final = (*_NAMES.split("|"), "needs", "lock", "share")
+_FORMATS: Final = ("```", "`", "**", "*", "_", "~")
+_FORMATTED_WORD = re.compile(r"(`|\*\*|[*_~])([/!]?\w[\w-]*)\1(?=\s|$)")
 _LOCK = re.compile(
     r"(?:[-‐‑‒–—―−]{1,2}(lock|share)[^\S\n]*[=:]?|(lock|share)=)[^\S\n]*"
     r"(\"[^\"\n]+\"|'[^'\n]+'|“[^”\n]+”|‘[^’\n]+’|\S+)(?=$|\s)",
@@ -65,7 +76,8 @@ Parsed = Spoken | Reply | Ignore
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The arguments of ``/run`` and ``/ask``; empty strings for what was not given."""
+    """The arguments of ``/run`` and ``/ask``; empty strings for what was not given. ``literal``: the prompt comes
+    after ``--``."""
 
     prompt: str
     repo: str = ""
@@ -78,6 +90,25 @@ class RunRequest:
     model: str = ""
     wait: str = ""
     needs: tuple[str, ...] = ()
+    literal: bool = field(default=False, compare=False)
+
+    @property
+    def meant(self) -> str:
+        """The option that the words seem to begin with, misspelled; empty for none."""
+        found = None if self.literal else _MEANT.match(self.prompt)
+        if found is None:
+            return ""
+        word = (found.group(1) or found.group(2)).lower()
+        close = difflib.get_close_matches(word, _OPTIONS, n=1, cutoff=0.7)
+        return close[0] if close and len(word) > 1 else ""
+
+    def options_last(self) -> tuple[str, str]:
+        """The words without what looks like options at their end, and these; none where ``--`` begins them."""
+        words, last = self.prompt, list[str]()
+        while not self.literal and (found := _LAST_OPTION.search(words)):
+            last.insert(0, found.group().strip())
+            words = words[: found.start()].rstrip()
+        return words, " ".join(last)
 
 
 def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: bool = False) -> Parsed:
@@ -93,10 +124,12 @@ def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: b
         rest = _visible(rest[mention.end() :])
     if not rest:
         return Ignore("empty")
+    rest = unformatted(rest)
     rest = _alone(rest) or rest
     slashed = rest[0] in _SLASHES
     if slashed:
         rest = rest.lstrip(_SLASHES).lstrip(" ")
+        rest = _alone(unformatted(rest)) or rest
     found = _VERB.match(rest)
     if found is None:
         return Ignore("a slash alone") if slashed and not rest else Reply(text.strip())
@@ -107,6 +140,17 @@ def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: b
     if slashed or (direct and verb in verbs and _addressed(after, threaded)):
         return Spoken(verb, after.strip(), plain=not slashed)
     return Reply(text.strip())
+
+
+def unformatted(text: str) -> str:
+    """A message without the marks of code or bold around all of it, or around its first word: chats keep them when
+    somebody copies a command out of a page."""
+    whole = text.strip()
+    for mark in _FORMATS:
+        inner = whole[len(mark) : -len(mark)].strip()
+        if inner and whole.startswith(mark) and whole.endswith(mark) and mark not in inner:
+            return inner
+    return _FORMATTED_WORD.sub(r"\2", text, count=1) if _FORMATTED_WORD.match(text) else text
 
 
 def _visible(text: str) -> str:
@@ -153,26 +197,51 @@ def nearest(verb: str, verbs: Collection[str]) -> str:
     return close[0] if close else ""
 
 
+_HELP: Final = frozenset(("--help", "-help", "-h", "-?"))
+_QUESTIONS: Final = frozenset(("help", "?"))
+
+
+def asks_for_help(args: str, *, words: bool) -> bool:
+    """Whether the arguments only ask what a command does. ``words``: they may be words for an agent."""
+    said = tidy(args).lower()
+    return said in _HELP or (said in _QUESTIONS and not words)
+
+
 def tidy(args: str) -> str:
     """Arguments that are ids, names or numbers, as a keyboard without autocorrect would write them."""
     return _DASHES.sub("-", args.translate(_QUOTES).translate(_DROPPED)).strip()
 
 
 def words(args: str) -> list[str]:
-    """:func:`tidy` arguments, split at white space, without quotes around a word."""
-    return [word.strip("\"'") for word in tidy(args).split()]
+    """:func:`tidy` arguments, split at white space, without quotes and marks around a word."""
+    return [word.strip("\"'`*") or word for word in tidy(args).split()]
+
+
+def headed(args: str) -> tuple[str, str]:
+    """The first word, tidied, and what follows it, unchanged: at whatever white space a phone put between them."""
+    first, *rest = args.split(maxsplit=1) or [""]
+    return tidy(first).strip("\"'"), "".join(rest).strip()
+
+
+def keyword(word: str) -> str:
+    """A word that may be one of ours, as we write it: ``All.`` is ``all``."""
+    return word.strip(_AROUND).rstrip(_AFTER + ",;:").lower()
 
 
 def run_request(args: str) -> RunRequest:
     """Reads ``[repo=R] [on=MACHINE | @MACHINE] [agent=A] [after=TASK] [budget=LIMITS] [model=M] [wait=no]
     [needs=LABEL,…]… [lock=WHAT]… [share=WHAT]… prompt``; the prompt is kept unchanged.
 
-    Options come before the prompt and end at the first word that is not an option, or at ``--``.
+    Options come before the prompt and end at the first word that is not an option, or at ``--``. ``--repo R`` is
+    ``repo=R``.
     """
     found = {"repo": "", "on": "", "agent": "", "after": "", "budget": "", "model": "", "wait": ""}
     named: dict[str, list[str]] = {"lock": [], "share": [], "needs": []}
-    rest = args.strip()
+    rest, literal = args.strip(), False
     while rest:
+        flag = _FLAG.match(rest)
+        if flag and not found.get(flag.group(1).lower().replace("machine", "on")):
+            rest = f"{flag.group(1)}={rest[flag.end() :]}"
         locked = _LOCK.match(rest)
         if locked:
             named[(locked.group(1) or locked.group(2)).lower()].append(locked.group(3).strip(_AROUND))
@@ -185,7 +254,7 @@ def run_request(args: str) -> RunRequest:
             continue
         ended = _END_OF_OPTIONS.match(rest)
         if ended:
-            rest = rest[ended.end() :].strip()
+            rest, literal = rest[ended.end() :].strip(), True
             break
         option = _OPTION.match(rest)
         if option is None:
@@ -207,4 +276,5 @@ def run_request(args: str) -> RunRequest:
         model=found["model"],
         wait=found["wait"],
         needs=tuple(filter(None, named["needs"])),
+        literal=literal,
     )

@@ -260,7 +260,9 @@ class Registry:
         """The same. Raises ``Misused`` for an unknown name."""
         command = self.get(name)
         if command is None:
-            close = self.nearest(name)
+            close, ended = self.nearest(name), self.get(name.removeprefix("un"))
+            if ended is not None and "off" in ended.usage:
+                close = f"{ended.verb} off"
             raise Misused(
                 attempted=f"do /{name}",
                 cause="there is no such command",

@@ -18,12 +18,18 @@ def known_zone(name: str) -> str:
     return _names().get(name.lower(), "")
 
 
+def zone_of_city(name: str) -> str:
+    """The zone of a city; empty when none is called so."""
+    wanted = name.lower().replace(" ", "_").rsplit("/", 1)[-1]
+    found = (zone for folded, zone in _names().items() if "/" in folded and folded.rsplit("/", 1)[-1] == wanted)
+    return next(found, "")
+
+
 def nearest_zone(name: str) -> str:
     """The zone that was probably meant: one of that city, or one that is spelled almost so; empty: none is near."""
     wanted = name.lower().replace(" ", "_")
-    by_city = [zone for folded, zone in _names().items() if folded.rsplit("/", 1)[-1] == wanted.rsplit("/", 1)[-1]]
-    if by_city:
-        return by_city[0]
+    if city := zone_of_city(name):
+        return city
     close = difflib.get_close_matches(wanted, _names(), n=1, cutoff=0.7)
     return _names()[close[0]] if close else ""
 

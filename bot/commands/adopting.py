@@ -10,7 +10,7 @@ import re
 from bot.cards import Card, footed, line
 from bot.commands.common import reply
 from bot.outbox.posting import Posts
-from bot.parse import words as split
+from bot.parse import headed
 from bot.registry import Call, Context, Effect
 from bot.telling import sounds
 from fleet.errors import Misused, Refused
@@ -24,13 +24,13 @@ _USAGE = "Usage: /adopt h3 WORDS…"
 
 def is_by_hand(args: str) -> bool:
     """Whether a command's words name such a session first."""
-    return re.fullmatch(r"[hH]\d{1,18}", args.strip().partition(" ")[0]) is not None
+    return re.fullmatch(r"[hH]\d{1,18}", headed(args)[0]) is not None
 
 
 async def adopt(context: Context, call: Call) -> Effect:
     """Asks for it: its hook hands work and conversation over at its next sign of life."""
-    named, _, words = call.args.strip().partition(" ")
-    if not split(call.args)[1:]:
+    named, words = headed(call.args)
+    if not words:
         raise Misused(attempted="adopt a session", cause="it does not say what to do next", hint=_USAGE)
     answer = Card(
         line(f"{named} is adopted at its next sign of life"),
@@ -56,7 +56,7 @@ async def adopt(context: Context, call: Call) -> Effect:
                 cause="somebody else started it, and its conversation goes with it",
                 hint=f"{sounds.name_of(context.config(), found.person)} can adopt it.",
             )
-        asked = Adoption(call.actor, call.message.chat, words.strip())
+        asked = Adoption(call.actor, call.message.chat, words)
         hooked.change(posts.tx, found, adopt=asked.to_json(), seen_us=found.seen_us)  # no sign of life
         shown(posts)
 

@@ -7,6 +7,7 @@ from typing import Final
 from bot import words
 from bot.agent_view import agent_lines, agent_plain, seen_agents, versions_line
 from bot.cards import MAX_LINES, Action, Card, footed, line
+from bot.commands import choose
 from bot.commands.common import reply
 from bot.logins import typed
 from bot.pages import Page, wanted
@@ -24,8 +25,9 @@ async def agents(context: Context, call: Call) -> Effect:
     """The agent that is named; or a page of all."""
     config, machines = context.config(), context.control.machines()
     given = split(call.args)
-    if len(given) == 1 and (given[0] in config.agents or not given[0].isdigit()):
-        return _agent(context, call, given[0])
+    named = choose.named(given[0], config.agents) if len(given) == 1 else ""
+    if named or (len(given) == 1 and not given[0].isdigit()):
+        return _agent(context, call, named or given[0])
     names = sorted(config.agents)
     page = Page.of(wanted(call.args), len(names), _A_PAGE)
     seen = {name: seen_agents(config, name, machines) for name in names}

@@ -9,6 +9,7 @@ from bot.cards import Card, line
 from bot.commands.common import find_task
 from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
+from bot.parse import headed
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group, RefusedForNow, demand_right
 from bot.telling import asks, buttons, direct, sounds, waiting
@@ -162,9 +163,9 @@ def _show(context: Context, call: Call, posts: Posts, every: list[Approval]) -> 
 
 def _scope(asked: Approval, rest: str) -> tuple[ApprovalScope, str]:
     """Whether the approval is for the whole session, and the other words."""
-    head, _, more = rest.partition(" ")
+    head, more = headed(rest)
     if asked.kind is ApprovalKind.PERMISSION and not asked.questions and head.lower() == "session":
-        return ApprovalScope.SESSION, more.strip()
+        return ApprovalScope.SESSION, more
     return ApprovalScope.ONCE, rest
 
 

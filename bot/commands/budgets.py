@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +16,7 @@ from fleet import budgets
 from fleet.budgets import Count, Measure, Scope
 from fleet.config import FleetConfig
 from fleet.config.paying import at_list_price
-from fleet.errors import Refused
+from fleet.errors import Misused, Refused
 from fleet.events import BudgetGranted, Refs, Source
 from fleet.flight import budgeting
 from fleet.flight.budgeting import CountedUse, ZoneOf
@@ -23,11 +24,13 @@ from fleet.flight.halting import whose
 from fleet.model import Task
 from fleet.store import ledger, tasks, usage
 from fleet.store.core import Tx
+from fleet.store.named import plain_id
 from gates.people import Right, demand
 
 _PEOPLE: Final = 3
 _REPOS: Final = 3
 _TASKS: Final = 4
+_TASK: Final = re.compile(r"t?\d{1,18}(?:\.\d+)*")
 _ALWAYS: Final = (Measure.MONEY, Measure.TIME)
 
 
@@ -48,12 +51,18 @@ def zone_of(context: Context) -> ZoneOf:
 async def budget(context: Context, call: Call) -> Effect:
     """What is used and left today; or of one task."""
     config = context.config()
-    named = split(call.args)[:1]
+    named, *more = split(call.args)[:2] or [""]
+    if more or (named and not _TASK.fullmatch(plain_id(named))):
+        raise Misused(
+            attempted="show a budget",
+            cause=f"“{' '.join([named, *more])[:40]}” is no task",
+            hint="/budget TASK shows one. /run budget=5usd … sets one; /go TASK more adds to what is used up.",
+        )
 
     def read(tx: Tx) -> tuple[list[_Row], str]:
         zone = sounds.zone_of(tx, config, call.actor)
         if named or call.task:
-            task = find_task(tx, call, named[0] if named else "")
+            task = find_task(tx, call, named)
             every = budgeting.accounts(tx, config, zone_of(context), task)
             return [_row(tx, config, account, task) for account in every], zone.key
         return _today(tx, config, zone_of(context)), zone.key

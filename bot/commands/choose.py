@@ -5,37 +5,46 @@ The choices so far are in the buttons' commands; only the last step, the prompt,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from bot.cards import Action, Card, Line, Tone, line
+from bot.cards import Action, Card, Line, Tone, line, one_line
 from bot.hearing import drafts, held_files
 from bot.hearing.drafts import Draft
 from bot.outbox.posting import Posts
 from bot.pages import Page
-from bot.parse import RunRequest
+from bot.parse import RunRequest, keyword, run_request
 from bot.registry import Call, Context, Effect
+from fleet.budgets import parse_budget
 from fleet.config import FleetConfig
 from fleet.errors import Misused
 from fleet.machines.watch import MachineSeen
+from fleet.offers import LabelNeed
 from fleet.store.core import Tx
 
 ANY: Final = "*"
 _SHOWN: Final = 8
 _MISUSED: Final = 2
+_ADD: Final = {"on=": "under [machines.NAME]", "model=": "as a model of that agent"}
+
+
+def named(word: str, known: Iterable[str]) -> str:
+    """The name among ``known`` that a person typed, with any capitals and a full stop; empty for none."""
+    every = tuple(known)
+    same = (name for name in every if name.lower() in (word.lower(), keyword(word)))
+    return word if word in every else next(same, "")
 
 
 def pick(what: str, option: str, wanted: str, known: Sequence[str]) -> str:
     """The name as written, with any capitals, or the only name there is. Raises ``Misused``."""
-    if wanted in known:
-        return wanted
-    folded = [name for name in known if name.lower() == wanted.lower()]
-    if folded:
-        return folded[0]
+    if folded := named(wanted, known):
+        return folded
     if not wanted and len(known) == 1:
         return known[0]
-    names = ", ".join(known[:8]) or f"none: add one to fleet.toml under [{option.rstrip('=') or 'repo'}s.NAME]"
+    add = _ADD.get(option, f"under [{option.rstrip('=') or 'repo'}s.NAME]")
+    names = ", ".join(known[:8]) or f"none: add one to fleet.toml {add}"
     how = f" Write {option}NAME before the prompt, or -- before a prompt that starts with @." if option else ""
     cause = f"fleet.toml has no {what} called {wanted!r}" if wanted else f"there are several; choose a {what}"
     if not wanted and not known:
@@ -86,6 +95,61 @@ def missing(config: FleetConfig, verb: str, request: RunRequest, seen: Mapping[s
     return None
 
 
+def clear(request: RunRequest) -> RunRequest:
+    """The request. Raises ``Misused`` when its words begin with an option that is misspelled."""
+    if option := request.meant:
+        raise Misused(
+            attempted="read the options",
+            cause=f"“{request.prompt.split()[0][:40]}” is no option",
+            hint=f"Did you mean {option}=…? Write -- before words that begin like this.",
+        )
+    return request
+
+
+def last_options(config: FleetConfig, verb: str, request: RunRequest) -> Card | None:
+    """The question whether the end of the words is meant as options; ``None``: it does not look so."""
+    words, last = request.options_last()
+    if not last or not words:
+        return None
+    moved = run_request(f"{_options(request)} {last} -- {words}".strip())
+    if moved.prompt != words or not _known(config, moved):
+        return None
+    return Card(
+        line("Is “", one_line(last, 60), "” an option?"),
+        (line("Options come before the words. Nothing has started."),),
+        actions=(
+            Action("Use it as an option", _written(verb, moved)),
+            Action("It is part of my words", _written(verb, request)),
+        ),
+        tone=Tone.WAITING,
+        choice=True,
+    )
+
+
+def _known(config: FleetConfig, request: RunRequest) -> bool:
+    """Whether every name in the options is one of the fleet's, and everything else can be read."""
+    models = [model for agent in config.agents.values() for model in agent.choices]
+    machines = (*config.machines, *config.pools, ANY)
+    try:
+        parse_budget(request.budget) if request.budget else None
+        [LabelNeed.parse(need) for need in request.needs]
+    except Misused:
+        return False
+    return (
+        all(
+            not wanted or bool(named(wanted, known))
+            for wanted, known in (
+                (request.repo, config.repos),
+                (request.machine, machines),
+                (request.agent, config.agents),
+                (request.model, models),
+                (request.wait, ("yes", "no")),
+            )
+        )
+        and re.fullmatch(r"([tT]?\d+)?", request.after) is not None
+    )
+
+
 def _page(value: str) -> int:
     """The page of a question in place of a name, ``?2``; 0 for a name, which never starts like that."""
     digits = value[1:5]
@@ -117,6 +181,10 @@ def _with(request: RunRequest, what: str, name: str) -> RunRequest:
 
 
 def _written(verb: str, request: RunRequest) -> str:
+    return " ".join(filter(None, (f"/{verb}", _options(request), f"-- {request.prompt}" if request.prompt else "")))
+
+
+def _options(request: RunRequest) -> str:
     chosen = (
         ("repo", request.repo),
         ("on", request.machine),
@@ -130,8 +198,7 @@ def _written(verb: str, request: RunRequest) -> str:
     locked = [("lock", _quoted(name)) for name in request.locks] + [
         ("share", _quoted(name)) for name in request.shares
     ]
-    options = " ".join(f"{name}={value}" for name, value in (*chosen, *locked) if value)
-    return f"/{verb} {options} -- {request.prompt}".strip() if request.prompt else f"/{verb} {options}"
+    return " ".join(f"{name}={value}" for name, value in (*chosen, *locked) if value)
 
 
 def _quoted(name: str) -> str:

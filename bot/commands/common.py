@@ -22,8 +22,8 @@ from fleet.untrusted import clean
 FILE_LIMIT: Final = 4 << 20
 """Characters of a document that a command makes."""
 
-_NAMED = re.compile(r"t\d+(?:\.\d+)*", re.IGNORECASE)
-_LEADING_ID = re.compile(r"(t?)(\d+(?:\.\d+)*)(?:\s|$)", re.IGNORECASE)
+_NAMED = re.compile(r"#?t\d+(?:\.\d+)*", re.IGNORECASE)
+_LEADING_ID = re.compile(r"[#@]?(t)(\d+(?:\.\d+)*)[,;:!]*(?=\s|$)|#?()(\d+(?:\.\d+)*)(?=\s|$)", re.IGNORECASE)
 
 
 def reply(call: Call, card: Card, *, task: str = "") -> Effect:
@@ -40,7 +40,7 @@ async def task_meant(context: Context, call: Call, *, newest: bool = False) -> T
 
     ``newest``: if none is open, this chat's newest task. Raises ``Misused`` when several are named.
     """
-    given = [word.rstrip(",;:") for word in words(call.args)]
+    given = [word.rstrip(",;:!?") for word in words(call.args)]
     if len(given) > 1 and all(_NAMED.fullmatch(word) for word in given):
         raise Misused(
             attempted=f"do /{call.verb}",
@@ -84,7 +84,7 @@ def split_task(call: Call) -> tuple[str, str]:
     found = _LEADING_ID.match(text)
     if found is None or (call.task and not found.group(1)):
         return "", text
-    return f"{found.group(1)}{found.group(2)}", text[found.end() :].strip()
+    return f"{found.group(1) or ''}{found.group(2) or found.group(4)}", text[found.end() :].strip()
 
 
 def last_session(tx: Tx, task: Task) -> Session | None:

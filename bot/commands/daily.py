@@ -7,22 +7,24 @@ import re
 from bot.cards import Card, line
 from bot.commands.common import reply
 from bot.outbox.posting import Posts
+from bot.parse import keyword
 from bot.parse import words as split
 from bot.registry import Call, Context, Effect
 from bot.schedules import cards, daily
-from bot.schedules.words import time_of_day
+from bot.schedules.words import Need, read
 from bot.telling import sounds
 from fleet.errors import Misused, Refused
 from fleet.events import DayIssued
 from fleet.schedule.model import ScheduleState
+from fleet.schedule.spec import Calendar
 from fleet.store import schedules
 from fleet.store.core import Tx
 from fleet.store.recent import last_events
-from fleet.zones import known_zone
 from gates.people import Right, demand
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _EXAMPLE = "/digest daily 18:00 Europe/Berlin, or /digest daily off"
+_SET = "set the daily digest"
 _DAYS = 4_000
 
 
@@ -37,15 +39,8 @@ async def daily_digest(context: Context, call: Call) -> Effect:
         hint = line(f"Write {_EXAMPLE}.")
         title = f"{found.id} · daily digest" if found else "No daily digest here"
         return reply(call, Card(line(title), (hint,)))
-    off = given[0].lower() in ("off", "no", "none")
-    at = None if off else time_of_day(given[0].lower())
-    zone = known_zone(given[1]) if len(given) > 1 else ""
-    if not off and (at is None or (len(given) > 1 and not zone)):
-        raise Misused(
-            attempted="set the daily digest",
-            cause=f"“{' '.join(given)[:40]}” is not understood",
-            hint=f"Write {_EXAMPLE}.",
-        )
+    off = keyword(given[0]) in ("off", "no", "none", "stop")
+    at, zone = (None, "") if off else _wanted(given, now)
 
     def effect(posts: Posts) -> None:
         tx = posts.tx
@@ -57,10 +52,24 @@ async def daily_digest(context: Context, call: Call) -> Effect:
             schedules.move(tx, found, ScheduleState.DELETED, f"by {call.person.name}", call.actor)
             posts.post(channel, Card(line("No daily digest here any more")))
             return
-        made = daily.switch_on(tx, call.actor, channel, zone=zone or mine.key, at=(at.hour, at.minute), now_us=now)
+        made = daily.switch_on(tx, call.actor, channel, zone=zone or mine.key, at=at, now_us=now)
         posts.post(channel, cards.schedule_card(made, "daily digest", mine, now, config.isolation, every=False))
 
     return effect
+
+
+def _wanted(given: list[str], now_us: int) -> tuple[tuple[int, int], str]:
+    """Hour and minute, and the zone where one is named: in any order, as ``/schedule every day`` takes them. Raises
+    ``Misused``."""
+    said = " ".join(given).rstrip(".")
+    try:
+        request = read(f"every day {said.removeprefix('on')}", now_us, "UTC")
+    except Misused as error:
+        raise Misused(attempted=_SET, cause=error.cause, hint=f"Write {_EXAMPLE}.") from error
+    spec = request.spec if request.need is Need.NOTHING else Calendar((0,), (daily.HOUR,))
+    if request.job is not None or not isinstance(spec, Calendar) or len(spec.hours) > 1:
+        raise Misused(attempted=_SET, cause=f"“{said[:40]}” is not understood", hint=f"Write {_EXAMPLE}.")
+    return (spec.hours[0], spec.minutes[0]), request.zone
 
 
 def issued_on(tx: Tx, day: str) -> DayIssued:

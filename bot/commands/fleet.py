@@ -9,9 +9,11 @@ from datetime import tzinfo
 
 from bot import plain, words
 from bot.cards import MAX_LINES, Action, Card, Line, capped, field, footed, line, one_line
+from bot.commands import choose
 from bot.commands.common import reply, task_meant, zone_of_caller
 from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
+from bot.parse import keyword
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.revoking import revoked, unlist, without_admin
@@ -26,16 +28,22 @@ from fleet.errors import Misused
 from fleet.model import ENDS, Session, Task, Turn
 from fleet.store import queue, sessions, tasks
 from fleet.store.core import Tx
+from fleet.store.named import plain_id
 from gates.people import RIGHTS, Right, Role
 
 _ENDED_SHOWN = 8
+_CHANGES = frozenset(("revoke", "remove", "delete", "add"))
 _TASK = re.compile(r"[tT]?\d{1,18}(?:\.\d+)*")
 
 
 async def status(context: Context, call: Call) -> Effect:
     """The fleet on one screen; or the task that is named."""
-    if any(_TASK.fullmatch(word) for word in split(call.args)[:1]):
+    named = split(call.args)[:1]
+    if any(_TASK.fullmatch(plain_id(word)) for word in named):
         return await show_session(context, call)
+    for verb, known in (("machines", context.config().machines), ("history", context.config().repos)):
+        if named and (one := choose.named(named[0], known)):
+            raise Misused(attempted="do /status", cause=f"{one} is no task", hint=f"/{verb} {one} shows it.")
     view, control, config = await context.store.read(look), context.control, context.config()
     troubles, seen = control.troubles().lines, control.machines()
     zone = await zone_of_caller(context, call)
@@ -164,6 +172,9 @@ async def gates(context: Context, call: Call) -> Effect:
 async def people(context: Context, call: Call) -> Effect:
     """Who may do what."""
     config = context.config()
+    if keyword("".join(split(call.args)[:1])) in _CHANGES:
+        hint = "/revoke ID ends the rights of an id; airboss people add, on the controller, gives some."
+        raise Misused(attempted="change the people", cause="/people only shows them", hint=hint)
     lines = [line(f"{person.name} · {person.role} · {', '.join(person.ids)}") for person in config.people]
     lines += [line(f"{role}: {', '.join(sorted(RIGHTS[role]))}") for role in Role]
     call.result.data = {
@@ -183,6 +194,13 @@ async def revoke(context: Context, call: Call) -> Effect:
     given = call.args.split()
     if len(given) != 1:
         raise Misused(attempted="do /revoke", cause="it takes one id", hint="/people shows them all.")
+    ids = [id_ for person in context.config().people if choose.named(given[0], [person.name]) for id_ in person.ids]
+    if ids:
+        raise Misused(
+            attempted="do /revoke",
+            cause=f"{given[0]} is a name, and it ends the rights of one id",
+            hint=" · ".join(f"/revoke {id_}" for id_ in ids[:4]),
+        )
     name = await asyncio.to_thread(unlist, context.home, given[0])
     last = without_admin(load_fleet(context.home / FLEET_FILE))
 

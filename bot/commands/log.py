@@ -9,6 +9,7 @@ from bot import words
 from bot.cards import Card, footed, line
 from bot.commands.common import file_if_long, isolation_of, reply, task_meant, zone_of_caller
 from bot.outbox.posting import Posts
+from bot.parse import keyword
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import gate_tail, log_card, sounds
@@ -23,8 +24,9 @@ _DATA_LINES = 200
 async def logs(context: Context, call: Call) -> Effect:
     """What a task's agent did and its gate results, newest last. In a chat, the card of an open task stays current
     for a while; ``file``: all of it, as a file."""
-    *given, last = split(call.args) or [""]
-    wanted, whole = (" ".join(given), True) if last.lower() == "file" else (call.args, False)
+    given = split(call.args)
+    kept = [word for word in given if keyword(word) != "file"]
+    wanted, whole = " ".join(kept), len(kept) < len(given)
     task = await task_meant(context, replace(call, args=wanted), newest=True)
     named = partial(sounds.named, context.config())
     zone, isolation = await zone_of_caller(context, call), await isolation_of(context, task)

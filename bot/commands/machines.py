@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot import plain, words
 from bot.cards import Card, footed, line
+from bot.commands import choose
 from bot.commands.common import reply
 from bot.machine_view import machine_card
 from bot.pages import Page, wanted
@@ -25,8 +26,9 @@ async def machines(context: Context, call: Call) -> Effect:
     """The machine that is named; or a page of all, those that do not respond first."""
     config, seen = context.config(), context.control.machines()
     given = split(call.args)
-    if len(given) == 1 and (given[0] in config.machines or not given[0].isdigit()):
-        return await _machine(context, call, given[0])
+    named = choose.named(given[0], config.machines) if len(given) == 1 else ""
+    if named or (len(given) == 1 and not given[0].isdigit()):
+        return await _machine(context, call, named or given[0])
     busy, now, pools = await context.store.read(lambda tx: (sessions.busy(tx), tx.now_us(), pools_seen(tx)))
     names = sorted(config.machines, key=lambda name: (not (name in seen and seen[name].state.is_bad), name))
     page = Page.of(wanted(call.args), len(names))

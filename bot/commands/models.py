@@ -7,13 +7,14 @@ from typing import Final
 from bot.cards import Action, Card, Line, line, one_line
 from bot.commands import choose
 from bot.outbox.posting import Posts
-from bot.parse import RunRequest
+from bot.parse import RunRequest, keyword
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from fleet.config import FleetConfig
 from fleet.errors import Misused
 from fleet.model import ChatRef
 from fleet.store.chat import settings
+from fleet.store.chat.settings import OfChat
 from fleet.store.core import Tx
 from gates.people import Right
 
@@ -62,12 +63,16 @@ def _show(posts: Posts, call: Call, config: FleetConfig) -> None:
 
 def _meant(config: FleetConfig, given: list[str]) -> tuple[str, str]:
     """The agent and the model (empty: its default) that a person names. Raises ``Misused``."""
-    named = given[0] if given[0] in config.agents else ""
+    named = choose.named(given[0], config.agents)
     word = given[1] if named and len(given) > 1 else given[0]
     if len(given) > (2 if named else 1) or (named and len(given) == 1):
         raise Misused(attempted="choose a model", hint="Write /model AGENT MODEL, or /model AGENT off.")
-    off = word.lower() in _NONE
-    fits = [named] if named else [name for name, agent in config.agents.items() if off or word in agent.choices]
+    off = keyword(word) in _NONE
+    fits = (
+        [named]
+        if named
+        else [name for name, agent in config.agents.items() if off or choose.named(word, agent.choices)]
+    )
     if len(fits) != 1:
         which = f"several agents have it: {', '.join(sorted(fits))}" if fits else "no agent may use it"
         raise Misused(attempted="choose a model", on=word, cause=which, hint=f"Allowed: {allowed(config)}.")
@@ -97,7 +102,7 @@ def _chosen(tx: Tx, config: FleetConfig, chat: ChatRef, agent: str) -> str:
 
 
 def _key(chat: ChatRef, agent: str) -> str:
-    return f"model:{chat.adapter}:{chat.chat}:{agent}"
+    return settings.of_chat(OfChat.MODEL, chat, agent)
 
 
 COMMANDS = (

@@ -16,6 +16,7 @@ from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import sounds
 from bot.words import money
 from fleet.config.paying import at_list_price
+from fleet.errors import Misused
 from fleet.model import Task, TaskState
 from fleet.schedule.times import instant, local_time
 from fleet.store import tasks
@@ -78,6 +79,10 @@ def _row(task: Task, zone: ZoneInfo, now_us: int, *, with_repo: bool) -> Line:
 async def cost(context: Context, call: Call) -> Effect:
     """What agents cost today and in seven days, in the person's own zone."""
     config = context.config()
+    if any(letter.isdigit() for letter in call.args):
+        raise Misused(
+            attempted="do /cost", cause="it shows today and seven days", hint="/digest 30d shows another period."
+        )
 
     def read(tx: Tx) -> tuple[ZoneInfo, int]:
         return sounds.zone_of(tx, config, call.actor), tx.now_us()

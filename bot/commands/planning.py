@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -13,7 +14,8 @@ from bot.commands.common import reply
 from bot.commands.usual import with_usual
 from bot.hearing.drafts import Draft
 from bot.outbox.posting import Posts
-from bot.parse import run_request
+from bot.parse import keyword, run_request
+from bot.parse import words as split
 from bot.registry import Call, Context, Effect
 from bot.requesting import declared
 from bot.schedules import cards, rules
@@ -32,6 +34,7 @@ from fleet.store.core import Tx
 from gates.people import Right, may
 
 _WHEN = ("in 1 hour", "tomorrow 7:00", "every weekday 9:00", "every day 2:00", "every hour")
+_NAMED = re.compile(r"s?\d{1,9}")
 _TIMES = ("2:00", "7:00", "9:00", "12:00", "18:00", "22:00")
 
 
@@ -50,7 +53,8 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
         return reply(call, _ask_when(request))
     if request.job is None:
         return reply(call, _ask_job(request))
-    asked = await with_usual(context, call, run_request(request.words))
+    typed = choose.clear(run_request(request.words))
+    asked = await with_usual(context, call, typed)
     if asked.after or asked.wait:
         raise Misused(
             attempted="make a schedule",
@@ -58,7 +62,8 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
             hint="Leave after= and wait= out, or use /run.",
         )
     verb = f"schedule {'edit ' + old.id + ' ' if old else ''}{_head(request)} {request.job}"
-    question = choose.missing(config, verb, asked, context.control.machines())
+    question = choose.last_options(config, verb, typed)
+    question = question or choose.missing(config, verb, asked, context.control.machines())
     if question is not None:
         return choose.asking(call, question, had_words=bool(asked.prompt))
     repo = choose.pick("repository", "repo=", asked.repo, sorted(config.repos))
@@ -209,7 +214,14 @@ def changeable(tx: Tx, call: Call, named: str) -> Schedule:
     if not named:
         known = ", ".join(schedule.id for schedule in schedules.listed(tx)[:8]) or "none"
         raise Misused(attempted="change a schedule", cause="no schedule is named", hint=f"There are: {known}")
-    found = schedules.find(tx, named.split(maxsplit=1)[0])
+    given = [keyword(word) for word in split(named)]
+    if len(given) > 1 and all(_NAMED.fullmatch(word) for word in given):
+        raise Misused(
+            attempted="change a schedule",
+            cause="several schedules are named",
+            hint=f"One at a time, such as {given[0]}.",
+        )
+    found = schedules.find(tx, given[0])
     if found.state in (ScheduleState.DELETED, ScheduleState.DONE):
         raise Refused(attempted=f"change {found.id}", cause=f"it is {found.state}")
     if found.owner != call.actor and not may(call.person, Right.MANAGE):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
 from bot import plain, words
 from bot.cards import Action, Card, Line, Tone, footed, line, one_line
-from bot.commands import colliding
+from bot.commands import choose, colliding
 from bot.commands.common import reply, task_meant
 from bot.landing_view import landing_lines, plain_places
 from bot.outbox.posting import Posts
-from bot.pages import Page, wanted
+from bot.pages import ROWS, Page, wanted
+from bot.parse import headed, keyword
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.telemetry_view import paused_lines
@@ -23,9 +26,13 @@ from fleet.model import Task
 from fleet.store import base_tips, landing_line, queue, sessions
 from fleet.store.core import Tx
 from fleet.store.landing_line import LandingPlace
+from fleet.store.named import plain_id
 from gates.people import Right, demand
 
 _REASON_LIMIT = 200
+_WHOLE = frozenset(("fleet", "all", "everything"))
+_ID = re.compile(r"[ts]\d{1,9}")
+_FOR = re.compile(r"(?:for |until |till )?\d", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ async def show_queue(context: Context, call: Call) -> Effect:
     ``anyway TASK`` and ``behind TASK`` decide about one that would collide with another.
     """
     given = split(call.args)
-    if len(given) == 2:
+    if len(given) == 2 and not given[0].isdigit():
         demand(call.person, Right.RUN, attempted="decide what a task waits for")
         return await colliding.decide(context, call, given[0].lower(), given[1])
 
@@ -56,7 +63,8 @@ async def show_queue(context: Context, call: Call) -> Effect:
 
     found = await context.store.read(read)
     waiting, kept, pauses = found.tasks, found.kept, found.pauses
-    page = Page.of(wanted(call.args), len(waiting))
+    place = next((at for at, task in enumerate(waiting) if [task.id] == [plain_id(word) for word in given]), None)
+    page = Page.of(wanted(call.args) if place is None else place // ROWS + 1, len(waiting))
     config = context.config()
     lines = [*paused_lines(config, pauses, found.now_us)]
     lines += [
@@ -115,38 +123,76 @@ def _current(tx: Tx, task: Task) -> Task | None:
 
 
 async def pause(context: Context, call: Call) -> Effect:
-    """Nothing new starts until somebody resumes; what runs goes on."""
+    """Nothing new starts until somebody resumes; what runs goes on. ``fleet``, before the reason, says that the
+    whole fleet is meant, whatever the reason begins with."""
+    first, rest = headed(call.args)
+    if keyword(first) in _WHOLE:
+        return partial(_pause, call, queue.FLEET, _reason(rest))
+    if not call.message.pressed and (part := _part(context, first, rest)):
+        return choose.asking(call, _which(first, rest, part), had_words=True)
     return partial(_pause, call, queue.FLEET, _reason(call.args))
+
+
+def _part(context: Context, first: str, rest: str) -> str:
+    """The command for a part of the fleet that somebody names after ``/pause``; empty: they name none."""
+    if machine := choose.named(first, context.config().machines):
+        return f"/drain {machine} {rest}".rstrip()
+    named = plain_id(first)
+    if _ID.fullmatch(named):
+        return f"/schedule pause {named}" if named.startswith("s") else f"/stop {named}"
+    return ""
+
+
+def _which(first: str, rest: str, part: str) -> Card:
+    verb, named, *_ = part.removeprefix("/schedule ").lstrip("/").split()
+    return Card(
+        line("Pause the whole fleet, or only ", one_line(first, 40), "?"),
+        (line("Nothing is paused yet."),),
+        actions=(
+            Action(f"{verb.capitalize()} {named}", part),
+            Action("Pause the fleet", f"/pause fleet {first} {rest}".rstrip()),
+        ),
+        tone=Tone.WAITING,
+        choice=True,
+    )
 
 
 async def drain(context: Context, call: Call) -> Effect:
     """Nothing new starts on a machine; what runs there goes on."""
     machine = _machine(context, call)
-    return partial(_pause, call, machine, _reason(call.args.strip().partition(" ")[2]))
+    return partial(_pause, call, machine, _reason(headed(call.args)[1]))
 
 
 async def resume(context: Context, call: Call) -> Effect:
     """The end of a pause; of a repository that is named, of a stop of its landings."""
-    given = split(call.args)
-    if not given:
+    given, config = split(call.args), context.config()
+    if not given or keyword(given[0]) in _WHOLE:
         return partial(_resume, context, call, queue.FLEET)
-    if given[0] not in (known := sorted(context.config().repos)):
+    repo = choose.named(given[0], config.repos)
+    if not repo:
         cause = f"unknown repository {given[0]}"
-        raise Misused(attempted="do /resume", cause=cause, hint=f"Repositories: {', '.join(known)}.")
-    demand(call.person, Right.MANAGE, attempted=f"let landings in {given[0]} go on")
-    return partial(_resume_landings, context, call, given[0])
+        hint = f"Repositories: {', '.join(sorted(config.repos))}."
+        named = plain_id(given[0])
+        if machine := choose.named(given[0], config.machines):
+            hint = f"/undrain {machine} lets a machine take work again."
+        elif _ID.fullmatch(named):
+            hint = f"/schedule resume {named}" if named.startswith("s") else f"/go {named} lets its agent go on."
+        raise Misused(attempted="do /resume", cause=cause, hint=hint)
+    demand(call.person, Right.MANAGE, attempted=f"let landings in {repo} go on")
+    return partial(_resume_landings, context, call, repo)
 
 
 async def undrain(context: Context, call: Call) -> Effect:
     """A drained machine takes work again."""
-    return partial(_resume, context, call, _machine(context, call, gone=True))
+    drained = await context.store.read(queue.pauses)
+    return partial(_resume, context, call, _machine(context, call, drained))
 
 
-def _machine(context: Context, call: Call, *, gone: bool = False) -> str:
-    """The machine that is named first. ``gone``: ``fleet.toml`` need not have it any more."""
+def _machine(context: Context, call: Call, besides: Iterable[str] = ()) -> str:
+    """The machine that is named first, of ``fleet.toml`` or of ``besides``."""
     given, known = split(call.args), sorted(context.config().machines)
-    if given and (gone or given[0] in known):
-        return given[0]
+    if given and (named := choose.named(given[0], [*known, *filter(None, besides)])):
+        return named
     raise Misused(
         attempted=f"do /{call.verb}",
         cause=f"unknown machine {given[0]}" if given else "it takes a machine",
@@ -168,9 +214,12 @@ def _pause(call: Call, machine: str, reason: str, posts: Posts) -> None:
     at_work = (busy - starting)[machine] if machine else (busy - starting).total()
     going_on = f"{words.count(at_work, 'session')} at work {'goes' if at_work == 1 else 'go'} on."
     back = Action("Undrain", f"/undrain {machine}") if machine else Action("Resume", "/resume")
-    lines = (line(going_on), line("New tasks wait in /queue."), *([line(one_line(reason, 100))] if reason else ()))
+    lines = [line(going_on), line("New tasks wait in /queue.")]
+    if _FOR.match(reason):
+        lines.append(line(f"It has no end of its own: {'/undrain' if machine else '/resume'} ends it."))
+    lines += [line(one_line(reason, 100))] if reason else []
     title = f"{machine} drained" if machine else "Fleet paused"
-    card = Card(line(f"⏸ {title}: nothing new starts"), lines, actions=(back,), tone=Tone.WAITING)
+    card = Card(line(f"⏸ {title}: nothing new starts"), tuple(lines), actions=(back,), tone=Tone.WAITING)
     posts.post(call.message.chat, card)
 
 

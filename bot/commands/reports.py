@@ -32,6 +32,7 @@ from fleet.errors import Refused, Unavailable
 from fleet.events import ReceiptIssued
 from fleet.model import Isolation, Session, Task
 from fleet.range_figures import Period
+from fleet.schedule.times import local_time
 from fleet.store import sessions
 from fleet.store.core import Tx
 from fleet.store.recent import last_events
@@ -106,8 +107,8 @@ async def digest(context: Context, call: Call) -> Effect:
     """What the fleet did in a period, as figures that anyone can recompute, and a picture."""
     if split(call.args.lower())[:1] == ["daily"]:
         return await daily_digest(context, call)
-    *period_words, last = tidy(call.args).split(" ")
-    more = f"/digest {tidy(call.args) or '24h'} {_MORE}"
+    *period_words, last = tidy(call.args).split() or [""]
+    more = f"/digest {' '.join(tidy(call.args).split()) or '24h'} {_MORE}"
     if last.lower() == _MORE:
         call, more = replace(call, args=" ".join(period_words)), ""
     if (events := _EVENTS.fullmatch(tidy(call.args))) is not None:
@@ -139,9 +140,8 @@ async def digest(context: Context, call: Call) -> Effect:
 
 async def _days(context: Context, call: Call) -> Period | None:
     """The days that are asked for, in the person's own zone."""
-    if ".." not in call.args:
-        return None
-    return parse_days(call.args, (await zone_of_caller(context, call)).key)
+    zone = await zone_of_caller(context, call)
+    return parse_days(call.args, zone.key, local_time(context.clock.now_us(), zone).date())
 
 
 async def receipt(context: Context, call: Call) -> Effect:

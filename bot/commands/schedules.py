@@ -15,13 +15,14 @@ from bot.hearing import drafts
 from bot.hearing.drafts import Draft
 from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
+from bot.parse import headed, keyword
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.requesting import request_scheduled
 from bot.schedules import cards, rules
 from bot.schedules.words import EXAMPLE
 from bot.telling import buttons, sounds
-from fleet.errors import Refused
+from fleet.errors import Misused, Refused
 from fleet.model import ENDS
 from fleet.schedule.model import Job, Schedule, ScheduleState
 from fleet.schedule.times import next_after
@@ -34,10 +35,14 @@ _ID = re.compile(r"[sS]\d{1,9}")
 
 async def schedule(context: Context, call: Call) -> Effect:
     """Makes a schedule from words, or changes one: ``pause s1``, ``resume``, ``now``, ``edit``, ``delete``."""
-    head, _, rest = call.args.strip().partition(" ")
-    change = _CHANGES.get(head.lower())
+    head, rest = headed(call.args)
+    change = _CHANGES.get(_OTHERWISE.get(keyword(head), keyword(head)))
     if change is not None:
-        return await change(context, call, rest.strip())
+        return await change(context, call, rest)
+    if keyword(head) == "list" or (_ID.fullmatch(keyword(head)) and not rest):
+        return await show_schedules(context, call)
+    if keyword(head) == Job.RUN and _RUN_ONE.fullmatch(rest):
+        return await _now(context, call, rest)
     return await plan(context, call, call.args, None)
 
 
@@ -106,12 +111,12 @@ async def _now(context: Context, call: Call, named: str) -> Effect:
 
 async def _edit(context: Context, call: Call, named: str) -> Effect:
     """New words for a schedule: those given, or the next message."""
-    head, _, text = named.partition(" ")
+    head, text = headed(named)
     old = await context.store.read(lambda tx: changeable(tx, call, head))
     if old.work.job is Job.DIGEST:
         raise Refused(attempted=f"edit {old.id}", cause="it is a digest", hint="/digest daily 18:00 sets its time.")
-    if text.strip():
-        return await plan(context, call, text.strip(), old)
+    if text:
+        return await plan(context, call, text, old)
     return partial(_await_change, context, call, old)
 
 
@@ -134,6 +139,8 @@ def _changed(context: Context, call: Call, posts: Posts, found: Schedule, title:
 
 
 _CHANGES = {"pause": _pause, "resume": _resume, "now": _now, "edit": _edit, "delete": _delete}
+_OTHERWISE = {"stop": "pause", "remove": "delete", "cancel": "delete", "change": "edit"}
+_RUN_ONE = re.compile(r"[sS]\d{1,9}(?:\s+now)?[.!]?", re.IGNORECASE)
 
 
 # --- all of them --------------------------------------------------------------------------------------------
@@ -141,7 +148,10 @@ _CHANGES = {"pause": _pause, "resume": _resume, "now": _now, "edit": _edit, "del
 
 async def show_schedules(context: Context, call: Call) -> Effect:
     """The schedules with their next time and last result, a page of them; or one, with its buttons."""
-    config, now, given = context.config(), context.clock.now_us(), split(call.args)
+    config, now, given = context.config(), context.clock.now_us(), [keyword(word) for word in split(call.args)]
+    if given[:1] and given[0] in {*_CHANGES, *_OTHERWISE}:
+        write = context.registry.write(call.message.adapter, "schedule")
+        raise Misused(attempted="change a schedule", hint=f"Write {write} {' '.join(given)[:40]}.")
     if given and _ID.fullmatch(given[0]):
         found, mine = await context.store.read(
             lambda tx: (schedules.find(tx, given[0]), sounds.zone_of(tx, config, call.actor))
@@ -174,10 +184,10 @@ _ID = re.compile(r"[sS]\d{1,9}")
 async def zone(context: Context, call: Call) -> Effect:
     """Shows or sets the zone of a person's clock, for all chats that they use."""
     given, config = split(call.args), context.config()
-    name = known_zone(given[0]) if given else ""
+    name = next(filter(None, (known_zone(joint.join(given)) for joint in ("_", ""))), "")
     if given and not name:
-        near = nearest_zone(given[0])
-        raise ZONE.misused(f"{given[0][:40]!r} is no time zone" + (f"; did you mean {near}?" if near else ""))
+        near, said = nearest_zone("_".join(given)), " ".join(given)[:40]
+        raise ZONE.misused(f"{said!r} is no time zone" + (f"; did you mean {near}?" if near else ""))
 
     def effect(posts: Posts) -> None:
         if name:

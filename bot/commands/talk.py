@@ -14,7 +14,7 @@ from bot.commands.common import find_task, reply, split_task
 from bot.commands.tasks import keep_files
 from bot.hearing import drafts
 from bot.outbox.posting import Posts
-from bot.parse import tidy
+from bot.parse import keyword, tidy
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import asks, buttons, mutes
@@ -28,9 +28,9 @@ from fleet.store import approvals, sessions, tasks
 from fleet.store.states import ApprovalKind
 from gates.people import Right, demand, may
 
-_DURATION = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?)?$", re.IGNORECASE)
+_DURATION = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?|w|weeks?)?$", re.IGNORECASE)
 _WITH_ANSWER = "This came with the answer."
-_UNIT_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+_UNIT_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 7 * 86_400_000_000}
 
 
 _REACHES: Final = {
@@ -97,7 +97,7 @@ async def mute(context: Context, call: Call) -> Effect:
             cause=f"this needs the right to {Right.RUN}; your role is {call.person.role}",
             hint=f"{context.registry.write(call.message.adapter, 'notify')} none mutes only your own messages.",
         )
-    chat, given = call.message.chat, tidy(call.args).lower()
+    chat, given = call.message.chat, keyword(tidy(call.args)).removeprefix("for ").strip()
     if given in ("off", "no", "end"):
         return _muted(context, call, None)
     if given in ("", "on", "forever"):
@@ -136,7 +136,8 @@ async def cancel(context: Context, call: Call) -> Effect:
 
     def effect(posts: Posts) -> None:
         dropped = drafts.drop(posts.tx, call.message.chat, call.message.sender)
-        how = Card(line("No draft to discard."), (line(f"{stop} {call.task or 'TASK'} ends a task."),))
+        named, _ = split_task(call)
+        how = Card(line("No draft to discard."), (line(f"{stop} {named or call.task or 'TASK'} ends a task."),))
         reply(call, Card(line("Draft discarded; no task started.")) if dropped else how)(posts)
 
     return effect
@@ -144,7 +145,7 @@ async def cancel(context: Context, call: Call) -> Effect:
 
 async def notify(context: Context, call: Call) -> Effect:
     """Sets which events of a person's own tasks make a sound for them, and their quiet hours."""
-    given = split(call.args.lower())
+    given = split(re.sub(r"\s*-\s*", "-", tidy(call.args)).lower())
     zone = next((word for word in split(call.args) if "/" in word or word.upper() == "UTC"), "")
 
     def effect(posts: Posts) -> None:
@@ -166,7 +167,8 @@ async def notify(context: Context, call: Call) -> Effect:
         save_sound_settings(tx, config, person, wanted)
         quiet = "no quiet hours"
         if wanted.quiet_from != wanted.quiet_to:
-            quiet = f"quiet {_hours(wanted)} {wanted.zone}: only a task's end makes a sound during them"
+            where = zone_of(tx, config, call.actor).key
+            quiet = f"quiet {_hours(wanted)} {where}: only a task's end makes a sound during them"
         card = Card(line(f"You hear: {wanted.level}"), (line(_HEARS[wanted.level]), line(quiet)))
         reply(call, card)(posts)
 

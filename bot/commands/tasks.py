@@ -15,7 +15,7 @@ from bot.hearing import held_files
 from bot.hearing.drafts import Draft
 from bot.message import Attachment
 from bot.outbox.posting import Posts
-from bot.parse import RunRequest, run_request
+from bot.parse import RunRequest, keyword, run_request
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.requesting import NOW, OR_WAIT, declared, request_task, start_now
@@ -32,6 +32,7 @@ from fleet.store.core import Tx
 from gates.people import Right, demand
 
 _NAMED: Final = 12
+_EVERY: Final = (["all"], ["everything"])
 
 
 async def run(context: Context, call: Call) -> Effect:
@@ -46,7 +47,11 @@ async def ask(context: Context, call: Call) -> Effect:
 
 async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
     config = context.config()
-    request = await with_usual(context, call, run_request(call.args))
+    typed = choose.clear(run_request(call.args))
+    question = choose.last_options(config, call.verb, typed)
+    if question is not None:
+        return choose.asking(call, question, had_words=True)
+    request = await with_usual(context, call, typed)
     question = choose.missing(config, call.verb, request, context.control.machines())
     if question is not None:
         return choose.asking(call, question, had_words=bool(request.prompt))
@@ -174,8 +179,8 @@ def keep_files(tx: Tx, call: Call, task: str, note: int, earlier: Sequence[Attac
 
 async def stop(context: Context, call: Call) -> Effect:
     """Ends a task, or all of them."""
-    given = split(call.args)
-    if given[:1] == ["all"]:
+    given = [keyword(word) for word in split(call.args)]
+    if given[:1] in _EVERY:
         return await _ask_stop_all(context, call) if given[1:] != ["yes"] else partial(_stop_all, context, call)
     task = await task_meant(context, call)
 
@@ -254,7 +259,7 @@ async def retry(context: Context, call: Call) -> Effect:
     Refuses while an earlier retry is open; a button refuses if there was any.
     """
     task = await task_meant(context, call, newest=True)
-    behind = split(call.args)[1:2] == ["behind"]
+    behind = [keyword(word) for word in split(call.args)[1:2]] == ["behind"]
 
     def effect(posts: Posts) -> None:
         tx = posts.tx

@@ -8,11 +8,12 @@ from typing import Final
 from bot.cards import Action, Card, line
 from bot.commands import choose
 from bot.outbox.posting import Posts
-from bot.parse import RunRequest
+from bot.parse import RunRequest, keyword
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from fleet.model import ChatRef
 from fleet.store.chat import settings
+from fleet.store.chat.settings import OfChat
 from fleet.store.core import Tx
 from gates.people import Right
 
@@ -24,7 +25,7 @@ async def use(context: Context, call: Call) -> Effect:
     """Sets the repository of this chat, shows it, or removes it."""
     given, repos = split(call.args), sorted(context.config().repos)
     chosen = ""
-    if given and given[0].lower() not in _NONE:
+    if given and keyword(given[0]) not in _NONE:
         chosen = choose.pick("repository", "", given[0], repos)
 
     def effect(posts: Posts) -> None:
@@ -56,7 +57,7 @@ def usual_of(tx: Tx, chat: ChatRef) -> str:
 
 
 def _key(chat: ChatRef) -> str:
-    return f"use:{chat.adapter}:{chat.chat}"
+    return settings.of_chat(OfChat.REPOSITORY, chat)
 
 
 COMMANDS = (

@@ -23,7 +23,7 @@ from bot.hearing.rates import PerPerson, Unlimited
 from bot.hearing.voices import Voices
 from bot.message import Message
 from bot.outbox.posting import Outbox, Posts
-from bot.parse import Ignore, Spoken, parse
+from bot.parse import Ignore, Spoken, asks_for_help, parse
 from bot.registry import Call, Context, Effect, FleetControl, RefusedForNow, Result, demand_right
 from bot.speech.transcript import Transcribe
 from bot.telling import buttons
@@ -39,7 +39,7 @@ from fleet.errors import (
 from fleet.faults import Point, fault
 from fleet.model import PersonId
 from fleet.store.chat import buttons as button_rows
-from fleet.store.chat import inbox, private
+from fleet.store.chat import inbox, moves, private
 from fleet.store.core import Tx
 from fleet.supervise import Supervisor
 from gates.people import Person, Right, who
@@ -257,7 +257,9 @@ class ChatCore:
     async def _prepare(self, given: Given, found: Background | None) -> tuple[Call | None, Effect | str]:
         """The call and its effect, or why nothing is done."""
         message = given.message
-        registry, person = self._context.registry, who(self._context.config(), message.sender)
+        if message.moved_to:
+            return None, lambda posts: moves.moved(posts.tx, message.adapter, message.chat.chat, message.moved_to)
+        registry, person = self._context.registry, settling.sender_of(self._context.config(), message)
         if found is None:
             found = await self._context.store.read(lambda tx: self._background(tx, message))
         lost = message.unreadable and not message.spoken
@@ -385,6 +387,8 @@ class ChatCore:
     ) -> tuple[Call, Effect]:
         message, registry = given.message, self._context.registry
         command = registry.demand(said.verb)
+        if not message.pressed and asks_for_help(said.args, words=command.verb == "say"):
+            said, command = Spoken("help", command.verb), registry.demand("help")
         given.verb = command.verb
         if not command.checks_right:
             demand_right(person, command.right, registry.write(message.adapter, command.verb))

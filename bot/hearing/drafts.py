@@ -12,9 +12,11 @@ from typing import Final
 
 from fleet.model import ChatRef, PersonId
 from fleet.store.chat import settings, threads
+from fleet.store.chat.settings import OfChat
 from fleet.store.core import Tx
 
 LIVES_US: Final = 3_600_000_000
+_PREFIX: Final = f"{OfChat.DRAFT}:"
 
 VERBS: Final = frozenset({"run", "ask", "schedule"})
 """The commands that take a prompt: they use up a draft, or replace it."""
@@ -78,8 +80,8 @@ def drop(tx: Tx, chat: ChatRef, person: PersonId) -> bool:
 
 def drop_all(tx: Tx, person: PersonId) -> None:
     """Forgets every draft of a person, in all chats."""
-    for key in settings.beginning(tx, "draft:"):
-        if json.loads(key.removeprefix("draft:"))[-1] == str(person):
+    for key in settings.beginning(tx, _PREFIX):
+        if json.loads(key.removeprefix(_PREFIX))[-1] == str(person):
             settings.put(tx, key, "")
 
 
@@ -102,4 +104,4 @@ def _read(tx: Tx, key: str) -> Draft | None:
 
 
 def _key(chat: ChatRef, person: PersonId) -> str:
-    return f"draft:{json.dumps([chat.adapter, chat.chat, chat.thread, str(person)])}"
+    return f"{_PREFIX}{json.dumps([chat.adapter, chat.chat, chat.thread, str(person)])}"

@@ -170,6 +170,9 @@ def unmeant(message: Message, registry: Registry) -> Misused:
 
 def unknown(message: Message) -> Card:
     """What somebody is told whom fleet.toml does not name."""
+    if message.nameless:
+        how = "Switch off “Remain anonymous” in your admin rights, or write to me in a private chat."
+        return Card(line("I cannot see who you are: you write in the group's name."), (line(how),))
     return Card(line("You are not registered here."), (line(f"Your id: {message.sender}"),))
 
 

@@ -20,11 +20,13 @@ from bot.message import Message
 from bot.outbox.posting import Outbox, Posts
 from bot.registry import Call, Context, Effect, Registry, Result
 from bot.telling import sounds
+from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
 from fleet.failpoints import failpoint
 from fleet.model import ChatRef
 from fleet.store.chat import inbox
 from fleet.store.core import Tx
+from gates.people import Person, who
 
 UNREADABLE: Final = "it cannot be read"
 ONLY_READABLE: Final = "Only text, pictures and files can be read here."
@@ -92,6 +94,11 @@ def carried_out(tx: Tx, outbox: Outbox, handled: Handled, effect: Effect, result
     tx.after_commit(partial(failpoint, "update-handled"))
     posts.leave_at_once()
     return final
+
+
+def sender_of(config: FleetConfig, message: Message) -> Person | None:
+    """Who wrote it; ``None``: nobody whom fleet.toml names, or the platform hides who."""
+    return None if message.nameless else who(config, message.sender)
 
 
 def posting(message: Message, card: Card) -> Effect:

@@ -29,6 +29,7 @@ from fleet.schedule.spec import HOUR_US, Calendar
 from fleet.schedule.times import local_time, next_after
 from fleet.store import day_figures, ledger, schedules
 from fleet.store.chat import settings
+from fleet.store.chat.settings import OfChat
 from fleet.store.core import Tx
 from fleet.store.recent import first_seq_since
 from gates.receipts import day as days
@@ -186,4 +187,4 @@ async def _picture(context: Context, first: int, last: int) -> str:
 
 
 def _key(schedule: Schedule) -> str:
-    return f"digest.upto:{schedule.channel.adapter}:{schedule.channel.chat}:{schedule.channel.thread}"
+    return settings.of_chat(OfChat.DIGEST, schedule.channel, schedule.channel.thread)

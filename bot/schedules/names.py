@@ -29,6 +29,12 @@ def weekdays(word: str) -> tuple[Weekday, ...] | None:
     return tuple(found) or None
 
 
+def is_every(word: str) -> bool:
+    """Whether a word for days means each of them, without ``every``: ``mondays``, ``mon-fri``, ``sat,sun``."""
+    found = weekdays(word) or ()
+    return len(found) > 1 or any(word.lower() == f"{day.name.lower()}s" for day in found)
+
+
 def through(first: Weekday, last: Weekday) -> list[Weekday]:
     """All days from one to the other, over the end of the week where need be."""
     return [Weekday((first - 1 + step) % 7 + 1) for step in range((last - first) % 7 + 1)]

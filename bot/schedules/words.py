@@ -15,12 +15,12 @@ from zoneinfo import ZoneInfo
 
 from bot.parse import tidy
 from bot.schedules import cron
-from bot.schedules.names import weekday, weekdays
+from bot.schedules.names import is_every, weekday, weekdays
 from fleet.errors import Misused
 from fleet.schedule.model import Job, Overlap
 from fleet.schedule.spec import HOUR_US, MINUTE_US, WEEKDAYS, WEEKEND, Calendar, Every, Once, Spec, Weekday
 from fleet.schedule.times import instant, local_time, next_after
-from fleet.zones import known_zone, nearest_zone
+from fleet.zones import known_zone, nearest_zone, zone_of_city
 
 EXAMPLE: Final = "every weekday 02:00 Europe/Berlin run WORDS"
 _LONGEST_US: Final = 366 * 24 * HOUR_US
@@ -33,6 +33,7 @@ _UNITS_US: Final = {
     **dict.fromkeys(("w", "week", "weeks"), 7 * 24 * HOUR_US),
 }
 _SPAN = re.compile(r"(\d{1,5})([a-z]*)")
+_SPAN_JOINT = re.compile(r"(\d[a-z]+)(?=\d)", re.IGNORECASE)
 _TIME = re.compile(r"(\d{1,2})(?:[:.](\d{2}))?(am|pm)?")
 _DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:t(\d{1,2}:\d{2}))?")
 _DAYS: Final = {
@@ -44,8 +45,14 @@ _DAYS: Final = {
     "weekends": WEEKEND,
 }
 _ALONE: Final = {"daily": "day", "weekdays": "weekday", "weekends": "weekend", "hourly": "hour"}
+_BEGIN_DAYS: Final = frozenset((*_ALONE, "every", "each", "today", "tomorrow", "on", "next"))
 _SPOKEN_TIMES: Final = {"noon": time(12), "midnight": time(0)}
 _TOKEN = re.compile(r"\S+")
+_SPACED = re.compile(r"(?<=[A-Za-z])\s+(?:-|to)\s+(?=[A-Za-z])|(?<=[A-Za-z])(?:\s+/\s*|/\s+)(?=[A-Za-z])")
+"""``mon - fri``, ``mon to fri``, ``Europe / Berlin``."""
+
+_TRAILING = re.compile(r"(?:(?:^|\s)(?:to|then|please|and))+\s*$", re.IGNORECASE)
+_IN_HOURS: Final = "An interval has minutes or hours. For days write every day, every monday, or cron: 0 9 1 * *."
 
 
 class Need(Enum):
@@ -77,13 +84,13 @@ class ScheduleRequest:
 def read(text: str, now_us: int, usual: str) -> ScheduleRequest:
     """Reads it; ``usual`` is the zone where none is named. Raises ``Misused`` that names what is not understood."""
     head, job, words = _split(text)
-    cursor = _Cursor(tidy(head).split())
+    cursor = _Cursor(_TRAILING.sub("", _SPACED.sub(_joined, tidy(head))).split())
     yes = cursor.take("yes")
     zone, overlap = _options(cursor)
     parts = _Parts(cursor, now_us, ZoneInfo(zone or usual))
     when = parts.read()
     if cursor.left:
-        raise not_understood(cursor.left[0], "Write run or ask before the task.")
+        raise not_understood(cursor.left[0], _advice(cursor.left[0], job))
     if when is not None and next_after(when, parts.zone, now_us) is None:
         raise Misused(
             attempted="make a schedule", on=" ".join(parts.typed), cause="that time never comes, or is over"
@@ -99,6 +106,15 @@ def not_understood(word: str, hint: str = "") -> Misused:
         cause=f"“{word[:40]}” is not understood",
         hint=f"{hint} Example: /schedule {EXAMPLE}".strip(),
     )
+
+
+def _advice(word: str, job: Job | None) -> str:
+    """What may have been meant by a word that is left over: a zone, or the task without its verb."""
+    if near := zone_of_city(word):
+        return f"Did you mean {near}?"
+    if re.fullmatch(r"[A-Z]{1,5}|(?:UTC|GMT)[+-]?\d.*", word):
+        return "A time zone is written Europe/Berlin."
+    return "Write run or ask before the task." if job is None else ""
 
 
 def time_of_day(word: str) -> time | None:
@@ -117,10 +133,14 @@ def _clock(word: str, hour: int, minute: int, half: str) -> time:
     return time(hour % 12 + (12 if half == "pm" else 0) if half else hour, minute)
 
 
+def _joined(found: re.Match[str]) -> str:
+    return "/" if "/" in found.group() else "-"
+
+
 def _split(text: str) -> tuple[str, Job | None, str]:
     """Everything before the job, the job, and everything after it."""
     for found in _TOKEN.finditer(text):
-        word = found.group().lower().lstrip("/／")
+        word = found.group().lower().lstrip("/／!").rstrip(":,")
         if word in set(Job) and word != Job.DIGEST:
             return text[: found.start()], Job(word), text[found.end() :].strip()
     return text, None, ""
@@ -129,12 +149,15 @@ def _split(text: str) -> tuple[str, Job | None, str]:
 def _options(cursor: _Cursor) -> tuple[str, Overlap]:
     """Takes the zone and the policy for overlaps out, wherever they stand."""
     zone, overlap, rest = "", Overlap.SKIP, list[str]()
-    for word in cursor.left:
+    for raw in cursor.left:
+        word = raw.strip("(),;") or raw
         folded = word.lower().removeprefix("overlap=")
         if folded in set(Overlap):
             overlap = Overlap(folded)
         elif known := (known_zone(word) if "/" in word or word.lower() in ("utc", "gmt") else ""):
             zone = known
+            if rest[-1:] in (["in"], ["In"]):
+                rest.pop()
         elif re.fullmatch(r"[A-Za-z_]+/[A-Za-z_/+-]+\d*", word) and not cron.looks_so(word):
             near = nearest_zone(word)
             raise not_understood(
@@ -144,6 +167,20 @@ def _options(cursor: _Cursor) -> tuple[str, Overlap]:
             rest.append(word)
     cursor.left = rest
     return zone, overlap
+
+
+def _days_first(words: list[str]) -> list[str]:
+    """``at 9:00 every day`` as ``every day at 9:00``; other words as they are."""
+    size = 1 if words[:1] and words[0].lower() == "at" else 0
+    while size < len(words):
+        word, half = words[size].lower().strip(",;"), "".join(words[size + 1 : size + 2]).lower()
+        spoken = word in _SPOKEN_TIMES or word in ("and", "&")
+        if not spoken and not (_TIME.fullmatch(word) and (not word.isdigit() or half in ("am", "pm") or size == 1)):
+            break
+        size += 2 if half in ("am", "pm") and not spoken else 1
+    rest = [word.lower().strip(",;") for word in words[size : size + 1]]
+    named = any(word in _BEGIN_DAYS or weekdays(word) or _DATE.fullmatch(word) for word in rest)
+    return [*words[size:], *words[:size]] if size and named else words
 
 
 class _Cursor:
@@ -175,7 +212,8 @@ class _Parts:
         self.typed: list[str] = []
 
     def read(self) -> Spec | None:
-        before = list(self.cursor.left)
+        self.cursor.left = before = _days_first(self.cursor.left)
+        before = list(before)
         found = self._when()
         self.typed = before[: len(before) - len(self.cursor.left)]
         return found
@@ -186,7 +224,8 @@ class _Parts:
         if not first:
             return None
         if cron.begins(first) and len(cursor.left) > 1 and cursor.left[1].lower() not in ("am", "pm"):
-            fields, cursor.left = cursor.left[:5], cursor.left[5:]
+            size = 5 + (len(cursor.left) > 5 and cron.begins(cursor.left[5]))
+            fields, cursor.left = cursor.left[:size], cursor.left[size:]
             return cron.read(fields)
         if cursor.take("every", "each"):
             return self._every()
@@ -194,9 +233,14 @@ class _Parts:
             cursor.left[0] = _ALONE[first]
             return self._every()
         if cursor.take("in"):
-            return Once(self.now_us + self._span("in 30 min"))
-        cursor.take("on", "next")
-        return self._once()
+            return Once(self.now_us + self._spans())
+        after_today = cursor.take("next")
+        if cursor.take("on") and cursor.peek() in _ALONE:
+            cursor.left[0] = _ALONE[cursor.peek()]
+            return self._every()
+        if is_every(cursor.peek()):
+            return self._every()
+        return self._once(after_today=after_today)
 
     # --- again and again --------------------------------------------------------------------------------
 
@@ -232,7 +276,9 @@ class _Parts:
             return _DAYS[word]
         found = weekdays(word)
         if found is None:
-            raise not_understood(word or "every", "Write every day, weekday, monday,thursday, hour or 15 min.")
+            raise not_understood(
+                word or "every", "Write every day, weekday, monday,thursday, hour or 15 min, or cron: 0 9 1 * *."
+            )
         while self.cursor.take("and", "&") or weekdays(self.cursor.peek()) is not None:
             more = weekdays(word := self.cursor.next())
             if more is None:
@@ -242,7 +288,7 @@ class _Parts:
 
     # --- once -------------------------------------------------------------------------------------------
 
-    def _once(self) -> Spec | None:
+    def _once(self, *, after_today: bool = False) -> Spec | None:
         cursor, word = self.cursor, self.cursor.peek()
         if dated := _DATE.fullmatch(word):
             cursor.next()
@@ -252,7 +298,7 @@ class _Parts:
             return self._at(self.now.date() + timedelta(days=word == "tomorrow"))
         if (day := weekday(word)) is not None:
             cursor.next()
-            ahead = (day - self.now.isoweekday()) % 7
+            ahead = (day - self.now.isoweekday()) % 7 or 7 * after_today
             found = self._at(self.now.date() + timedelta(days=ahead))
             late = found is not None and found.at_us <= self.now_us
             return self._again(found, timedelta(days=7)) if late and found else found
@@ -293,12 +339,12 @@ class _Parts:
             if at or required:
                 raise not_understood("at", "Write a time, such as 9:00.")
             return None
-        words = cursor.next()
-        found = [self._time(word, bare=at) for word in words.split(",") if word]
+        words, bare = cursor.next(), at or not required
+        found = [self._time(word, bare=bare) for word in words.split(",") if word]
         if not found:
             raise not_understood(words, "Write a time, such as 9:00.")
         while cursor.take("and", "&"):
-            found.append(self._time(cursor.next(), bare=at))
+            found.append(self._time(cursor.next(), bare=bare))
         return found
 
     def _time(self, word: str, *, bare: bool) -> time:
@@ -312,6 +358,19 @@ class _Parts:
             raise not_understood(word, "It is no time of day.")
         return found
 
+    def _spans(self) -> int:
+        """``30 min``, ``1 hour 30 min``, ``1h30m``, ``half an hour``."""
+        cursor, example = self.cursor, "in 30 min"
+        half = cursor.take("half")
+        if cursor.left:
+            cursor.left[:1] = _SPAN_JOINT.sub(r"\1 ", cursor.left[0]).split()
+        span = self._span(example) // (2 if half else 1)
+        while cursor.take("and") or _SPAN.fullmatch(cursor.peek()):
+            span += self._span(example)
+        if span > _LONGEST_US:
+            raise not_understood(example, "It is too long.")
+        return span
+
     def _span(self, example: str, *, alone: bool = False) -> int:
         """``30 min``, ``2h``, ``an hour``; where ``alone``, a unit without a number is one of it."""
         cursor, word = self.cursor, self.cursor.next()
@@ -322,7 +381,9 @@ class _Parts:
             number, unit = int(found.group(1)), found.group(2) or cursor.next()
         else:
             raise not_understood(word or example.split(maxsplit=1)[0], f"Write {example}.")
-        if unit not in _UNITS_US or (alone and _UNITS_US[unit] > HOUR_US):
+        if alone and (unit in ("st", "nd", "rd", "th") or _UNITS_US.get(unit, 0) > HOUR_US):
+            raise not_understood(f"{number} {unit}" if unit in _UNITS_US else word, _IN_HOURS)
+        if unit not in _UNITS_US:
             raise not_understood(f"{word} {unit}".strip(), f"Write {example}.")
         span = number * _UNITS_US[unit]
         if not 0 < span <= _LONGEST_US:

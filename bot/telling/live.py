@@ -21,6 +21,7 @@ from fleet.machines.watch import MachineSeen
 from fleet.model import ChatRef
 from fleet.ports import Clock
 from fleet.store.chat import settings
+from fleet.store.chat.settings import OfChat
 from fleet.store.core import Tx
 from fleet.store.overview import Newest, newest_cards
 
@@ -104,7 +105,7 @@ def _chat(place: Newest) -> ChatRef:
 
 
 def _zone_key(chat: ChatRef) -> str:
-    return f"status-zone:{json.dumps([chat.adapter, chat.chat, chat.thread])}"
+    return f"{OfChat.STATUS_ZONE}:{json.dumps([chat.adapter, chat.chat, chat.thread])}"
 
 
 def _edit(posts: Posts, changes: Iterable[tuple[Newest, Card]]) -> None:

@@ -27,6 +27,7 @@ from fleet.ports import Clock
 from fleet.store import sessions, tasks
 from fleet.store.chat import cards as card_rows
 from fleet.store.chat import settings
+from fleet.store.chat.settings import OfChat
 from fleet.store.core import Tx
 from fleet.store.recent import last_events
 from fleet.untrusted import Untrusted
@@ -38,7 +39,7 @@ MOST: Final = 8
 
 SHOWN_LINES: Final = 24
 SHOWN_CHARACTERS: Final = 2_400
-_PREFIX: Final = "live-log:"
+_PREFIX: Final = f"{OfChat.LIVE_LOG}:"
 
 
 class Freshness(Enum):

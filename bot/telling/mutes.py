@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fleet.model import ChatRef
 from fleet.store.chat import settings
+from fleet.store.chat.settings import OfChat
 from fleet.store.core import Tx
 
 FOREVER = 1 << 62
@@ -25,4 +26,4 @@ def muted_until(tx: Tx, chat: ChatRef) -> int:
 
 
 def _key(chat: ChatRef) -> str:
-    return f"mute:{chat.adapter}:{chat.chat}"
+    return settings.of_chat(OfChat.MUTE, chat)

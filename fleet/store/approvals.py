@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select, upda
 from fleet.errors import Misused, Refused
 from fleet.model import AIRBOSS, Session
 from fleet.store.core import Tx
+from fleet.store.named import plain_id
 from fleet.store.statements import Statement
 from fleet.store.states import ApprovalKind, ApprovalScope
 from fleet.store.tables import approvals
@@ -51,8 +52,8 @@ class Approval:
 
     A permission binds to ``request`` (the whole input as JSON text) in ``directory``, a hold or a stall to
     ``commit`` and ``tree``. ``questions``: what the agent wants to know, as JSON (:func:`fleet.questions.to_json`).
-    ``scope``: how far a permission goes. ``expires_us`` 0: never. ``pinged_us``:
-    when it first notified people, ``reminded_us``: when the reminder was sent; 0 for not yet.
+    ``scope``: how far a permission goes. ``expires_us`` 0: never. ``pinged_us``: when it first notified people,
+    ``reminded_us``: when the reminder was sent; 0 for not yet.
     """
 
     id: str
@@ -163,18 +164,17 @@ def find(tx: Tx, prefix: str) -> Approval:
 
     Raises ``Misused`` with the candidates when none or several match.
     """
-    wanted = prefix.strip().lower()
+    wanted = plain_id(prefix)
     for exact in (wanted, f"a{wanted}"):
-        row = _BY_ID.one(tx.connection, {"wanted": exact})
-        if row is not None:
+        if (row := _BY_ID.one(tx.connection, {"wanted": exact})) is not None:
             return _approval(row)
-    found = [approval for approval in waiting(tx) if wanted not in ("", "a") and approval.id.startswith(wanted)]
-    if len(found) == 1:
-        return found[0]
+    found = [each for each in waiting(tx) if wanted not in ("", "a") and each.id.startswith(wanted)]
     if not found:
         raise _unknown(tx, prefix)
-    names = ", ".join(approval.id for approval in found)
-    raise Misused(attempted="find the question", on=prefix, cause=f"it could be {names}", hint="Give the whole id")
+    if not found[1:]:
+        return found[0]
+    cause = f"it could be {', '.join(each.id for each in found)}"
+    raise Misused(attempted="find the question", on=prefix, cause=cause, hint="Give the whole id")
 
 
 def decide(
@@ -395,6 +395,6 @@ def answer_of(asked: Approval) -> Answer:
 
 
 def _unknown(tx: Tx, wanted: str) -> Misused:
-    open_ = ", ".join(question.id for question in waiting(tx)[:8])
+    open_ = ", ".join(each.id for each in waiting(tx)[:8])
     hint = f"Waiting now: {open_}" if open_ else "No question is waiting"
     return Misused(attempted="find the question", on=wanted, cause="no such question", hint=hint)

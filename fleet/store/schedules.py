@@ -21,6 +21,7 @@ from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, Slot, Sl
 from fleet.schedule.spec import Spec
 from fleet.store import ledger
 from fleet.store.core import Tx
+from fleet.store.named import of_another_kind, plain_id
 from fleet.store.schedule_tables import schedules, slots
 from fleet.store.tables import tasks
 
@@ -137,7 +138,7 @@ def get(tx: Tx, schedule_id: str) -> Schedule:
 
 def find(tx: Tx, named: str) -> Schedule:
     """The schedule that a person names: ``s3`` or ``3``. Raises ``Misused`` when there is none."""
-    wanted = named.strip().lower()
+    wanted = plain_id(named)
     for exact in (wanted, f"s{wanted}"):
         row = tx.connection.execute(_BY_ID, {"wanted": exact}).one_or_none()
         if row is not None:
@@ -147,7 +148,8 @@ def find(tx: Tx, named: str) -> Schedule:
         attempted="find the schedule",
         on=named,
         cause="there is no such schedule",
-        hint=f"There are: {known}" if known else "There is none yet: /schedule makes one.",
+        hint=of_another_kind(named, "s")
+        or (f"There are: {known}" if known else "There is none yet: /schedule makes one."),
     )
 
 

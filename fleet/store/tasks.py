@@ -23,6 +23,7 @@ from fleet.locks import Want, dump_wants, load_wants
 from fleet.model import ENDS, ChatRef, Fork, Task, TaskMode, TaskState, may_move
 from fleet.store import approvals, landing_line, ledger
 from fleet.store.core import Tx
+from fleet.store.named import of_another_kind, plain_id
 from fleet.store.queue_tables import reservations
 from fleet.store.statements import Statement
 from fleet.store.tables import meta, sessions, tasks
@@ -139,7 +140,7 @@ def of_ids(tx: Tx, ids: Iterable[str]) -> dict[str, Task]:
 
 def find(tx: Tx, named: str) -> Task:
     """The task that a person names: ``t12`` or ``12``. Raises ``Misused`` when it does not exist."""
-    wanted = named.strip().lower()
+    wanted = plain_id(named)
     for exact in (wanted, f"t{wanted}"):
         row = _BY_ID.one(tx.connection, {"id": exact})
         if row is not None:
@@ -263,4 +264,5 @@ def read_task(row: Row[Any]) -> Task:
 def _unknown(tx: Tx, wanted: str) -> Misused:
     known = ", ".join(task.id for task in recent(tx, 5))
     hint = f"The last ones are {known}" if known else "There are no tasks yet; /run starts one"
-    return Misused(attempted="find the task", on=wanted, cause="no such task", hint=hint)
+    other = of_another_kind(wanted, "t")
+    return Misused(attempted="find the task", on=wanted, cause="no such task", hint=other or hint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from fleet.errors import Misused
@@ -11,7 +13,8 @@ from fleet.model import ChatRef, TaskMode, TaskState
 from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, SlotOutcome, Work
 from fleet.schedule.spec import Calendar, Weekday
 from fleet.store import ledger, schedules, tasks
-from fleet.store.chat import moves
+from fleet.store.chat import moves, settings
+from fleet.store.chat.settings import OfChat
 from fleet.store.core import Store, Tx
 
 CHANNEL = ChatRef("telegram", "7", "3")
@@ -128,3 +131,23 @@ def test_a_schedule_moves_along_with_its_chat(store: Store) -> None:
         made(tx)
         moves.moved(tx, "telegram", "7", "-1007")
         assert schedules.find(tx, "s1").channel == ChatRef("telegram", "-1007", "3")
+
+
+def test_what_was_set_for_a_chat_moves_along_and_nothing_of_another_chat(store: Store) -> None:
+    def keys(number: str) -> list[str]:
+        chat = ChatRef("telegram", number)
+        plain = [settings.of_chat(OfChat.MUTE, chat), settings.of_chat(OfChat.MODEL, chat, "claude")]
+        draft = f"{OfChat.DRAFT}:{json.dumps(['telegram', number, '', ADA])}"
+        log = f"{OfChat.LIVE_LOG}:{json.dumps(['t1', 'telegram', number, '3'])}"
+        return [*plain, settings.of_chat(OfChat.DIGEST, chat, "3"), draft, log]
+
+    with store.transaction() as tx:
+        for number in ("-7", "-71", "7"):
+            for key in keys(number):
+                settings.put(tx, key, number)
+        settings.put(tx, keys("-1007")[0], "set there")
+        moves.moved(tx, "telegram", "-7", "-1007")
+        assert [settings.get(tx, key) for key in keys("-7")] == [""] * 5
+        assert [settings.get(tx, key) for key in keys("-1007")] == ["set there", "-7", "-7", "-7", "-7"]
+        for number in ("-71", "7"):
+            assert [settings.get(tx, key) for key in keys(number)] == [number] * 5

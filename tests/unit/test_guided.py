@@ -87,7 +87,8 @@ async def test_cancel_drops_the_draft_and_never_stops_a_task(tmp_path: Path) -> 
         assert result.status == 2
         for words in ("/cancel", "cancel", "/cancel t1"):
             _, (nothing,) = await there.say(words)
-            assert everything(nothing).startswith("No draft to discard.\n/stop TASK ends a task.")
+            named = "t1" if words.endswith("t1") else "TASK"
+            assert everything(nothing).startswith(f"No draft to discard.\n/stop {named} ends a task.")
         _, (of_task,) = await there.hand_over(there.message("cancel", reply_to="m1"))
         assert "/stop t1 ends a task." in everything(of_task)
         (task,) = await there.tasks()

@@ -146,6 +146,7 @@ def test_a_card_as_text_says_everything() -> None:
         ("see <http://x.example|x.example> <mailto:a@b.c|a@b.c>", "see x.example a@b.c"),
         ("see <https://x.example|the page>", "see the page (https://x.example)"),
         ("<!here> run", "@here run"),
+        ("run it <!date^1392734382^{date_short}|Feb 18>", "run it Feb 18"),
         ("a\0b", "ab"),
     ],
 )
@@ -164,10 +165,25 @@ def test_a_message_is_read_as_it_was_typed(raw: str, meant: str) -> None:
         ("/ab-run", "x", "/run x"),
         ("/ab-fleet", "mute 1h", "/mute 1h"),
         ("/nothing", "x", "/nothing x"),
+        ("/fleet", "`retry t1`", "/retry t1"),
     ],
 )
 def test_a_slash_command_means_its_verb(command: str, text: str, meant: str) -> None:
     assert typed(command, text, VERBS) == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "thread", "heard"),
+    [
+        *(("`!retry t1`", "", True), ("`retry t1`", "", False), ("!important", "", False)),
+        *(("@property is missing", "1.0", True), ("<@U2> look", "1.0", False), ("*<@U2>* look", "1.0", False)),
+        *((" <!here> look", "1.0", False), ("<!date^1^{date}|Feb 18> is wrong", "1.0", True)),
+    ],
+)
+def test_words_in_a_channel_are_for_us_or_for_others(text: str, thread: str, heard: bool) -> None:
+    said = {"type": "message", "user": "U1", "channel": "C1", "ts": "1.1", "text": text, "thread_ts": thread}
+    found = read({"type": "event_callback", "team_id": "T1", "event": said}, ME, VERBS)
+    assert (found is not None) is heard
 
 
 def test_a_pressed_button_tells_where_it_stands() -> None:

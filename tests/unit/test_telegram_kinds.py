@@ -70,6 +70,32 @@ def test_an_unknown_message_without_a_sender_of_its_chat_is_nothing(broken: dict
     assert heard(chat={"id": -5, "type": "group", "title": "x"}, poll={"id": "1"}) is None
 
 
+def test_who_writes_in_a_groups_name_is_nameless_and_only_heard_when_they_mean_us() -> None:
+    group = {"id": -1002, "type": "supergroup", "title": "Fleet"}
+    hidden = {"from": {"id": 1087968824, "is_bot": True, "first_name": "Group"}, "sender_chat": group}
+    found = heard(group, text="/status@airboss_test_bot", **hidden)
+    assert found is not None and found.nameless and found.direct
+    assert heard(group, text="/status", **hidden) is None
+    assert heard(group, text="/status@airboss_test_bot", **{**hidden, "sender_chat": NEWS}) is None
+    assert heard(NEWS, text="/status@airboss_test_bot", **{**hidden, "sender_chat": NEWS}) is None
+
+
+def test_a_group_tells_which_supergroup_it_has_become() -> None:
+    found = heard({"id": -5, "type": "group", "title": "x"}, migrate_to_chat_id=-1001)
+    assert found is not None and (found.chat.chat, found.moved_to, found.text) == ("-5", "-1001", "")
+    assert Message.from_bytes(found.to_bytes()) == found
+    assert heard({"id": -1001, "type": "supergroup", "title": "x"}, migrate_from_chat_id=-5) is None
+
+
+def test_a_mention_after_the_verb_is_no_option_and_what_is_struck_out_stays_so() -> None:
+    group = {"id": -1002, "type": "supergroup", "title": "Fleet"}
+    mention = {"type": "mention", "offset": 5, "length": 17}
+    found = heard(group, text="/run @airboss_test_bot: fix it", entities=[mention])
+    assert found is not None and found.text == "/run fix it"
+    struck = heard(text="/run 😀 drop keep it", entities=[{"type": "strikethrough", "offset": 8, "length": 4}])
+    assert struck is not None and struck.text == "/run 😀 ~~drop~~ keep it"
+
+
 def test_a_service_message_is_nothing() -> None:
     pinned = {"message_id": 3, "date": 1, "chat": CHAT, "text": "x"}
     assert heard(pinned_message=pinned) is None

@@ -14,13 +14,14 @@ from hashlib import sha256
 from typing import Any, Final
 
 from bot.message import Attachment, Message, Speech
-from bot.parse import FLEET
+from bot.parse import FLEET, unformatted
 from fleet.model import ChatRef, PersonId
 from fleet.untrusted import clean
 
 NAME: Final = "slack"
 
 _REFERENCE = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
+_TO_OTHERS = re.compile(r"[\s*_~]*<[@!](?!date\^)")
 _SUBTYPES = ("", "file_share", "thread_broadcast")
 _TEXT_LIMIT = 100_000
 _FILES = 10
@@ -71,7 +72,7 @@ def _event(
     private = _string(event, "channel_type") == "im" or _private(channel)
     direct = mentioned or private
     text, thread = words(raw, me), _string(event, "thread_ts")
-    if not direct and not _meant(text, bool(thread), verbs):
+    if not direct and not _meant(text, raw, bool(thread), verbs):
         return None
     return Message(
         adapter=NAME,
@@ -153,11 +154,11 @@ def _private(channel: str) -> bool:
     return channel.startswith("D")
 
 
-def _meant(text: str, threaded: bool, verbs: Collection[str]) -> bool:
+def _meant(text: str, raw: str, threaded: bool, verbs: Collection[str]) -> bool:
     """Whether words in a channel may be for us: in a thread all but what mentions somebody else, else commands."""
     if threaded:
-        return not text.startswith("@")
-    found = re.match(r"[!/]\s?([A-Za-z_-]+)", text)
+        return not _TO_OTHERS.match(raw)
+    found = re.match(r"[!/]\s?([A-Za-z_-]+)", unformatted(text))
     return found is not None and found.group(1).lower().replace("_", "-") in verbs
 
 
@@ -182,7 +183,7 @@ def typed(command: str, text: str, verbs: Collection[str]) -> str:
     for start in range(len(parts)):
         rest = "-".join(parts[start:])
         if rest == FLEET:
-            return f"/{text.lstrip('/!')}" if text else "/status"
+            return f"/{unformatted(text).lstrip('/!')}" if text else "/status"
         if rest in verbs:
             return f"/{rest} {text}".rstrip()
     return f"/{name} {text}".rstrip()
@@ -217,6 +218,8 @@ def words(raw: str, me: AppUser) -> str:
         kind, target, label = found.group(1), found.group(2), found.group(3) or ""
         if kind == "@" and target == me.user:
             return "\0"
+        if target.startswith("date^"):
+            return label or target
         if kind:
             return ("#" if kind == "#" else "@") + (label.lstrip("@#") or target)
         if not label or target.removeprefix("mailto:").removeprefix("tel:").endswith(label):

@@ -63,6 +63,8 @@ def spelled(text: str, entities: Sequence[MessageEntity]) -> str:
             added.append((end, 1, ("" if inside.endswith("\n") else "\n") + f"```{after}"))
         elif entity.type == MessageEntity.CODE and start:
             added += [(start, 2, "`"), (end, 1, "`")]
+        elif entity.type == MessageEntity.STRIKETHROUGH:  # what is struck out is not meant
+            added += [(start, 2, "~~"), (end, 1, "~~")]
         elif entity.type in _QUOTES:
             added.append((start, 2, "> "))
             lines = [at for at in range(start, end - 1) if part(at, at + 1) == "\n"]

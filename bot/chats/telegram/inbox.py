@@ -149,7 +149,12 @@ def to_message(update: Update, me: BotUser, addressed: Addressed) -> Message | N
     if update.callback_query is not None:
         return _pressed(update.update_id, update.callback_query)
     said = update.message or update.edited_message
-    if said is None or said.sender_chat is not None or said.from_user is None or said.from_user.is_bot:
+    if said is not None and said.migrate_to_chat_id is not None:
+        return _moved(update.update_id, said, said.migrate_to_chat_id)
+    nameless = said is not None and said.sender_chat is not None and said.sender_chat.id == said.chat.id
+    if said is None or said.from_user is None or (said.from_user.is_bot and not nameless):
+        return None
+    if said.sender_chat is not None and not nameless:
         return None
     forwarded = said.forward_origin is not None
     plain = storable(said.text or said.caption or "")
@@ -171,6 +176,8 @@ def to_message(update: Update, me: BotUser, addressed: Addressed) -> Message | N
     if direct or follows or plain.startswith("/"):
         addressed.note(said, split=cut_of(plain) is not Cut.NOT)
     direct = bool(direct)
+    if nameless and not direct:
+        return None
     text = spelled(plain, said.entities or said.caption_entities)
     text = _without_mention(text, me) if direct else text
     thread = said.message_thread_id if said.is_topic_message else None
@@ -196,7 +203,14 @@ def to_message(update: Update, me: BotUser, addressed: Addressed) -> Message | N
         cut=cut_of(plain),
         forwarded=forwarded,
         spoken=spoken,
+        nameless=nameless,
     )
+
+
+def _moved(update_id: int, said: telegram.Message, to: int) -> Message:
+    """The service message in a group that becomes a supergroup."""
+    sender = _person(said.from_user.id if said.from_user is not None else 0)
+    return Message(NAME, str(update_id), sender, ChatRef(NAME, str(said.chat.id)), private=False, moved_to=str(to))
 
 
 def _pressed(update_id: int, query: CallbackQuery) -> Message | None:
@@ -257,6 +271,8 @@ def _mentions(said: telegram.Message, me: BotUser) -> bool:
 
 def _without_mention(text: str, me: BotUser) -> str:
     name, text = f"@{me.username}", text.strip()
+    if verb := re.match(rf"(/\w+)\s+{re.escape(name)}\b[:,]?(?=\s|$)", text, flags=re.I):
+        return verb.group(1) + text[verb.end() :]
     if mention := re.match(rf"{re.escape(name)}\b[:,]?\s*", text, flags=re.I):
         text = text[mention.end() :]
     # No regex for the end: one that starts with white space takes seconds on a page of white space.

@@ -19,7 +19,7 @@ MOVED = "moved"
 
 
 def moved(tx: Tx, adapter: str, old: str, new: str) -> None:
-    """Moves tasks, schedules, buttons, cards and waiting rows to chat ``new``.
+    """Moves tasks, schedules, buttons, cards, waiting rows and what was set to chat ``new``.
 
     Messages keep no id there, since the platform numbers them anew: a card's next change comes as a new message.
     """
@@ -34,6 +34,7 @@ def moved(tx: Tx, adapter: str, old: str, new: str) -> None:
             tx.connection.execute(update(table).where(mine, table.c.message_id != ""), {"message_id": stale})
         tx.connection.execute(update(table).where(mine), {"chat": new})
     private.moved(tx, adapter, old, new)
+    settings.moved(tx, adapter, old, new)
     settings.put(tx, _key(adapter, old), new)
 
 

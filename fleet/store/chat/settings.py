@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from enum import StrEnum
+from typing import Final
+
 from sqlalchemy import Integer, bindparam, delete, func, insert, select
 
+from fleet.model import ChatRef
 from fleet.store.core import Tx
 from fleet.store.statements import Statement
 from fleet.store.tables import settings
@@ -16,6 +21,47 @@ _FROM = Statement(
         func.substr(settings.c.key, 1, bindparam("length", type_=Integer)) == bindparam("prefix")
     )
 )
+
+
+class OfChat(StrEnum):
+    """What is set for one chat, and moves with it when it gets a new id."""
+
+    REPOSITORY = "use"
+    MODEL = "model"
+    MUTE = "mute"
+    DIGEST = "digest.upto"
+    DRAFT = "draft"
+    STATUS_ZONE = "status-zone"
+    LIVE_LOG = "live-log"
+
+
+_LISTED: Final = frozenset((OfChat.DRAFT, OfChat.STATUS_ZONE, OfChat.LIVE_LOG))
+"""Their keys are lists in which the chat follows its adapter."""
+
+
+def of_chat(what: OfChat, chat: ChatRef, *more: str) -> str:
+    """The key of what is set for a chat; ``more`` says for what in it."""
+    return ":".join((what, chat.adapter, chat.chat, *more))
+
+
+def moved(tx: Tx, adapter: str, old: str, new: str) -> None:
+    """What was set for the chat ``old`` holds for ``new``, unless something was set there already."""
+    for what in OfChat:
+        for key, value in beginning(tx, f"{what}:").items():
+            there = _there(what, key.removeprefix(f"{what}:"), adapter, old, new)
+            if there:
+                put(tx, key, "")
+                put(tx, f"{what}:{there}", get(tx, f"{what}:{there}") or value)
+
+
+def _there(what: OfChat, of: str, adapter: str, old: str, new: str) -> str:
+    """The end of a key in the chat's new place; empty if it is another chat's."""
+    if what not in _LISTED:
+        found = f"{of}:".startswith(f"{adapter}:{old}:")
+        return f"{adapter}:{new}{of[len(f'{adapter}:{old}') :]}" if found else ""
+    parts = json.loads(of)
+    at = parts.index(adapter) + 1 if adapter in parts else len(parts)
+    return json.dumps([*parts[:at], new, *parts[at + 1 :]]) if parts[at : at + 1] == [old] else ""
 
 
 def get(tx: Tx, key: str, default: str = "") -> str:

@@ -1,0 +1,241 @@
+"""What a tired person types on a phone: names, ids and keywords in any form, options in the wrong place.
+
+It is understood or asked about. It never silently becomes something else that costs money or stops the fleet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.cards import Card, shown
+from bot.hearing import drafts
+from bot.hearing.drafts import Draft
+from bot.parse import RunRequest, run_request
+from fleet.model import ChatRef
+from fleet.store import queue
+from fleet.store.core import Tx
+from fleet.store.named import of_another_kind, plain_id
+from tests.chat_house import ADA, CHAT, FLEET, House, house
+
+TWO_AGENTS = FLEET.replace(
+    "[repos.shop]",
+    """[agents.claude]
+driver = "command"
+program = ["cat"]
+model = "opus"
+models = ["opus", "sonnet"]
+[repos.shop]
+agent = "demo"
+""",
+)
+
+
+def everything(card: Card) -> str:
+    return "\n".join(map(shown, (card.title, *card.lines)))
+
+
+async def told(there: House, text: str) -> str:
+    _, cards = await there.say(text)
+    return "\n".join(map(everything, cards))
+
+
+@pytest.mark.parametrize(
+    ("args", "meant"),
+    [
+        ("--repo shop --on evo-x2 fix", RunRequest("fix", "shop", "evo-x2")),
+        ("—agent demo fix", RunRequest("fix", agent="demo")),
+        ("--needs macos fix", RunRequest("fix", needs=("macos",))),
+        ("--repo a --repo b fix", RunRequest("--repo b fix", "a")),
+        ("--repo", RunRequest("--repo")),
+        ("-- --repo shop fix", RunRequest("--repo shop fix")),
+    ],
+)
+def test_an_option_is_read_as_a_shell_takes_it(args: str, meant: RunRequest) -> None:
+    assert run_request(args) == meant
+
+
+@pytest.mark.parametrize(
+    ("args", "option"),
+    [
+        *(
+            ("repos=shop x", "repo"),
+            ("machien=evo x", "machine"),
+            ("--budgt 5usd x", "budget"),
+            ("—agnet=a x", "agent"),
+        ),
+        *(("-- repos=shop x", ""), ("x repos=shop", ""), ("node=18 breaks", ""), ("--force is ignored", "")),
+        *(("", ""), ("=", ""), ("a=b", ""), ("report = wrong", "")),
+    ],
+)
+def test_a_misspelled_option_is_known_as_one(args: str, option: str) -> None:
+    assert run_request(args).meant == option
+
+
+async def test_no_option_becomes_words_for_an_agent_unasked(tmp_path: Path) -> None:
+    async with house(tmp_path, fleet_toml=TWO_AGENTS) as there:
+        for text in ("/run repos=shop fix", "/run --modle opus fix", "/schedule every day 9:00 run agnet=demo fix"):
+            result, (card,) = await there.say(text)
+            assert result.status == 2 and "Did you mean " in everything(card), text
+        for text in ("/run help", "/run --help", "/ask —help", "/schedule ?", "/stop -h"):
+            assert "Needs the right to" in await told(there, text), text
+        assert "“x repos=shop" not in await told(there, "/status") and not await there.tasks()
+        result, (asked,) = await there.say("/run agent=claude fix it on=EVO-X2 model=opus")
+        assert result.status == 2 and not await there.tasks()
+        await there.press(asked, "Use it as an option")
+        await there.press(asked, "Use it as an option")  # twice: nothing starts again
+        (task,) = await there.tasks()
+        assert (task.prompt, task.machine, task.agent, task.model) == ("fix it", "evo-x2", "claude", "opus")
+        _, (asked,) = await there.say("/run explain on=evo-x2")
+        await there.press(asked, "It is part of my words")
+        assert (await there.tasks())[0].prompt == "explain on=evo-x2"
+        for words in (
+            "set repo=none",
+            "mail @alice",
+            "use model=gpt",
+            "spend budget=five",
+            "-- x on=evo-x2",
+            "keep after=x",
+        ):
+            await there.say(f"/run {words}")
+        assert [task.prompt for task in (await there.tasks())[:6]] == [
+            *("keep after=x", "x on=evo-x2", "spend budget=five", "use model=gpt", "mail @alice", "set repo=none"),
+        ]
+
+
+async def test_a_schedules_words_that_end_in_an_option_are_asked_about(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        _, (asked,) = await there.say("/schedule every day 9:00 run tidy @macbook")
+        await there.press(asked, "Use it as an option")
+        assert "run in shop with demo on macbook: “tidy”" in everything(there.last())
+
+
+async def test_pause_with_the_name_of_a_part_asks_what_is_meant(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run one")
+        await there.say("/schedule every day 9:00 run x")
+        for text, label in (
+            ("/pause Macbook lid closed", "Drain macbook"),
+            ("/pause #t1", "Stop t1"),
+            ("/pause s1", "Pause s1"),
+        ):
+            result, (asked,) = await there.say(text)
+            assert result.status == 2 and not await there.store.read(queue.pauses), text
+            await there.press(asked, label)
+            await there.say("/undrain MACBOOK.")
+        assert "paused: by Ada" in await told(there, "/schedules S1.")
+        _, (asked,) = await there.say("/pause macbook")
+        await there.press(asked, "Pause the fleet")
+        assert [pause.reason for pause in (await there.store.read(queue.pauses)).values()] == ["macbook"]
+        assert "unknown repository macbook\n/undrain macbook" in await told(there, "/resume macbook")
+        assert "Fleet resumed" in await told(there, "/resume all")
+        assert "It has no end of its own: /resume ends it." in await told(there, "/pause for 2h")
+
+
+SHOWS = (
+    *(
+        ("/stop ALL.", "Stop all? 1 open task"),
+        ("/stop Everything!", "Stop all? 1 open task"),
+        ("/say T1: hi", "message to t1"),
+    ),
+    *(
+        ("/say #t1, hi", "message to t1"),
+        ("/tell @t1 hi", "message to t1"),
+        ("/bump (t1)", "t1 is next"),
+        ("/queue T1", "1 task queued"),
+    ),
+    *(("/stop s1", "s1 is a schedule: /schedules s1"), ("/schedule pause t1", "t1 is a task: /session t1")),
+    *(
+        ("/schedule delete s1 s2", "several schedules are named"),
+        ("/schedules delete s1", "Write /schedule delete s1"),
+    ),
+    *(("/schedule S1.", "s1 · active"), ("/schedule list", "1 schedule"), ("/agents Demo.", "demo")),
+    *(("/drain Evo‑X2, its fan", "evo-x2 drained"), ("/machines MACBOOK", "macbook · 0/2")),
+    *(("/use Shop.", "This chat uses shop"), ("/use OFF.", "no repository by default"), ("/unmute", "/mute off?")),
+    *(("/mute for 2 hours", "Muted until"), ("/mute 1w", "Muted until"), ("/mute Off.", "Sound is on")),
+    *(("/notify 22:00 – 07:00", "quiet 22:00-07:00 "), ("/zone new york", "America/New_York")),
+    *(("/zone Europe / Berlin", "Your time zone: Europe/Berlin"), ("/logs file t1", "t1 · log")),
+    *(
+        ("/budget t1 5usd", "“t1 5usd” is no task"),
+        ("/budget shop", "“shop” is no task"),
+        ("/budget #T1", "Budgets of t1"),
+    ),
+    *(("/status macbook", "/machines macbook"), ("/status shop", "/history shop"), ("/cost 30d", "/digest 30d")),
+    *(
+        ("/cancel t1", "/stop t1 ends"),
+        ("/revoke otto", "/revoke phone::otto"),
+        ("/people remove Otto", "/revoke ID"),
+    ),
+    *(("`/status t1`", "t1 · shop"), ("```\n/status t1\n```", "t1 · shop"), ("*status* t1", "t1 · shop")),
+    *(("/“status”", "fleet: "), ("/digest 7d\u00a0more", "This measures the harness")),
+    *(
+        ("/digest yesterday", "Digest"),
+        ("/digest 2026-11-01…2026-11-30", "Digest"),
+        ("/digest 2026-11-01", "Digest"),
+    ),
+    *(
+        ("/schedule pause\u00a0s1", "s1 · paused"),
+        ("/schedule run s1", "t2 · shop"),
+        ("/schedule remove\nS1.", "s1 · deleted"),
+    ),
+    *(("/stop `t2`", "t2 · stopping"), ("/stop #1!", "t1 · stopping")),
+)
+
+
+async def test_a_thumbs_form_is_understood(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run one")
+        await there.say("/schedule every day 9:00 run x")
+        for text, answer in SHOWS:
+            assert answer in await told(there, text), text
+
+
+async def test_words_for_one_task_never_reach_another_that_is_the_only_open_one(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run one")
+        result, (card,) = await there.say("/say t9: delete it")
+        assert result.status == 2 and "no such task" in everything(card)
+        assert "a message to t1" in await told(there, "/say 9. is wrong"), "a numbered list names no task"
+
+
+async def test_the_digests_hour_is_set_in_any_order(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        for text, hour in (
+            *(
+                ("6 pm", "18:00 · UTC"),
+                ("at 18:30", "18:30 · UTC"),
+                ("Europe/Berlin 7:00", "07:00 · Europe/Berlin"),
+            ),
+            *(("7.", "07:00 · UTC"), ("on", "18:00 · UTC"), ("in Europe/Berlin", "18:00 · Europe/Berlin")),
+        ):
+            assert f"every day at {hour}" in await told(there, f"/digest daily {text}"), text
+        for text in ("25:00", "18:00 Berlim", "9:00 run x", "9:00 and 17:00", "weekly"):
+            assert "Cannot set the daily digest" in await told(there, f"/digest daily {text}"), text
+        assert "any more" in await told(there, "/digest daily Off.")
+
+
+def test_an_id_is_found_in_what_a_keyboard_puts_around_it() -> None:
+    assert {plain_id(typed) for typed in ("t7", "#T7!", "(t7)", "t7…", "`t7`", " t7. ")} == {"t7"}
+    assert of_another_kind("#S3.", "t") == "s3 is a schedule: /schedules s3"
+    assert [of_another_kind(typed, "t") for typed in ("t3", "shop", "s", "sx3", "")] == [""] * 5
+
+
+async def test_a_group_that_becomes_a_supergroup_keeps_what_was_set_there(tmp_path: Path) -> None:
+    there_now = ChatRef(CHAT.adapter, "c2")
+    async with house(
+        tmp_path, fleet_toml=TWO_AGENTS + '[repos.web]\nurl = "/srv/web.git"\nagent = "demo"\n'
+    ) as there:
+        await there.say("/use web")
+        await there.say("/mute 2h")
+        await there.say("/run on=* agent=demo")
+        await there.core.call(replace(there.message(), moved_to="c2"))
+
+        def draft(tx: Tx) -> Draft | None:
+            return drafts.kept(tx, there_now, ADA)
+
+        kept = await there.store.read(draft)
+        assert kept is not None and kept.repo == "web"
+        result = await there.core.call(there.message("/ask why?", chat=there_now))
+        assert (await there.tasks())[0].repo == "web" and result.task == "t1"
