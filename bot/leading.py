@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +30,8 @@ RENEW_SECONDS: Final = 3.0
 _BEAT_SECONDS: Final = 2.0
 _PATIENCE_SECONDS: Final = 20
 """For the lease of another, which may be that of an earlier version: 15 seconds from when it is first seen."""
+
+_PATIENCE_AFTER_OUTAGE_S: Final = 2 * RENEW_SECONDS
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +84,34 @@ class SureLead:
 
 
 @dataclass(slots=True)
+class LeaderSilence:
+    """Whether the leader's silence says that it is gone. While the store was away, or took long to answer one look,
+    no leader could show that it lives: it has ``patience`` seconds for that, once."""
+
+    patience: float
+    clock: Callable[[], float] = time.monotonic
+    _waits_until: float | None = field(default=None, init=False)  # infinite: the store is away
+
+    def store_away(self) -> None:
+        """A look failed."""
+        self._waits_until = math.inf
+
+    def says(self, began: float) -> bool:
+        """Whether it does, in a look that began then."""
+        now = self.clock()
+        if self._waits_until is None:
+            return now - began < RENEW_SECONDS
+        return now >= self._waits_until
+
+    def looked(self, said: bool) -> None:
+        """A look succeeded. ``said``: what :meth:`says` said in it."""
+        if said:
+            self._waits_until = None
+        elif self._waits_until in (None, math.inf):
+            self._waits_until = self.clock() + self.patience
+
+
+@dataclass(slots=True)
 class StandBy:
     """Waits until the leader is gone, then leads. ``tell`` gets a line for each change, ``beat`` is the pause
     between two looks; ``takes_part``: meanwhile it leads tasks; ``waiting``: it waits now."""
@@ -87,6 +119,7 @@ class StandBy:
     tell: Callable[[str], None]
     beat: float = _BEAT_SECONDS
     takes_part: bool = False
+    silence: LeaderSilence = field(default_factory=lambda: LeaderSilence(_PATIENCE_AFTER_OUTAGE_S))
     waiting: bool = field(default=False, init=False)
     _led: Controller | None = field(default=None, init=False)
     _said: str = field(default="", init=False)
@@ -97,13 +130,15 @@ class StandBy:
         self.waiting = True
         while True:
             has = await asyncio.to_thread(runs_on)
+            look = partial(_step, me=me, waits_as=self._role, has=has, led=self._led)
+            says = partial(self.silence.says, began=self.silence.clock())
             try:
-                lease, self._led = await store.write(
-                    partial(_step, me=me, waits_as=self._role, has=has, led=self._led)
-                )
+                lease, self._led = await store.write(partial(look, silence_says=says))
             except StoreUnavailable as error:
+                self.silence.store_away()
                 self._say(f"airboss stands by. The store does not answer: {error.cause}")
             else:
+                self.silence.looked(says())
                 if lease is not None:
                     self.waiting = False
                     return lease
@@ -133,13 +168,20 @@ class StandBy:
 
 
 def _step(
-    tx: Tx, me: Contender, waits_as: ControllerRole, has: RunsOn, led: Controller | None
+    tx: Tx,
+    *,
+    me: Contender,
+    waits_as: ControllerRole,
+    has: RunsOn,
+    led: Controller | None,
+    silence_says: Callable[[], bool],
 ) -> tuple[Lease | None, Controller | None]:
     """One look of a controller that stands by: the lease if it may take over, else who led last. ``led``: who led
     at an earlier look; with none, nobody leads a fleet that this one could disagree with."""
-    held = leases.look(tx, leases.LEADERSHIP)
-    last = controllers.last_leader(tx) or led
-    if held is not None and not _ours(held, me):
+    held, leader = leases.look(tx, leases.LEADERSHIP), controllers.last_leader(tx)
+    last = leader or led
+    silent = leader is not None and (leader.host, leader.home) != (me.host, me.home)
+    if (held is not None and not _ours(held, me)) or (held is None and silent and not silence_says()):
         controllers.note(tx, me, waits_as, has)
         return None, last
     if led is not None and last is not None and has.differs(last.runs_on):

@@ -248,7 +248,8 @@ async def side_by_side(works: Sequence[Coroutine[Any, Any, T]], name: str, *, mo
 
 async def first(*awaited: Awaitable[Any]) -> set[int]:
     """Waits until one of these is done; returns the positions of those that are done. Unfinished coroutines are
-    cancelled; futures and tasks of the caller are left alone."""
+    cancelled, and the error of one is raised here; futures and tasks of the caller are left alone, and so is
+    what came of them."""
     tasks: list[asyncio.Future[Any]] = []
     ours: list[asyncio.Task[Any]] = []
     for work in awaited:
@@ -259,9 +260,16 @@ async def first(*awaited: Awaitable[Any]) -> set[int]:
             tasks.append(ours[-1])
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        return {position for position, task in enumerate(tasks) if task.done()}
+        done = {position for position, task in enumerate(tasks) if task.done()}
+        for task in ours:
+            if task.done() and not task.cancelled():
+                task.result()
+        return done
     finally:
-        await end(*ours)
+        for task in ours:
+            if task.done():
+                _retrieved(task)
+        await end(*(task for task in ours if not task.done()))
 
 
 async def _awaited(work: Awaitable[Any]) -> None:

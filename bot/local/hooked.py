@@ -1,10 +1,11 @@
 """What the hook client asks over the control socket (``fleet/machines/runner/hook.py``).
 
-``hook`` with ``op`` and ``given``: know (the fleet's repositories), begin (a session; answers its secret), edit
-(may these ``paths`` be edited?), note (something happened), stop (it says that it is done, and from which ``tips``
-its work may begin: answers the ``base``), judge (a ``tree``, in a pack of so many bytes that follows the line: what
-the gates make of it), adopt and adopted (a task goes on with its work and conversation), end, journal (``rows`` of
-what happened while hooks were off). Every answer has ``data``; ``say`` in it is what the agent reads.
+``hook`` with ``op`` and ``given``: know (the fleet's repositories, and whom else to ask), begin (a session;
+answers its secret), edit (may these ``paths`` be edited?), note (something happened), stop (it says that it is
+done, and from which ``tips`` its work may begin: answers the ``base``), judge (a ``tree``, in a pack of so many
+bytes that follows the line: what the gates make of it), adopt and adopted (a task goes on with its work and
+conversation), end, journal (``rows`` of what happened while hooks were off). Every answer has ``data``; ``say`` in
+it is what the agent reads.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from bot.outbox.posting import Outbox
 from bot.registry import Context
 from fleet import files
 from fleet.config import FleetConfig
+from fleet.config.home import CONTROL_SOCKET
 from fleet.errors import Misused
 from fleet.events import Event
 from fleet.flight.services import Services
 from fleet.flight.testimony import USED_LIMIT
 from fleet.machines.hook_streams import HookReader
 from fleet.machines.runner.hook import refusal
+from fleet.store import controllers
+from fleet.store.core import Store
 from fleet.store.hooked import MARK, Adoption, Hooked
 from fleet.untrusted import clean
 from gates.hooked import Caller, Happened, HookedSessions, NotBegun, off_event, passed_event
@@ -37,6 +41,7 @@ from gates.people import Right, demand, who
 _AGENTS: Final = ("claude", "codex")
 _LONGEST: Final = 4_000
 _MOST: Final = 500
+_CONTROLLERS: Final = 8
 _PACK: Final = 64 << 20
 """The largest pack that a hook may hand over."""
 
@@ -183,7 +188,8 @@ async def _answer(
 ) -> dict[str, Any]:
     match op:
         case "know":
-            return {"known": [list(each) for each in sessions.known(caller)]}
+            known = [list(each) for each in sessions.known(caller)]
+            return {"known": known, "next": await _sockets(sessions.store, caller)}
         case "journal":
             await sessions.took_over(caller, _rows(given.get("rows")))
             return {"done": True}
@@ -205,6 +211,13 @@ async def _answer(
             return {"done": True}
         case _:
             raise _wrong(f"there is no {op[:40]!r}")
+
+
+async def _sockets(store: Store, caller: Caller) -> list[str]:
+    """Where controllers of this host answer while they coordinate."""
+    found = await store.read(controllers.seen) if caller.here else []
+    mine = (each.controller for each in found if each.controller.host == caller.machine)
+    return [str(Path(controller.home) / CONTROL_SOCKET) for controller in mine][:_CONTROLLERS]
 
 
 def _happened(agent: str, given: dict[str, Any]) -> Happened:

@@ -24,6 +24,7 @@ from fleet.errors import Misused, Refused, Unavailable
 from fleet.machines.runner import hook, hook_parts
 
 DIRECTORY: Final = ".airboss-hooks"
+_PATIENCE_S: Final = 5.0
 _HOURS: Final = hook.OFF_SECONDS // 3600
 
 
@@ -38,9 +39,8 @@ def install(options: argparse.Namespace, home: Path) -> int:
     client = directory / "client" / "airboss_hook"
     for folder in (directory, client.parent, client, directory / "sessions"):
         folder.mkdir(mode=0o700, exist_ok=True)
-    known = _known(home, socket, elsewhere=bool(options.socket))
-    settings = json.dumps({"socket": socket, "known": known}).encode()
-    files.replace(directory / "settings.json", settings)
+    settings = {"socket": socket, **_known(home, socket, elsewhere=bool(options.socket))}
+    files.replace(directory / "settings.json", json.dumps(settings).encode())
     runner = Path(str(hook.__file__)).parent
     for source in ("hook.py", "hook_parts.py", "hook_stop.py"):
         name = "__init__.py" if source == "hook.py" else source
@@ -51,7 +51,7 @@ def install(options: argparse.Namespace, home: Path) -> int:
         sys.stdout.write(f"{agent}: hooks are in {path}\n")
         if agent is HookedAgent.CODEX:
             sys.stdout.write("codex: it asks you to trust new hooks at its next start: /hooks there\n")
-    names = ", ".join(name for name, _ in known) or "none yet"
+    names = ", ".join(name for name, _ in settings["known"]) or "none yet"
     sys.stdout.write(f"They act in the fleet's repositories ({names}) and allow everything elsewhere.\n")
     return 0
 
@@ -105,12 +105,12 @@ def show(options: argparse.Namespace, home: Path) -> int:
     directory = _installed("show hooks")
     settings = json.loads((directory / "settings.json").read_bytes())
     since = hook.off_since(str(directory))
-    answers = _answers(settings["socket"])
+    answering = _answering(settings)
     data = {
         "v": 1,
         "directory": str(directory),
         "socket": settings["socket"],
-        "controller": answers,
+        "controller": bool(answering),
         "off_since": int(since),
         "repositories": [name for name, _ in settings["known"]],
     }
@@ -118,8 +118,8 @@ def show(options: argparse.Namespace, home: Path) -> int:
         print_json(data)
         return 0
     state = "off since " + time.strftime("%H:%M", time.localtime(since)) if since else "on"
-    where = "a controller answers" if answers else "NO controller answers: edits are refused"
-    sys.stdout.write(f"hooks: {state} · {where} at {settings['socket']}\n")
+    where = "a controller answers" if answering else "NO controller answers: edits are refused"
+    sys.stdout.write(f"hooks: {state} · {where} at {answering or settings['socket']}\n")
     return 0
 
 
@@ -166,35 +166,45 @@ def _python() -> str:
     return "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else os.path.realpath(sys.executable)
 
 
-def _answers(socket: str) -> bool:
-    try:
-        hook_parts.exchange(socket, hook_parts.encode({"v": 1, "do": "status"}) + b"\n")
-    except OSError:
-        return False
-    return True
+def _answering(settings: dict[str, Any]) -> str:
+    """The socket where a controller answers; empty: nobody does."""
+    asks = hook_parts.encode({"v": 1, "do": "status"}) + b"\n"
+    found = hook_parts.names(hook_parts.addresses(settings))
+    return next((path for path in found if hook_parts.answers(path, asks, _PATIENCE_S)), "")
 
 
-def _known(home: Path, socket: str, *, elsewhere: bool) -> list[list[str]]:
-    """The fleet's repositories, from the controller, or from ``fleet.toml`` where that is readable."""
+def _known(home: Path, socket: str, *, elsewhere: bool) -> dict[str, Any]:
+    """The fleet's repositories, and other controllers' sockets, from the controller, or from ``fleet.toml`` where
+    that is readable."""
     request = {"v": 1, "do": "hook", "op": "know", "agent": "claude", "given": {}}
-    stands = Path.cwd()
+    answer, stands, why = dict[str, Any](), Path.cwd(), "no controller answers"
+    hook_parts.limit(_PATIENCE_S)
     try:
-        answer = hook_parts.decode(hook_parts.exchange(socket, hook_parts.encode(request) + b"\n"))
+        line, _ = hook_parts.exchange([socket], hook_parts.encode(request) + b"\n", _PATIENCE_S)
+        answer = hook_parts.decode(line)
     except OSError:
-        answer = {}
+        pass
+    except hook_parts.EditRefused as error:
+        why = str(error)
     finally:
+        hook_parts.limit(0)
         with contextlib.suppress(OSError):
             os.chdir(stands)
     if answer.get("end") == 0:
-        return [list(map(str, row)) for row in answer["data"]["known"]]
+        data = answer["data"]
+        return {
+            "known": [list(map(str, row)) for row in data["known"]],
+            "next": list(map(str, data.get("next", ()))),
+        }
     if answer.get("error"):
         raise Refused(attempted="install hooks", on=socket, cause=str(answer["error"]))
     if not elsewhere and os.access(home / FLEET_FILE, os.R_OK):
-        return [[name, hook_parts.plain(repo.url)] for name, repo in load_fleet(home / FLEET_FILE).repos.items()]
+        repos = load_fleet(home / FLEET_FILE).repos
+        return {"known": [[name, hook_parts.plain(repo.url)] for name, repo in repos.items()]}
     raise Unavailable(
         attempted="ask for the fleet's repositories",
         on=socket,
-        cause="no controller answers",
+        cause=why,
         hint="Start it first: the hooks must know in which repositories they act.",
     )
 

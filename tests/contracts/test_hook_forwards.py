@@ -140,7 +140,7 @@ async def whole(directory: Path, sshd: Sshd, at: Path) -> None:
     async with listening(directory, sshd, at) as made:
         beside = at.with_name("controller.1")
         known = await answered(beside)
-        assert known["data"] == {"known": [["shop", "example.com/shop"]]}, "a path here means nothing there"
+        assert known["data"] == {"known": [["shop", "example.com/shop"]], "next": []}, "a path here means nothing"
         assert stat.S_IMODE(beside.stat().st_mode) == 0o600
 
         given: dict[str, Any] = {"session_id": "s", "repo": "shop", "top": "/w"}
@@ -162,8 +162,8 @@ async def whole(directory: Path, sshd: Sshd, at: Path) -> None:
             (client / ("__init__.py" if name == "hook.py" else name)).write_text(source)
         code = (
             f"import sys; sys.path.insert(0, {str(client.parent)!r}); from airboss_hook import hook_parts as p; "
-            f"print(p.exchange({str(at)!r}, p.encode({{'v': 1, 'do': 'hook', 'op': 'know', 'agent': 'claude', "
-            "'given': {}}) + b'\\n'))"
+            f"print(p.exchange([{str(at)!r}], p.encode({{'v': 1, 'do': 'hook', 'op': 'know', 'agent': 'claude', "
+            "'given': {}}) + b'\\n', 2.0))"
         )
         done = await asyncio.to_thread(
             subprocess.run, [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from bot.cards import shown
 from bot.controller_view import plain, status_lines
-from bot.leading import TTL_US, StandBy
+from bot.leading import TTL_US, LeaderSilence, StandBy
 from bot.same_env import RunsHere, hashed
 from fleet.config import Secrets
 from fleet.errors import LeadershipLost
@@ -138,6 +139,46 @@ async def test_who_waits_for_the_lead_leaves_what_is_not_well_as_it_was_said(sto
         assert [each.troubles for each in controllers.seen(tx)] == [trouble]
         controllers.note(tx, A, ControllerRole.SHARES, RunsOn("same"), {})
         assert [each.troubles for each in controllers.seen(tx)] == [{}]
+
+
+@pytest.mark.parametrize("outage", ["fails", "hangs"])
+@pytest.mark.parametrize("lives", [True, False])
+async def test_after_an_outage_the_leader_has_time_to_show_that_it_lives(
+    store: Store, outage: str, lives: bool
+) -> None:
+    lease, stack = leads(store, A, "same"), ExitStack()
+    seconds, looks = [0.0], list[str]()
+
+    def runs_on() -> RunsOn:
+        """Begins a look: at the first, the lease has run out and the store is away."""
+        if not looks:
+            dies(store, lease)
+        with store.transaction() as tx:
+            if lives and len(looks) == 3:
+                leases.renew(tx, lease, TTL_US)
+            held = leases.look(tx, leases.LEADERSHIP)
+        looks.append(held.holder if held else "nobody")
+        seconds[0] += 1.5
+        if len(looks) == 1 and outage == "fails":
+            stack.enter_context(injected(Fault(Point.STORE_COMMIT)))
+        if lives and len(looks) == 6:
+            raise InterruptedError
+        return RunsOn("same")
+
+    def now() -> float:
+        if len(looks) == 1 and outage == "hangs":
+            seconds[0] += 30.0
+        return seconds[0]
+
+    leading = StandBy(lambda _: None, beat=0.0, silence=LeaderSilence(6.0, now)).lead(store, B, runs_on)
+    with stack:
+        if lives:
+            with pytest.raises(InterruptedError):
+                await leading
+            assert looks == ["nobody"] * 3 + [A.instance] * 3
+        else:
+            assert (await leading).holder == B.instance
+            assert 3 < len(looks) < 9, "it took over once the time of the leader was over"
 
 
 async def test_a_store_that_is_away_is_waited_for(store: Store) -> None:

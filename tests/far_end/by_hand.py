@@ -67,3 +67,15 @@ class ByHand:
         return subprocess.run(
             ["sh", "-c", command], cwd=self.copy, env=self.env, input=data, capture_output=True, check=False
         )
+
+    def event(self, path: Path, session: str = "s1") -> dict[str, object]:
+        """What Claude Code tells a hook before a Write."""
+        return {
+            "session_id": session, "cwd": str(self.copy), "tool_name": "Write", "hook_event_name": "PreToolUse",
+            "tool_input": {"file_path": str(path), "content": ""}, "tool_use_id": "c1",
+        }  # fmt: skip
+
+    def refused(self, name: str) -> str:
+        """Why this file of the copy may not be written, in the installed hook's words; empty: it may."""
+        done = self.hook("edit", self.event(self.copy / name))
+        return (done.stdout + done.stderr).decode()

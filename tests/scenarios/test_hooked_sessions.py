@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -187,21 +188,13 @@ def test_a_session_by_hand_is_adopted_with_its_work_and_its_conversation(
         for each in built.ledger("hooked.began")
         if each.refs.session == ended.refs.session
     )
-    again = ada.hook("edit", event(ada, ada.copy / "x.txt", conversation))
+    again = ada.hook("edit", ada.event(ada.copy / "x.txt", conversation))
     assert f"{task} goes on with this conversation" in again.stdout.decode()
-
-
-def event(ada: ByHand, path: Path, session: str = "s1") -> dict[str, object]:
-    """What Claude Code tells a hook before a Write."""
-    return {
-        "session_id": session, "cwd": str(ada.copy), "tool_name": "Write", "hook_event_name": "PreToolUse",
-        "tool_input": {"file_path": str(path), "content": ""}, "tool_use_id": "c1",
-    }  # fmt: skip
 
 
 def allowed(ada: ByHand, path: Path) -> bool:
     """Whether the installed hook lets an edit of this file pass."""
-    done = ada.hook("edit", event(ada, path))
+    done = ada.hook("edit", ada.event(path))
     assert done.returncode == 0, done
     return not done.stdout
 
@@ -248,17 +241,17 @@ def test_without_a_controller_an_edit_is_refused_off_lets_it_pass_and_is_told_la
 
 
 @pytest.mark.parametrize(
-    "broken", ["no client", "an empty client", "a broken client", "broken settings", "a mute controller"]
+    "broken", ["no client", "an empty client", "a broken client", "broken settings", "a frozen controller"]
 )
 def test_whatever_breaks_refuses_an_edit_with_the_way_out(
     stand: tuple[House, AnthropicModel, ByHand], broken: str
 ) -> None:
-    _, _, ada = stand
+    built, _, ada = stand
+    assert built.controller is not None
     directory = ada.home / ".airboss-hooks"
     client, settings = directory / "client/airboss_hook/__init__.py", directory / "settings.json"
     kept = client.read_bytes(), settings.read_bytes()
-    edit = event(ada, ada.copy / "a.txt")
-    listener = None
+    edit = ada.event(ada.copy / "a.txt")
     try:
         match broken:
             case "no client":
@@ -270,25 +263,22 @@ def test_whatever_breaks_refuses_an_edit_with_the_way_out(
             case "broken settings":
                 settings.write_text("{")
             case _:
-                listener = socket.socket(socket.AF_UNIX)
-                listener.bind(str(directory / "mute"))
-                listener.listen()
-                settings.write_text(json.dumps({**json.loads(kept[1]), "socket": str(directory / "mute")}))
+                built.controller.send_signal(signal.SIGSTOP)
                 client.write_bytes(kept[0].replace(b'"edit": 8.0', b'"edit": 0.5'))
         os.utime(client if client.exists() else directory)
         done = ada.hook("edit", edit)
         said = (done.stdout + done.stderr).decode()
         assert "Airboss refuses this edit" in said and "airboss hooks off" in said, said
         assert done.returncode == 2 or '"permissionDecision":"deny"' in said
+        assert ("a controller is there, but" in said) is (broken == "a frozen controller")
         assert ada.airboss("hooks", "off").returncode == 0
         passed = ada.hook("edit", edit)
         assert (passed.returncode, passed.stdout) == (0, b""), passed
     finally:
         client.write_bytes(kept[0])
         settings.write_bytes(kept[1])
+        built.controller.send_signal(signal.SIGCONT)
         ada.airboss("hooks", "on")
-        if listener is not None:
-            listener.close()
 
 
 def test_what_a_hostile_login_hands_over_as_its_work_is_refused_and_the_controller_goes_on(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+from tests.far_end.agents import claude_home
+from tests.far_end.by_hand import ByHand
 from tests.scenarios.pair import pair
 
 
@@ -14,16 +16,20 @@ def test_a_frozen_leader_is_taken_over_from_and_is_fenced_when_it_wakes() -> Non
         go = first.directory / "go"
         task = first.say(f"/run shell while [ ! -e {go} ]; do sleep 0.05; done\nwrite GOOD first").task
         first.until(lambda: both.events("turn.started"), "the agent is at work")
+        ada = ByHand.settle("claude", first.directory, first.bare, first.home, claude_home("http://127.0.0.1:1"))
         with both.standby(other) as standby:
             other.until(lambda: "airboss stands by: " in both.said(other), "the other stands by")
             assert both.conditions(other) == {"home": "leads", "other": "stands by"}
             shown = " ".join(first.say("/status").shown.replace("│", " ").split())
             assert " leads since " in shown
             assert " stands by" in shown
+            assert ada.airboss("hooks", "install", "--agent", "claude").returncode == 0
+            assert ada.refused("0.txt") == ""
 
             frozen.send_signal(signal.SIGSTOP)
             other.until(other._answers, "the other takes over")
             assert both.conditions(other) == {"other": "leads"}
+            assert ada.refused("1.txt") == "", "the frozen one takes the question, and the other answers it"
             go.touch()
             assert other.wait(task).status == 0, both.said(other)
             answer = other.say("/run write GOOD second", wait=True)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +29,7 @@ from fleet.events import ToolCallEndedV2
 from fleet.git.repository import Repository
 from fleet.imports import ImportedAgent
 from fleet.machines.runner import hook, hook_parts
+from fleet.machines.runner.hook_parts import EditRefused
 from fleet.model import PersonId
 from fleet.store import imports
 from fleet.store.core import Store
@@ -296,3 +302,79 @@ async def test_what_hooks_recorded_is_not_counted_again_when_its_file_is_importe
     ]
     counts = await there.store.write(lambda tx: imports.add(tx, ImportedAgent.CLAUDE, "evo", facts, "a:b:c"))
     assert (counts.added, counts.known) == (2, 2), "the call that no hook saw is added"
+
+
+KNOW = b'{"do":"hook"}\n'
+
+
+@contextmanager
+def answering(path: Path, said: bytes = b'{"end":0}\n') -> Iterator[None]:
+    """Somebody who takes what is sent there and answers with this, and hangs up; ``b""`` only hangs up."""
+
+    class Taken(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            self.wfile.write(said)
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Taken) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def mute(path: Path) -> Iterator[None]:
+    """A frozen controller: the kernel takes what is sent there."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        yield
+
+
+def test_who_takes_a_question_and_does_not_answer_is_not_waited_for_when_another_answers(tmp_path: Path) -> None:
+    frozen, lives = str(tmp_path / "frozen"), str(tmp_path / "lives")
+    stands = Path.cwd()
+    try:
+        with mute(tmp_path / "frozen"), answering(tmp_path / "lives"), answering(tmp_path / "cut", b""):
+            for first in ([frozen], [str(tmp_path / "cut")], [str(tmp_path / "nobody"), frozen]):
+                assert hook_parts.exchange([*first, lives], KNOW, 0.02) == (b'{"end":0}\n', lives)
+            for at in (lives, frozen):
+                assert hook_parts.answers(at, KNOW, 0.02 if at == frozen else 60) is (at == lives)
+            with pytest.raises(EditRefused, match="stopped before it answered"):
+                hook_parts.exchange([str(tmp_path / "cut")], KNOW, 60)
+            with pytest.raises(EditRefused, match="stopped before it answered"):
+                hook_parts.exchange([frozen], KNOW, 0.02, lambda _: False)
+        with pytest.raises(OSError, match="No such file"):
+            hook_parts.exchange([str(tmp_path / "nobody")], KNOW, 0.02)
+    finally:
+        os.chdir(stands)
+
+
+def test_a_long_judgement_is_waited_for_while_its_controller_lives(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def lives(path: str) -> bool:
+        asked.append(path)
+        if len(asked) == 3:
+            (tmp_path / "go").touch()
+        return True
+
+    program = f"""
+import os, socket, time
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.bind({str(tmp_path / "judges")!r}); listener.listen(); print(flush=True)
+    channel, _ = listener.accept()
+    while not os.path.exists({str(tmp_path / "go")!r}): time.sleep(0.01)
+    channel.sendall(b'{{"end":0}}\\n')
+"""
+    stands = Path.cwd()
+    try:
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as judge:
+            assert judge.stdout is not None and judge.stdout.readline()
+            at = str(tmp_path / "judges")
+            assert hook_parts.exchange([at, str(tmp_path / "other")], KNOW, 0.02, lives) == (b'{"end":0}\n', at)
+        assert set(asked) == {at} and len(asked) >= 3
+    finally:
+        os.chdir(stands)

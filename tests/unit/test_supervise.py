@@ -193,3 +193,14 @@ async def test_work_goes_through_an_outage_of_the_store() -> None:
 
     assert await retry_while_store_is_away(work, clock) == "read"
     assert clock.slept == [0.2, 1.0, 5.0, 15.0, 30.0, 30.0, 30.0]
+
+
+async def test_the_error_of_a_coroutine_is_raised_where_it_is_waited_for_and_a_tasks_is_left_to_its_owner() -> None:
+    async def fails() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await first(fails(), asyncio.Event().wait())
+    mine = own(fails(), "mine")
+    assert await first(mine, asyncio.Event().wait()) == {0}
+    assert isinstance(mine.exception(), ZeroDivisionError)

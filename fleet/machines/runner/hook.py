@@ -9,7 +9,8 @@ It fails closed where it counts. Exit status 0: the answer is on standard output
 
 ``<directory>`` (0700, of the person's login)::
 
-    settings.json   {"socket": PATH, "known": [[NAME, ADDRESS], ...]}: the fleet's repositories by their remote
+    settings.json   {"socket": PATH, "known": [[NAME, ADDRESS], ...], "next": [PATH, ...], "last": PATH}: the
+                    fleet's repositories by their remote, other controllers' sockets, which one answered last
     off             {"since": SECONDS}: written by ``airboss hooks off``; good for eight hours
     journal         a line of JSON for each period without hooks and each edit in it, until a controller took them
     sessions/ID     the secret of a session, good for that session only
@@ -23,6 +24,8 @@ import time
 from .hook_parts import (
     EditRefused,
     above,
+    addresses,
+    answers,
     decode,
     encode,
     exchange,
@@ -35,6 +38,7 @@ from .hook_parts import (
     real,
     remotes,
     top_of,
+    whole_row,
     within,
     write,
 )
@@ -48,6 +52,9 @@ if TYPE_CHECKING:
 OFF_SECONDS = 8 * 3600
 PATIENCE = {"start": 5.0, "edit": 8.0, "note": 3.0, "stop": 1700.0, "end": 2.0}
 """Seconds until this client gives up: always less than the agent's own patience with a hook."""
+
+PAUSE, LOOK = 2.0, 30.0
+"""Seconds until the next controller is asked too; in which one that judges must show that it lives."""
 
 HELP = "Run `airboss hooks off` to edit without Airboss for up to 8 hours."
 _SHELLS, _PATCH = ("Bash", "exec_command", "shell"), "*** Begin Patch"
@@ -64,7 +71,7 @@ _PASSED = (
 def main(agent: str, mode: str) -> None:
     """Reads the agent's event from standard input and writes the answer. Raises for whatever went wrong."""
     directory = above(above(above(__file__)))
-    client = Client(directory, agent)
+    client = Client(directory, agent, mode)
     limit(PATIENCE[mode])
     off = off_since(directory)
     event = decode(read_all(0))
@@ -94,8 +101,8 @@ def main(agent: str, mode: str) -> None:
 class Client:
     """One event of one session."""
 
-    def __init__(self, directory: str, agent: str) -> None:
-        self.directory, self.agent = directory, agent
+    def __init__(self, directory: str, agent: str, mode: str) -> None:
+        self.directory, self.agent, self.pause = directory, agent, min(PAUSE, PATIENCE[mode] / 4)
         self.settings = decode(read(join(directory, "settings.json")))
 
     # --- events -----------------------------------------------------------------------------------------
@@ -201,9 +208,11 @@ class Client:
 
     def _know(self) -> None:
         answer = self._ask("know", {}, {})
-        known = answer.get("known")
-        if isinstance(known, list) and known != self.settings.get("known"):
-            self.settings["known"] = known
+        self._keep({name: answer[name] for name in ("known", "next") if isinstance(answer.get(name), list)})
+
+    def _keep(self, new: Json) -> None:
+        if any(self.settings.get(name) != value for name, value in new.items()):
+            self.settings.update(new)
             write(join(self.directory, "settings.json"), encode(self.settings))
 
     def _hand_over(self) -> None:
@@ -217,7 +226,7 @@ class Client:
                 return
         lines = read(aside).splitlines()
         for first in range(0, len(lines), 500):
-            rows = [row for row in map(_whole_row, lines[first : first + 500]) if row]
+            rows = [row for row in map(whole_row, lines[first : first + 500]) if row]
             self._ask("journal", {}, {"rows": rows})
         posix.unlink(aside)
 
@@ -255,18 +264,33 @@ class Client:
         request: Json = {name: event[name] for name in _PASSED if name in event}
         request = {key: value[:_LONGEST] if isinstance(value, str) else value for key, value in request.items()}
         request.update(more)
-        sent = encode({"v": 1, "do": "hook", "op": op, "agent": self.agent, "given": request})
+        sent = self._line(op, request) + pack
+        paths = addresses(self.settings)
         try:
-            line = exchange(str(self.settings.get("socket", "")), sent + b"\n" + pack)
+            line, path = exchange(paths, sent, *((LOOK, self._lives) if pack else (self.pause, None)))
         except OSError as error:
             raise EditRefused("no controller answers (%s)" % (error.strerror or error)) from error
         answer = decode(line)
         if "end" not in answer:
             raise EditRefused("the controller stopped before it answered")
+        if path != paths[0]:
+            self._begin_with(path)
         if answer["end"] != 0:
             raise EditRefused(" ".join(str(answer.get("error") or "the controller refused").split()))
         data = answer.get("data")
         return data if isinstance(data, dict) else {}
+
+    def _begin_with(self, path: str) -> None:
+        try:
+            self._keep({"last": path})
+        except OSError:  # a full disk, for one: it is found again next time
+            return
+
+    def _line(self, op: str, given: Json) -> bytes:
+        return encode({"v": 1, "do": "hook", "op": op, "agent": self.agent, "given": given}) + b"\n"
+
+    def _lives(self, path: str) -> bool:
+        return answers(path, self._line("know", {}), PATIENCE["edit"])
 
     # --- repositories -----------------------------------------------------------------------------------
 
@@ -359,14 +383,6 @@ def off_since(directory: str, now: float = 0.0) -> float:
         return 0.0
     since, now = float(decode(text).get("since", 0)), now or time.time()
     return since if since - 60 <= now < since + OFF_SECONDS else 0.0
-
-
-def _whole_row(line: bytes) -> Json:
-    """A line of the journal; nothing for one that a full disk cut: it must not hold up the others for good."""
-    try:
-        return decode(line)
-    except ValueError:
-        return {}
 
 
 def journal(directory: str, row: Json) -> None:

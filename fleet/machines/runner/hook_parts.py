@@ -9,13 +9,18 @@ import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable
+    from typing import Any, Callable, Iterator, Optional
 
     Json = dict[str, Any]
+    Waiting = dict[Any, tuple[str, bytes]]
 
 
 class EditRefused(Exception):
     """Why an edit may not be made."""
+
+
+class TookTooLong(EditRefused):
+    """The time that :func:`limit` gave is over."""
 
 
 def join(first: str, second: str) -> str:
@@ -73,6 +78,14 @@ def decode(data: bytes) -> Json:
     return found
 
 
+def whole_row(line: bytes) -> Json:
+    """A line of the journal; nothing for one that a full disk cut: it must not hold up the others for good."""
+    try:
+        return decode(line)
+    except ValueError:
+        return {}
+
+
 def _scanner() -> Callable[[str], Any]:
     """``json.loads`` without the modules that ``json`` brings, where the interpreter has its parts built in."""
     try:
@@ -119,40 +132,112 @@ def _encoded(value: Any) -> str:
     return "[%s]" % ",".join(_encoded(each) for each in value)
 
 
-def exchange(path: str, line: bytes) -> bytes:
-    """Sends a line to a Unix socket and returns its answer. A long path is reached from its folder."""
+def addresses(settings: Json) -> list[str]:
+    """Where a controller may answer, the likeliest first."""
+    named = (settings.get("last"), settings.get("socket"), *settings.get("next", ()))
+    return [str(path) for path in named if path]
+
+
+def exchange(
+    paths: list[str], line: bytes, pause: float, lives: Optional[Callable[[str], bool]] = None
+) -> tuple[bytes, str]:
+    """Sends a line to the first of these Unix sockets where somebody listens. Its answer, and which one gave it.
+
+    After each ``pause`` without an answer the next one is asked too: a frozen controller takes what it is sent and
+    never answers. With ``lives`` only once those that were asked live no more; then this ends."""
+    try:
+        return _exchange(paths, line, pause, lives)
+    except TookTooLong as error:
+        raise EditRefused("a controller is there, but %s: it is frozen, or has too much to do" % error) from None
+
+
+def _exchange(
+    paths: list[str], line: bytes, pause: float, lives: Optional[Callable[[str], bool]]
+) -> tuple[bytes, str]:
+    waiting: Waiting = {}
+    why: Optional[OSError] = None
+    for path in names(paths):
+        try:
+            waiting[_asked(path, line)] = (path, b"")
+        except OSError as error:
+            why = why or error
+            continue
+        found = _first_answer(waiting, pause, lives)
+        if found is not None:
+            return found
+    if not waiting and why is not None:
+        raise why
+    found = _first_answer(waiting, pause if lives else None, lives)
+    if found is None:
+        raise EditRefused("the controller stopped before it answered")
+    return found
+
+
+def answers(path: str, line: bytes, seconds: float) -> bool:
+    """Whether somebody answers there."""
+    try:
+        return _first_answer({_asked(path, line): (path, b"")}, seconds, None) is not None
+    except OSError:
+        return False
+
+
+def names(paths: list[str]) -> Iterator[str]:
+    """Each path once, and ``PATH.1`` and so on: whoever forwards one there may have found it taken."""
+    seen = []
+    for path in paths:
+        for name in (path, *("%s.%d" % (path, number) for number in range(1, 10))):
+            if name and name not in seen and (name == path or is_there(name)):
+                seen.append(name)
+                yield name
+
+
+def _asked(path: str, line: bytes) -> Any:
+    """A channel over which a line was sent. A long path is reached from its folder."""
     try:
         from _socket import AF_UNIX, SOCK_STREAM, socket
     except ImportError:
         from socket import AF_UNIX, SOCK_STREAM, socket  # type: ignore[assignment]  # which is made of the other
-    posix.chdir(above(path) or "/")
-    channel, name = socket(AF_UNIX, SOCK_STREAM), path.rpartition("/")[2]
-    for other in ["", *(".%d" % number for number in range(1, 10))]:
-        try:
-            channel.connect(name + other)  # where a controller forwards it, an older socket may be left
-            break
-        except OSError:
-            if not is_there(name + ".1") or other == ".9":
-                raise
+    posix.chdir(above(path))
+    channel = socket(AF_UNIX, SOCK_STREAM)
+    channel.settimeout(30.0)  # a frozen controller takes no more than what fits between us
+    channel.connect(path.rpartition("/")[2])
     channel.sendall(line)
-    answer = b""
-    while not answer.endswith(b"\n"):
-        more = channel.recv(1 << 16)
-        if not more:
-            break
-        answer += more
-    return answer
+    return channel
+
+
+def _first_answer(
+    waiting: Waiting, pause: Optional[float], lives: Optional[Callable[[str], bool]]
+) -> Optional[tuple[bytes, str]]:
+    """The first whole answer, and where it came from; ``None``: nothing came for so long, or all have ended."""
+    from select import select
+
+    while waiting:
+        ready = select(list(waiting), [], [], pause)[0]
+        if not ready and not (lives and any(lives(path) for path, _ in waiting.values())):
+            return None
+        for channel in ready:
+            path, said = waiting[channel]
+            try:
+                more = channel.recv(1 << 16)
+            except OSError:
+                more = b""
+            waiting[channel] = (path, said + more)
+            if (said + more).endswith(b"\n"):
+                return said + more, path
+            if not more:
+                del waiting[channel]
+    return None
 
 
 def limit(seconds: float) -> None:
-    """From here on ``TimeoutError`` is raised after so many seconds, whatever we wait for."""
+    """From here on ``TookTooLong`` is raised after so many seconds, whatever we wait for; 0: no longer."""
     try:
         import _signal as signal  # type: ignore[import-not-found]  # signal without its enums
     except ImportError:
         import signal
 
     def over(*_: Any) -> None:
-        raise TimeoutError("it took more than %d seconds" % seconds)
+        raise TookTooLong("it took more than %g seconds" % seconds)
 
     signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, seconds)
