@@ -9,20 +9,39 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Required, TypedDict, Unpack
+from typing import Any, NamedTuple, Required, TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select, update
+from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from fleet.errors import Misused, Refused
 from fleet.model import AIRBOSS, Session
 from fleet.store.core import Tx
 from fleet.store.named import plain_id
-from fleet.store.statements import Statement
+from fleet.store.statements import Statement, one_of
 from fleet.store.states import ApprovalKind, ApprovalScope
 from fleet.store.tables import approvals
 
 _BY_ID = Statement(select(approvals).where(approvals.c.id == bindparam("wanted")))
 _LAST = select(func.coalesce(func.max(approvals.c.number), 0))
+_IS_OPEN = approvals.c.decision == ""
+_WAITING = (
+    select(approvals)
+    .where(_IS_OPEN, (approvals.c.expires_us == 0) | (approvals.c.expires_us > bindparam("now")))
+    .order_by(approvals.c.number)
+)
+_ALL_WAITING, _WAITING_OF = Statement(_WAITING), Statement(_WAITING.where(approvals.c.task == bindparam("of")))
+_WITHDRAWN = Statement(
+    select(approvals)
+    .where(approvals.c.task == bindparam("of"), approvals.c.decided_us == bindparam("at"))
+    .where(approvals.c.decision == bindparam("how"))
+    .order_by(approvals.c.number)
+)
+_CLOSE = Statement(update(approvals).where(approvals.c.id == bindparam("wanted")))
+_CLOSE_OF_SESSION = Statement(update(approvals).where(approvals.c.session == bindparam("of"), _IS_OPEN))
+_CLOSE_OF_TASK = Statement(update(approvals).where(approvals.c.task == bindparam("of"), _IS_OPEN))
+_OVERDUE = update(approvals).where(_IS_OPEN, approvals.c.expires_us > 0, approvals.c.expires_us <= bindparam("now"))
+_CLOSE_OVERDUE = Statement(_OVERDUE)
+_CLOSE_OVERDUE_OF = Statement(_OVERDUE.where(approvals.c.session == bindparam("of")))
 
 EXPIRED = "nobody answered in time"
 
@@ -44,6 +63,14 @@ _WORDS = {
     ApprovalDecision.ANSWER: "answered it",
     ApprovalDecision.DENY: "denied it",
 }
+_TOLD = (
+    (approvals.c.session == bindparam("of"))
+    & (approvals.c.kind == ApprovalKind.PERMISSION)
+    & (approvals.c.taken_us == 0)
+    & one_of(approvals.c.decision, _WORDS)
+)
+_DECIDED = Statement(select(approvals).where(_TOLD).order_by(approvals.c.decided_us, approvals.c.number))
+_TAKE = Statement(update(approvals).where(_TOLD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +180,10 @@ def approval(tx: Tx, approval_id: str) -> Approval:
 
 def waiting(tx: Tx, task: str = "") -> list[Approval]:
     """The questions that can still be answered, oldest first; of one task, if given."""
-    query = select(approvals).where(_answerable(tx)).order_by(approvals.c.number)
+    now = tx.now_us()
     if task:
-        query = query.where(approvals.c.task == task)
-    return [_approval(row) for row in tx.connection.execute(query)]
+        return [_approval(row) for row in _WAITING_OF.all(tx.connection, {"now": now, "of": task})]
+    return [_approval(row) for row in _ALL_WAITING.all(tx.connection, {"now": now})]
 
 
 def find(tx: Tx, prefix: str) -> Approval:
@@ -211,16 +238,16 @@ def decide(
         )
     yes = ApprovalDecision.ANSWER if answer else ApprovalDecision.ALLOW
     decision = yes if allow else ApprovalDecision.DENY
-    _close(tx, approvals.c.id == approval_id, decision, by, reason, scope=scope)
+    _close(tx, _CLOSE, {"wanted": approval_id}, _Decided(decision, by, reason, scope))
     return approval(tx, approval_id)
 
 
 def expire(tx: Tx, session_id: str = "") -> int:
     """Denies overdue questions (of one session, if given), since silence is not yes; returns how many."""
-    overdue = (approvals.c.decision == "") & (approvals.c.expires_us > 0) & (approvals.c.expires_us <= tx.now_us())
+    no, overdue = _Decided(ApprovalDecision.DENY, AIRBOSS, EXPIRED), {"now": tx.now_us()}
     if session_id:
-        overdue &= approvals.c.session == session_id
-    return _close(tx, overdue, ApprovalDecision.DENY, AIRBOSS, EXPIRED)
+        return _close(tx, _CLOSE_OVERDUE_OF, {**overdue, "of": session_id}, no)
+    return _close(tx, _CLOSE_OVERDUE, overdue, no)
 
 
 def note(tx: Tx, approval_id: str, *, pinged: bool = False, reminded: bool = False) -> None:
@@ -231,20 +258,16 @@ def note(tx: Tx, approval_id: str, *, pinged: bool = False, reminded: bool = Fal
 
 def withdrawn_at(tx: Tx, task: str, time_us: int) -> list[Approval]:
     """A task's questions that were withdrawn at exactly this time."""
-    query = select(approvals).where(
-        approvals.c.task == task,
-        approvals.c.decision == str(ApprovalDecision.WITHDRAWN),
-        approvals.c.decided_us == time_us,
-    )
-    return [_approval(row) for row in tx.connection.execute(query.order_by(approvals.c.number))]
+    values = {"of": task, "at": time_us, "how": str(ApprovalDecision.WITHDRAWN)}
+    return [_approval(row) for row in _WITHDRAWN.all(tx.connection, values)]
 
 
 def withdraw(tx: Tx, *, session: str = "", task: str = "", why: str) -> int:
     """Withdraws questions that need no answer any more (process or task ended); returns how many."""
     if not session and not task:
         raise ValueError("name a session or a task")
-    whose = approvals.c.session == session if session else approvals.c.task == task
-    return _close(tx, whose & (approvals.c.decision == ""), ApprovalDecision.WITHDRAWN, AIRBOSS, why)
+    whose = _CLOSE_OF_SESSION if session else _CLOSE_OF_TASK
+    return _close(tx, whose, {"of": session or task}, _Decided(ApprovalDecision.WITHDRAWN, AIRBOSS, why))
 
 
 def withdraw_hold(tx: Tx, task: str, *, by: str, why: str) -> Approval | None:
@@ -252,22 +275,15 @@ def withdraw_hold(tx: Tx, task: str, *, by: str, why: str) -> Approval | None:
     held = next((question for question in waiting(tx, task) if question.kind is ApprovalKind.HOLD), None)
     if held is None:
         return None
-    _close(tx, approvals.c.id == held.id, ApprovalDecision.WITHDRAWN, by, why)
+    _close(tx, _CLOSE, {"wanted": held.id}, _Decided(ApprovalDecision.WITHDRAWN, by, why))
     return approval(tx, held.id)
 
 
 def take_decided(tx: Tx, session_id: str) -> list[Answer]:
     """The answers to a session's permission requests that its agent has not received; each once."""
-    told = (
-        (approvals.c.session == session_id)
-        & (approvals.c.kind == ApprovalKind.PERMISSION)
-        & (approvals.c.taken_us == 0)
-        & approvals.c.decision.in_([str(decision) for decision in _WORDS])
-    )
-    query = select(approvals).where(told).order_by(approvals.c.decided_us, approvals.c.number)
-    found = [answer_of(_approval(row)) for row in tx.connection.execute(query)]
+    found = [answer_of(_approval(row)) for row in _DECIDED.all(tx.connection, {"of": session_id})]
     if found:
-        tx.connection.execute(update(approvals).where(told), {"taken_us": tx.now_us()})
+        _TAKE.run(tx.connection, {"of": session_id, "taken_us": tx.now_us()})
     return found
 
 
@@ -310,55 +326,31 @@ class _QuestionFields(TypedDict, total=False):
 def _open(tx: Tx, session: Session, **fields: Unpack[_QuestionFields]) -> Approval:
     number = tx.connection.execute(_LAST).scalar_one() + 1
     row: dict[str, Any] = {
+        **dict.fromkeys(("ask", "tool", "request", "command", "commit", "tree", "directory", "questions"), ""),
+        **dict.fromkeys(("decision", "decided_by", "decided_why", "scope"), ""),
+        **dict.fromkeys(("decided_us", "taken_us", "pinged_us", "reminded_us"), 0),
         "number": number,
         "id": f"a{number}",
         "task": session.task,
         "session": session.id,
-        "ask": "",
-        "tool": "",
-        "request": "",
-        "command": "",
         "paths": "[]",
-        "commit": "",
-        "tree": "",
         "opened_us": tx.now_us(),
-        "decision": "",
-        "decided_by": "",
-        "decided_why": "",
-        "decided_us": 0,
-        "taken_us": 0,
-        "directory": "",
-        "questions": "",
-        "scope": "",
-        "pinged_us": 0,
-        "reminded_us": 0,
         **fields,
     }
     tx.connection.execute(insert(approvals), row)
     return approval(tx, row["id"])
 
 
-def _answerable(tx: Tx) -> ColumnElement[bool]:
-    return (approvals.c.decision == "") & ((approvals.c.expires_us == 0) | (approvals.c.expires_us > tx.now_us()))
+class _Decided(NamedTuple):
+    decision: ApprovalDecision
+    by: str
+    why: str
+    scope: ApprovalScope = ApprovalScope.ONCE
 
 
-def _close(
-    tx: Tx,
-    which: ColumnElement[bool],
-    decision: ApprovalDecision,
-    by: str,
-    why: str,
-    *,
-    scope: ApprovalScope = ApprovalScope.ONCE,
-) -> int:
-    values = {
-        "decision": str(decision),
-        "decided_by": by,
-        "decided_why": why,
-        "decided_us": tx.now_us(),
-        "scope": str(scope),
-    }
-    return tx.connection.execute(update(approvals).where(which), values).rowcount
+def _close(tx: Tx, which: Statement, those: dict[str, Any], said: _Decided) -> int:
+    decided = {"decision": str(said.decision), "decided_by": said.by, "decided_why": said.why}
+    return which.run(tx.connection, {**those, **decided, "scope": str(said.scope), "decided_us": tx.now_us()})
 
 
 def _approval(row: Row[Any]) -> Approval:

@@ -12,10 +12,12 @@ from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.store.landings import IntentOutcome
 from fleet.store.merge_tables import base_tips
+from fleet.store.statements import Statement
 from fleet.store.tables import landings
 
-_OF = select(base_tips).where(base_tips.c.repo == bindparam("of"))
+_OF = Statement(select(base_tips).where(base_tips.c.repo == bindparam("of")))
 _SET = update(base_tips).where(base_tips.c.repo == bindparam("key"))
+_SEEN = Statement(_SET)
 _STOPPED = select(base_tips).where(base_tips.c.stopped != "").order_by(base_tips.c.repo)
 _OURS = select(landings.c.id).where(landings.c.repo == bindparam("of"), landings.c.new == bindparam("tip"))
 
@@ -32,7 +34,7 @@ class BaseTip:
 
 def of_repo(tx: Tx, repo: str) -> BaseTip | None:
     """``None``: it was never looked at."""
-    row = tx.connection.execute(_OF, {"of": repo}).one_or_none()
+    row = _OF.one(tx.connection, {"of": repo})
     return None if row is None else BaseTip(row.repo, row.ref, row.commit, row.stopped)
 
 
@@ -50,7 +52,7 @@ def is_ours(tx: Tx, repo: str, commit: str) -> bool:
 def seen(tx: Tx, tip: BaseTip) -> None:
     """The branch is there, by a landing of ours or since it was first looked at."""
     row = {"ref": tip.ref, "commit": tip.commit, "seen_us": tx.now_us()}
-    if not tx.connection.execute(_SET, {"key": tip.repo, **row}).rowcount:
+    if not _SEEN.run(tx.connection, {"key": tip.repo, **row}):
         tx.connection.execute(insert(base_tips), {"repo": tip.repo, "stopped": "", **row})
 
 

@@ -24,6 +24,7 @@ from fleet.faults import Point, fault
 from fleet.store import databases
 from fleet.store.group import PATIENCE_SECONDS, GroupWriter, Unit, WriterLock
 from fleet.store.listening import NoticeConnection
+from fleet.store.statements import plain
 
 if TYPE_CHECKING:
     from fleet.events import Recorded
@@ -93,12 +94,17 @@ class Tx:
         Raises ``StoreUnavailable`` when the database fails, which ends the whole transaction.
         """
         before = len(self._after)
-        try:
-            with self.connection.begin_nested(), self.store.translating_errors("write to the store"):
+        with self.store.translating_errors("write to the store"):
+            plain(self.connection, "SAVEPOINT part")
+            try:
                 yield
-        except BaseException:
-            del self._after[before:]
-            raise
+            except BaseException:
+                del self._after[before:]
+                if databases.transaction_of(self.connection) is not databases.Transaction.GONE:
+                    plain(self.connection, "ROLLBACK TO SAVEPOINT part")
+                    plain(self.connection, "RELEASE SAVEPOINT part")
+                raise
+            plain(self.connection, "RELEASE SAVEPOINT part")
 
     def _committed(self) -> None:
         for callback in self._after:

@@ -21,10 +21,21 @@ from fleet.model import AIRBOSS
 from fleet.ports import Candidate
 from fleet.store import ledger
 from fleet.store.core import Tx
+from fleet.store.statements import Statement
 from fleet.store.tables import gate_runs, tasks
 from fleet.verdict import Evidence, GateResult, HeldPlace, JUnitCounts, Outcome
 
-_BY_ID = select(gate_runs).where(gate_runs.c.id == bindparam("wanted"))
+_BY_ID = Statement(select(gate_runs).where(gate_runs.c.id == bindparam("wanted")))
+_OPEN = Statement(insert(gate_runs))
+_CLOSE = Statement(update(gate_runs).where(gate_runs.c.id == bindparam("wanted")))
+_IN_ORDER = select(gate_runs).order_by(gate_runs.c.opened_us, gate_runs.c.id)
+_ON = Statement(_IN_ORDER.where(gate_runs.c.commit == bindparam("on"), gate_runs.c.round == bindparam("in")))
+_OF_TASK = Statement(_IN_ORDER.where(gate_runs.c.task == bindparam("of")))
+_EARLIER = Statement(
+    select(func.count().label("runs"))
+    .select_from(gate_runs)
+    .where(gate_runs.c.turn == bindparam("of"), gate_runs.c.gate == bindparam("named"))
+)
 _RECENT: Final = 500
 
 
@@ -79,7 +90,7 @@ def open_run(
         "closed_us": 0,
         "result": "",
     }
-    tx.connection.execute(insert(gate_runs), row)
+    _OPEN.run(tx.connection, row)
     event = GateOpened(
         gate=gate,
         commit=candidate.commit,
@@ -104,7 +115,7 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
     if opened.closed_us:
         raise ValueError(f"gate run {run_id} was already closed")
     values = {"closed_us": tx.now_us(), "result": json.dumps(_result_to_json(result))}
-    tx.connection.execute(update(gate_runs).where(gate_runs.c.id == run_id), values)
+    _CLOSE.run(tx.connection, {"wanted": run_id, **values})
     seen = result.evidence
     isolation = seen.isolation if seen else UNWALLED
     event = GateClosedV6(
@@ -138,8 +149,7 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
 
 def run(tx: Tx, run_id: str) -> GateRun:
     """The run with this id. Raises ``KeyError`` when it does not exist."""
-    row = tx.connection.execute(_BY_ID, {"wanted": run_id}).one_or_none()
-    if row is None:
+    if (row := _BY_ID.one(tx.connection, {"wanted": run_id})) is None:
         raise KeyError(run_id)
     return _run(row)
 
@@ -151,8 +161,7 @@ def runs_of(tx: Tx, ids: Collection[str]) -> list[GateRun]:
 
 def runs(tx: Tx, commit: str, round: int) -> list[GateRun]:
     """The runs on a commit in one of its judgements, in the order in which they were opened."""
-    query = select(gate_runs).where(gate_runs.c.commit == commit, gate_runs.c.round == round)
-    return [_run(row) for row in tx.connection.execute(query.order_by(gate_runs.c.opened_us, gate_runs.c.id))]
+    return [_run(row) for row in _ON.all(tx.connection, {"on": commit, "in": round})]
 
 
 def landing_round(tx: Tx, task: str, commit: str) -> int:
@@ -166,8 +175,7 @@ def landing_round(tx: Tx, task: str, commit: str) -> int:
 
 def of_task(tx: Tx, task: str) -> list[GateRun]:
     """All runs for a task, in the order in which they were opened."""
-    query = select(gate_runs).where(gate_runs.c.task == task).order_by(gate_runs.c.opened_us, gate_runs.c.id)
-    return [_run(row) for row in tx.connection.execute(query)]
+    return [_run(row) for row in _OF_TASK.all(tx.connection, {"of": task})]
 
 
 def tasks_of(tx: Tx, runs: Collection[str]) -> dict[str, str]:
@@ -202,11 +210,10 @@ def last_of_each(tx: Tx) -> list[LastRun]:
 
 
 def _free_id(tx: Tx, turn: str, gate: str) -> str:
-    earlier = select(func.count()).select_from(gate_runs).where(gate_runs.c.turn == turn, gate_runs.c.gate == gate)
-    count = tx.connection.execute(earlier).scalar_one() + 1
+    count = _EARLIER.one(tx.connection, {"of": turn, "named": gate}).runs + 1
     run_id = f"{turn}-{gate}" if count == 1 else f"{turn}-{gate}-{count}"
     # A gate named "tests-2" may already have the id that "tests" would get for its second run.
-    while tx.connection.execute(_BY_ID, {"wanted": run_id}).one_or_none() is not None:
+    while _BY_ID.one(tx.connection, {"wanted": run_id}) is not None:
         count += 1
         run_id = f"{turn}-{gate}-{count}"
     return run_id

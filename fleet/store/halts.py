@@ -13,20 +13,22 @@ from sqlalchemy import bindparam, delete, select, text
 from fleet.model import Session
 from fleet.store import sessions
 from fleet.store.core import Tx
+from fleet.store.statements import Statement
 from fleet.store.states import HaltCause
 from fleet.store.usage_tables import halts, repeats
 
-_OF = select(halts).where(halts.c.session == bindparam("of"))
+_OF = Statement(select(halts).where(halts.c.session == bindparam("of")))
 _SET = text(
     "INSERT INTO halts (session, turn, cause, words) VALUES (:session, :turn, :cause, :words) "
     "ON CONFLICT (session) DO UPDATE SET turn = excluded.turn, cause = excluded.cause, words = excluded.words"
 )
-_REPEATS = select(repeats.c.fingerprint, repeats.c.times).where(repeats.c.session == bindparam("of"))
-_REPEAT = text(
+_REPEATS = Statement(select(repeats.c.fingerprint, repeats.c.times).where(repeats.c.session == bindparam("of")))
+_REPEATED = text(
     "INSERT INTO repeats (session, fingerprint, times) VALUES (:session, :fingerprint, :times) "
     "ON CONFLICT (session) DO UPDATE SET fingerprint = excluded.fingerprint, times = excluded.times"
 )
-_FORGET = delete(repeats).where(repeats.c.session == bindparam("of"))
+_REPEAT = Statement(_REPEATED)
+_FORGET = Statement(delete(repeats).where(repeats.c.session == bindparam("of")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,13 @@ class Halt:
 
 def of_turn(tx: Tx, session: str, turn: str) -> Halt | None:
     """Why this turn of a session is ended, or was."""
-    row = tx.connection.execute(_OF, {"of": session}).one_or_none()
+    row = _OF.one(tx.connection, {"of": session})
     return None if row is None or row.turn != turn else Halt(HaltCause(row.cause), row.words)
 
 
 def spent(tx: Tx, session: str) -> bool:
     """Whether a budget halted the session at its last turn."""
-    row = tx.connection.execute(_OF, {"of": session}).one_or_none()
+    row = _OF.one(tx.connection, {"of": session})
     if row is None or row.cause is not HaltCause.BUDGET:
         return False
     return bool(sessions.turns(tx, session)[-1].id == row.turn)
@@ -55,21 +57,21 @@ def halt(tx: Tx, session: Session, turn: str, why: Halt) -> None:
     """Halts the session at this turn. Its next turn begins without what it repeated so far."""
     values = {"session": session.id, "turn": turn, "cause": str(why.cause), "words": why.words}
     tx.connection.execute(_SET, values)
-    tx.connection.execute(_FORGET, {"of": session.id})
+    _FORGET.run(tx.connection, {"of": session.id})
 
 
 def repeated(tx: Tx, session: str) -> int:
     """How often in a row the session has made its last tool call, without an edit in between."""
-    row = tx.connection.execute(_REPEATS, {"of": session}).one_or_none()
+    row = _REPEATS.one(tx.connection, {"of": session})
     return 0 if row is None else int(row.times)
 
 
 def count_call(tx: Tx, session: str, fingerprint: str) -> None:
     """Counts a tool call that starts. Empty: an edit, or a call that cannot be compared; then nothing repeats."""
-    row = tx.connection.execute(_REPEATS, {"of": session}).one_or_none()
+    row = _REPEATS.one(tx.connection, {"of": session})
     if not fingerprint:
         if row is not None:
-            tx.connection.execute(_FORGET, {"of": session})
+            _FORGET.run(tx.connection, {"of": session})
         return
     times = int(row.times) + 1 if row is not None and row.fingerprint == fingerprint else 1
-    tx.connection.execute(_REPEAT, {"session": session, "fingerprint": fingerprint, "times": times})
+    _REPEAT.run(tx.connection, {"session": session, "fingerprint": fingerprint, "times": times})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, bindparam, select, update
 
 from fleet.agent_events import Asked
 from fleet.model import AIRBOSS, Session, TaskState
@@ -16,10 +16,16 @@ from fleet.store import approvals as asks
 from fleet.store import tasks
 from fleet.store.approvals import Answer, Approval, ApprovalDecision
 from fleet.store.core import Tx
+from fleet.store.statements import Statement
 from fleet.store.states import ApprovalKind
 from fleet.store.tables import approvals
 
 _ANSWERS = (ApprovalDecision.ALLOW, ApprovalDecision.ANSWER, ApprovalDecision.DENY)
+_DROP = Statement(
+    update(approvals)
+    .where(approvals.c.session == bindparam("of"), approvals.c.kind == ApprovalKind.PERMISSION)
+    .where(approvals.c.kept_us > 0)
+)
 
 
 def outlives_its_process(tx: Tx, session: Session) -> bool:
@@ -79,7 +85,7 @@ def use(tx: Tx, answer: str) -> None:
 
 def drop(tx: Tx, session: str) -> None:
     """The turn is over: what the agent asks from now on is asked anew."""
-    tx.connection.execute(update(approvals).where(_of(session), approvals.c.kept_us > 0), {"kept_us": 0})
+    _DROP.run(tx.connection, {"of": session, "kept_us": 0})
 
 
 def revoke(tx: Tx, person: str, why: str) -> None:

@@ -14,12 +14,17 @@ from fleet.store import recent
 from fleet.store.core import Tx
 from fleet.store.merge_tables import landing_places as places
 from fleet.store.recording import record
+from fleet.store.statements import Statement
 from fleet.store.states import PlaceState
 
-_LINE = select(places).where(places.c.repo == bindparam("of")).order_by(places.c.number)
+_LINE = Statement(select(places).where(places.c.repo == bindparam("of")).order_by(places.c.number))
 _ALL = select(places).order_by(places.c.repo, places.c.number)
-_LEAVE = delete(places).where(places.c.task == bindparam("key"))
-_LAST = select(func.coalesce(func.max(places.c.number), 0)).where(places.c.repo == bindparam("of"))
+_LEAVE = Statement(delete(places).where(places.c.task == bindparam("key")))
+_LAST = Statement(
+    select(func.coalesce(func.max(places.c.number), 0).label("number")).where(places.c.repo == bindparam("of"))
+)
+_JOIN = Statement(insert(places))
+_MERGED = Statement(update(places).where(places.c.task == bindparam("key")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class LandingPlace:
 
 def line(tx: Tx, repo: str) -> list[LandingPlace]:
     """A repository's queue, first in line first."""
-    return [_place(row) for row in tx.connection.execute(_LINE, {"of": repo})]
+    return [_place(row) for row in _LINE.all(tx.connection, {"of": repo})]
 
 
 def lines(tx: Tx) -> dict[str, list[LandingPlace]]:
@@ -60,13 +65,12 @@ def join(tx: Tx, task: Task) -> None:
     if any(place.task == task.id for place in line(tx, task.repo)):
         return
     by_a_person = recent.last_events(tx, 1, kinds=(HoldReleased.KIND, GateOverridden.KIND), task=task.id)
-    last = tx.connection.execute(_LAST, {"of": task.repo}).scalar_one()
     row = {
-        "number": last + 1,
+        "number": _LAST.one(tx.connection, {"of": task.repo}).number + 1,
         "joined_us": tx.now_us(),
         **_row(LandingPlace(task.id, task.repo, bool(by_a_person))),
     }
-    tx.connection.execute(insert(places), row)
+    _JOIN.run(tx.connection, row)
 
 
 def merged(tx: Tx, session: Session, turn: str, place: LandingPlace) -> LandingPlace:
@@ -87,13 +91,13 @@ def merged(tx: Tx, session: Session, turn: str, place: LandingPlace) -> LandingP
             at = [other.task for other in here].index(place.task) + 1
             event = LandingQueued(at, place.behind, place.base, place.commit, place.tree, place.without)
             record(tx, event, session, turn=turn)
-    tx.connection.execute(update(places).where(places.c.task == place.task), _row(place))
+    _MERGED.run(tx.connection, {"key": place.task, **_row(place)})
     return place
 
 
 def leave(tx: Tx, task: str) -> None:
     """Takes a change out of the queue; one that is not in it is fine."""
-    tx.connection.execute(_LEAVE, {"key": task})
+    _LEAVE.run(tx.connection, {"key": task})
 
 
 def take_out(tx: Tx, session: Session, repo: str, why: str) -> None:

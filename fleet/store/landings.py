@@ -11,9 +11,16 @@ from sqlalchemy import Row, bindparam, insert, select, update
 from fleet.store import leases
 from fleet.store.core import Tx
 from fleet.store.leases import Fence
+from fleet.store.statements import Statement
 from fleet.store.tables import landings
 
-_BY_ID = select(landings).where(landings.c.id == bindparam("row"))
+_BY_ID = Statement(select(landings).where(landings.c.id == bindparam("row")))
+_ADD = Statement(insert(landings).returning(*landings.c))
+_FINISH = Statement(update(landings).where(landings.c.id == bindparam("row")))
+_OPEN = Statement(
+    select(landings).where(landings.c.repo == bindparam("of"), landings.c.outcome == "").order_by(landings.c.id)
+)
+_OF_TASK = Statement(select(landings).where(landings.c.task == bindparam("of")).order_by(landings.c.id))
 
 
 class IntentOutcome(StrEnum):
@@ -56,25 +63,22 @@ def intend(tx: Tx, fence: Fence, *, repo: str, ref: str, old: str, new: str, tre
         "intended_us": tx.now_us(),
         "finished_us": 0,
     }
-    number = tx.connection.execute(insert(landings).returning(landings.c.id), row).scalar_one()
-    return _intent(tx.connection.execute(_BY_ID, {"row": number}).one())
+    return _intent(_ADD.one(tx.connection, row))
 
 
 def finish(tx: Tx, intent_id: int, outcome: IntentOutcome) -> None:
     """Records an attempt's result. Repeating it is fine; a different outcome raises ``ValueError``."""
-    row = tx.connection.execute(_BY_ID, {"row": intent_id}).one()
+    row = _BY_ID.one(tx.connection, {"row": intent_id})
     if row.outcome == outcome:
         return
     if row.outcome:
         raise ValueError(f"landing {intent_id} was {row.outcome} and cannot become {outcome}")
-    values = {"outcome": str(outcome), "finished_us": tx.now_us()}
-    tx.connection.execute(update(landings).where(landings.c.id == intent_id), values)
+    _FINISH.run(tx.connection, {"row": intent_id, "outcome": str(outcome), "finished_us": tx.now_us()})
 
 
 def open_intents(tx: Tx, repo: str) -> list[Intent]:
     """A repository's attempts without a recorded outcome, oldest first."""
-    query = select(landings).where(landings.c.repo == repo, landings.c.outcome == "").order_by(landings.c.id)
-    return [_intent(row) for row in tx.connection.execute(query)]
+    return [_intent(row) for row in _OPEN.all(tx.connection, {"of": repo})]
 
 
 def may_have_landed(tx: Tx, task: str) -> bool:
@@ -84,8 +88,7 @@ def may_have_landed(tx: Tx, task: str) -> bool:
 
 def of_task(tx: Tx, task: str) -> list[Intent]:
     """A task's attempts, oldest first."""
-    query = select(landings).where(landings.c.task == task).order_by(landings.c.id)
-    return [_intent(row) for row in tx.connection.execute(query)]
+    return [_intent(row) for row in _OF_TASK.all(tx.connection, {"of": task})]
 
 
 def _intent(row: Row[Any]) -> Intent:

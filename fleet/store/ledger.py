@@ -9,11 +9,12 @@ import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from typing import Any, Final
 
 from msgspec import structs
-from sqlalchemy import bindparam, func, insert, outerjoin, select
+from sqlalchemy import BindParameter, bindparam, func, insert, outerjoin, select
 
 from fleet.errors import Malformed
 from fleet.events import Event, Recorded, Refs, Source, decode, kind_of, leaf_hash
@@ -62,6 +63,7 @@ _THEN = select(ledger.c.seq, ledger.c.canonical, ledger.c.leaf).where(
     ledger.c.time_us < bindparam("upto_us"),
     ledger.c.seq <= bindparam("upto"),
 )
+_FEW: Final = 4
 _READ_LINES = _LINES.where(ledger.c.seq > bindparam("after")).limit(bindparam("limit"))
 
 
@@ -131,16 +133,27 @@ def read(
     """
     if not (upto or task or kinds):
         return [_recorded(*row) for row in _PAGE.all(tx.connection, {"after": after, "limit": limit})]
-    query = _READ.where(ledger.c.seq <= upto) if upto else _READ
+    values: dict[str, Any] = {"after": after, "limit": limit}
+    values |= {"upto": upto} if upto else {}
+    values |= {"of": task} if task else {}
+    values |= {f"kind{number}": kind for number, kind in enumerate(kinds)}
+    rows = page_statement(upto=bool(upto), task=bool(task), kinds=len(kinds)).all(tx.connection, values)
+    return [_recorded(*row) for row in rows]
+
+
+@cache
+def page_statement(*, upto: bool, task: bool, kinds: int) -> Statement:
+    """A page of the events up to one, of a task, and of so many kinds."""
+    query = _READ.where(ledger.c.seq <= bindparam("upto")) if upto else _READ
     if task:
-        query = query.where(ledger.c.task == task)
-    if len(kinds) == 1:
-        query = query.where(ledger.c.kind == kinds[0])
+        query = query.where(ledger.c.task == bindparam("of"))
+    named: list[BindParameter[str]] = [bindparam(f"kind{number}") for number in range(kinds)]
+    if kinds == 1:
+        query = query.where(ledger.c.kind == named[0])
     elif kinds:
         # An expression, so that no index on the kind is used: it would sort all remaining rows for each page.
-        query = query.where(func.coalesce(ledger.c.kind, "").in_(kinds))
-    rows = tx.connection.execute(query, {"after": after, "limit": limit})
-    return [_recorded(*row) for row in rows]
+        query = query.where(func.coalesce(ledger.c.kind, "").in_(named))
+    return Statement(query)
 
 
 def counted_lines(tx: Tx, after: int, upto: int, kinds: Sequence[str]) -> list[CountedLine]:
@@ -173,6 +186,9 @@ def of_numbers(tx: Tx, numbers: Sequence[int]) -> list[Recorded]:
     """The events with these sequence numbers, in order."""
     if not numbers:
         return []
+    if len(numbers) <= _FEW:
+        found = (of_number(tx, seq) for seq in sorted(set(numbers)))
+        return [each for each in found if each is not None]
     rows = tx.connection.execute(_THESE.where(ledger.c.seq.in_(numbers)))
     return [_recorded(*row) for row in rows]
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 
 from fleet.model import Session, Turn
 from fleet.store import sessions
 from fleet.store.core import Tx
 from fleet.store.merge_tables import merges
+from fleet.store.statements import Statement
 from fleet.store.states import MergeState
+
+_OF_SESSION = Statement(select(merges).where(merges.c.session == bindparam("of")).order_by(merges.c.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,7 @@ def add(tx: Tx, merge: Merge) -> None:
 
 def of_session(tx: Tx, session: str) -> list[Merge]:
     """All moves of a session, oldest first."""
-    query = select(merges).where(merges.c.session == session).order_by(merges.c.id)
-    return [_merge(row) for row in tx.connection.execute(query)]
+    return [_merge(row) for row in _OF_SESSION.all(tx.connection, {"of": session})]
 
 
 def pending(tx: Tx, session: str) -> Merge | None:

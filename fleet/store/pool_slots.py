@@ -16,15 +16,16 @@ from fleet.refs import Refs
 from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.store.queue_tables import pool_slots, reservations
+from fleet.store.statements import Statement, one_of
 from fleet.store.states import SlotState
 from fleet.store.tables import sessions
 
 _OPEN: Final = tuple(state for state in SlotState if state is not SlotState.GONE)
 _HOUR_US: Final = 3_600_000_000
 
-_OPEN_SLOTS = select(pool_slots).where(pool_slots.c.state.in_(_OPEN))
+_OPEN_SLOTS = Statement(select(pool_slots).where(one_of(pool_slots.c.state, _OPEN)))
 _ENDED_SINCE = select(pool_slots).where(pool_slots.c.gone_us > bindparam("since"))
-_BY_SLOT = select(pool_slots).where(pool_slots.c.slot == bindparam("of"))
+_BY_SLOT = Statement(select(pool_slots).where(pool_slots.c.slot == bindparam("of")))
 _BY_NAME = select(pool_slots).where(pool_slots.c.name == bindparam("of"))
 _LAST = select(func.coalesce(func.max(pool_slots.c.number), 0)).where(pool_slots.c.pool == bindparam("of"))
 _CHANGE = update(pool_slots).where(pool_slots.c.slot == bindparam("key"))
@@ -117,7 +118,7 @@ def gone(tx: Tx, slot: PoolSlot) -> None:
 
 def of(tx: Tx, slot: str) -> PoolSlot:
     """The slot of that machine's name. Raises ``KeyError``."""
-    row = tx.connection.execute(_BY_SLOT, {"of": slot}).one_or_none()
+    row = _BY_SLOT.one(tx.connection, {"of": slot})
     if row is None:
         raise KeyError(slot)
     return _slot(row)
@@ -125,13 +126,13 @@ def of(tx: Tx, slot: str) -> PoolSlot:
 
 def is_gone(tx: Tx, machine: str) -> bool:
     """Whether a machine was a slot that has ended: nothing of it can be reached again."""
-    row = tx.connection.execute(_BY_SLOT, {"of": machine}).one_or_none()
+    row = _BY_SLOT.one(tx.connection, {"of": machine})
     return row is not None and row.state is SlotState.GONE
 
 
 def open_slots(tx: Tx) -> list[PoolSlot]:
     """All that exist or may exist, in order."""
-    slots = map(_slot, tx.connection.execute(_OPEN_SLOTS))
+    slots = map(_slot, _OPEN_SLOTS.all(tx.connection, {}))
     return sorted(slots, key=lambda slot: (slot.pool, slot.number))
 
 
@@ -150,7 +151,7 @@ def cost_since(tx: Tx, since_us: int) -> Mapping[str, int]:
     """What each pool's slots cost since then, in micro-dollars: from the moment each was asked for until its
     provider said that it had ended."""
     now, costs = tx.now_us(), dict[str, int]()
-    for row in (*tx.connection.execute(_OPEN_SLOTS), *tx.connection.execute(_ENDED_SINCE, {"since": since_us})):
+    for row in (*_OPEN_SLOTS.all(tx.connection, {}), *tx.connection.execute(_ENDED_SINCE, {"since": since_us})):
         lasted = max(0, (row.gone_us or now) - max(row.asked_us, since_us))
         costs[row.pool] = costs.get(row.pool, 0) + lasted * row.price_udollar // _HOUR_US
     return costs
@@ -179,4 +180,4 @@ def _record(tx: Tx, slot: PoolSlot, old: str, new: SlotState, why: str) -> None:
 
 
 def _slot(row: Row[Any]) -> PoolSlot:
-    return PoolSlot(**row._mapping)
+    return PoolSlot(**row._asdict())

@@ -16,6 +16,7 @@ from fleet.store.core import Tx
 from fleet.store.queue_tables import pauses as pauses_table
 from fleet.store.queue_tables import reservations
 from fleet.store.queue_tables import served as served_table
+from fleet.store.statements import Statement
 from fleet.store.tables import tasks
 from fleet.store.tasks import read_task
 from fleet.turns import in_turn
@@ -24,14 +25,18 @@ FLEET: Final = ""
 """The name under which the whole fleet is paused; the others are machines."""
 
 _WAITS = tasks.c.state == str(TaskState.QUEUED)
-_LINE = select(tasks).where(_WAITS).order_by(tasks.c.rank, tasks.c.number)
-_WAITING = select(tasks.c.id).where(_WAITS)
+_LINE = Statement(select(tasks).where(_WAITS).order_by(tasks.c.rank, tasks.c.number))
+_WAITING = Statement(select(tasks.c.id).where(_WAITS))
 _FIRST_RANK = select(func.coalesce(func.min(tasks.c.rank), 0)).where(_WAITS)
 _RANK = update(tasks).where(tasks.c.id == bindparam("key"))
-_RESERVE = insert(reservations)
-_RELEASE = delete(reservations).where(reservations.c.task == bindparam("key"))
-_TURN = update(served_table).where(served_table.c.person == bindparam("of"), served_table.c.repo == bindparam("in"))
-_PAUSES = select(pauses_table).order_by(pauses_table.c.machine)
+_RESERVE = Statement(insert(reservations))
+_RESERVED = Statement(select(reservations))
+_RELEASE = Statement(delete(reservations).where(reservations.c.task == bindparam("key")))
+_TURN = Statement(
+    update(served_table).where(served_table.c.person == bindparam("of"), served_table.c.repo == bindparam("in"))
+)
+_SERVED = Statement(select(served_table))
+_PAUSES = Statement(select(pauses_table).order_by(pauses_table.c.machine))
 _PAUSE = insert(pauses_table)
 _RESUME = delete(pauses_table).where(pauses_table.c.machine == bindparam("key"))
 
@@ -57,14 +62,14 @@ class Pause:
 
 def line(tx: Tx) -> list[Task]:
     """The tasks that wait for a slot, in the order in which it is their turn."""
-    return in_turn([read_task(row) for row in tx.connection.execute(_LINE)], served(tx))
+    return in_turn([read_task(row) for row in _LINE.all(tx.connection, {})], served(tx))
 
 
 def called(tx: Tx, standing: Collection[str]) -> list[str]:
     """Those of the tasks that wait to be told, and have a slot or are not in the queue any more."""
     if not standing:
         return []
-    waiting = set(tx.connection.execute(_WAITING).scalars()) - reserved(tx).keys()
+    waiting = {row.id for row in _WAITING.all(tx.connection, {})} - reserved(tx).keys()
     return [task for task in standing if task not in waiting]
 
 
@@ -72,29 +77,28 @@ def reserve(tx: Tx, task: Task, slot: Reserved) -> None:
     """Keeps a slot for a task that waits, and counts this as the turn of its person and repository."""
     passed_over = json.dumps(slot.passed_over)
     row = {"task": task.id, "machine": slot.machine, "login": slot.login, "passed_over": passed_over}
-    tx.connection.execute(_RESERVE, {**row, "since_us": tx.now_us()})
+    _RESERVE.run(tx.connection, {**row, "since_us": tx.now_us()})
     turn = 1 + max(served(tx).values(), default=0)
-    found = tx.connection.execute(_TURN, {"of": task.requester, "in": task.repo, "turn": turn})
-    if not found.rowcount:
+    if not _TURN.run(tx.connection, {"of": task.requester, "in": task.repo, "turn": turn}):
         tx.connection.execute(insert(served_table), {"person": task.requester, "repo": task.repo, "turn": turn})
 
 
 def release(tx: Tx, task_id: str) -> None:
     """Gives a slot back that was kept for a task; nothing happens if none was."""
-    tx.connection.execute(_RELEASE, {"key": task_id})
+    _RELEASE.run(tx.connection, {"key": task_id})
 
 
 def reserved(tx: Tx) -> dict[str, Reserved]:
     """The slots that are kept, by the tasks which start."""
     return {
         row.task: Reserved(row.machine, row.login, tuple(json.loads(row.passed_over)))
-        for row in tx.connection.execute(select(reservations))
+        for row in _RESERVED.all(tx.connection, {})
     }
 
 
 def served(tx: Tx) -> dict[tuple[str, str], int]:
     """When each person's tasks in each repository last got a slot: the highest is the latest."""
-    return {(row.person, row.repo): row.turn for row in tx.connection.execute(select(served_table))}
+    return {(row.person, row.repo): row.turn for row in _SERVED.all(tx.connection, {})}
 
 
 def bump(tx: Tx, task_id: str, by: str) -> int:
@@ -109,7 +113,7 @@ def bump(tx: Tx, task_id: str, by: str) -> int:
 
 def pauses(tx: Tx) -> dict[str, Pause]:
     """Where nothing new may start, by name."""
-    return {row.machine: Pause(*row) for row in tx.connection.execute(_PAUSES)}
+    return {row.machine: Pause(*row) for row in _PAUSES.all(tx.connection, {})}
 
 
 def pause(tx: Tx, machine: str, by: str, reason: str = "") -> bool:

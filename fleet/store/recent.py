@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, bindparam, func, select
 
 from fleet.events import HoldReleased, Recorded, Source, ToolCallEnded, ToolCallStarted
 from fleet.store import approvals, ledger
 from fleet.store.core import Tx
+from fleet.store.statements import Statement
 from fleet.store.states import ApprovalKind
 from fleet.store.tables import approvals as table
 from fleet.store.tables import ledger as rows
 from fleet.store.tables import tasks
 
+_BACKWARDS = select(rows.c.seq).order_by(rows.c.seq.desc()).limit(bindparam("most"))
+_OF_KIND, _OF_TASK = rows.c.kind == bindparam("named"), rows.c.task == bindparam("of")
+#: By what is given: a kind, a task.
+_LAST = {
+    (False, False): Statement(_BACKWARDS),
+    (True, False): Statement(_BACKWARDS.where(_OF_KIND)),
+    (False, True): Statement(_BACKWARDS.where(_OF_TASK)),
+    (True, True): Statement(_BACKWARDS.where(_OF_KIND, _OF_TASK)),
+}
 _NATIVE = rows.c.source != str(Source.IMPORT)
 
 
 def last_events(tx: Tx, count: int, *, kinds: Sequence[str] = (), task: str = "") -> list[Recorded]:
     """The last ``count`` events of these kinds (default: all) and this task, oldest first."""
-    mine = select(rows.c.seq).order_by(rows.c.seq.desc()).limit(count)
-    if task:
-        mine = mine.where(rows.c.task == task)
     # One kind at a time: each of these walks an index backwards and stops.
-    queries = [mine.where(rows.c.kind == kind) for kind in kinds] or [mine]
-    found = sorted(seq for query in queries for seq in tx.connection.execute(query).scalars())
+    mine: dict[str, Any] = {"most": count, **({"of": task} if task else {})}
+    each = [{**mine, "named": kind} for kind in kinds] or [mine]
+    statement = _LAST[bool(kinds), bool(task)]
+    found = sorted(seq for values in each for (seq,) in statement.all(tx.connection, values))
     return ledger.of_numbers(tx, found[-count:])
 
 

@@ -23,6 +23,7 @@ from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.store.named import of_another_kind, plain_id
 from fleet.store.schedule_tables import schedules, slots
+from fleet.store.statements import Statement, one_of
 from fleet.store.tables import tasks
 
 KEPT_US: Final = 90 * 86_400_000_000
@@ -35,19 +36,19 @@ _LIVE: Final = (str(ScheduleState.ACTIVE), str(ScheduleState.PAUSED))
 _LAST = select(func.coalesce(func.max(schedules.c.number), 0))
 _BY_ID = select(schedules).where(schedules.c.id == bindparam("wanted"))
 _CHANGE = update(schedules).where(schedules.c.id == bindparam("key"))
-_LISTED = select(schedules).where(schedules.c.state.in_(_LIVE)).order_by(schedules.c.number)
+_LISTED = Statement(select(schedules).where(one_of(schedules.c.state, _LIVE)).order_by(schedules.c.number))
 _ACTIVE = schedules.c.state == str(ScheduleState.ACTIVE)
-_DUE = (
+_DUE = Statement(
     select(schedules)
     .where(_ACTIVE, schedules.c.next_us > 0, schedules.c.next_us <= bindparam("now"))
     .order_by(schedules.c.next_us)
 )
-_NEXT = select(func.min(schedules.c.next_us)).where(_ACTIVE, schedules.c.next_us > 0)
-_ENDED = (
+_NEXT = Statement(select(func.min(schedules.c.next_us).label("first")).where(_ACTIVE, schedules.c.next_us > 0))
+_ENDED = Statement(
     select(schedules, tasks.c.state.label("ended"))
     .join(tasks, tasks.c.id == schedules.c.open_task)
-    .where(schedules.c.state.in_((*_LIVE, str(ScheduleState.DONE))), schedules.c.open_task != "")
-    .where(tasks.c.state.in_([str(end) for end in ENDS]))
+    .where(one_of(schedules.c.state, (*_LIVE, ScheduleState.DONE)), schedules.c.open_task != "")
+    .where(one_of(tasks.c.state, ENDS))
 )
 _OF_SCHEDULE = select(slots).where(slots.c.schedule == bindparam("wanted"))
 _SLOT = _OF_SCHEDULE.where(slots.c.due_us == bindparam("due"))
@@ -155,7 +156,7 @@ def find(tx: Tx, named: str) -> Schedule:
 
 def listed(tx: Tx) -> list[Schedule]:
     """Those that are active or paused, oldest first."""
-    return [_schedule(row) for row in tx.connection.execute(_LISTED)]
+    return [_schedule(row) for row in _LISTED.all(tx.connection, {})]
 
 
 def digest_in(tx: Tx, channel: ChatRef) -> Schedule | None:
@@ -166,17 +167,18 @@ def digest_in(tx: Tx, channel: ChatRef) -> Schedule | None:
 
 def due(tx: Tx, now_us: int) -> list[Schedule]:
     """Those that are due now, the earliest first."""
-    return [_schedule(row) for row in tx.connection.execute(_DUE, {"now": now_us})]
+    return [_schedule(row) for row in _DUE.all(tx.connection, {"now": now_us})]
 
 
 def next_due_us(tx: Tx) -> int | None:
     """When the next of all schedules is due; ``None``: never."""
-    return tx.connection.execute(_NEXT).scalar_one_or_none()
+    first: int | None = _NEXT.one(tx.connection, {}).first
+    return first
 
 
 def ended_runs(tx: Tx) -> list[tuple[Schedule, TaskState]]:
     """Schedules whose open run has ended, and how."""
-    return [(_schedule(row), TaskState(row.ended)) for row in tx.connection.execute(_ENDED).all()]
+    return [(_schedule(row), TaskState(row.ended)) for row in _ENDED.all(tx.connection, {})]
 
 
 def take(

@@ -23,32 +23,53 @@ from fleet.ports import DriverState
 from fleet.store import port_slots
 from fleet.store.core import Tx
 from fleet.store.queue_tables import reservations
-from fleet.store.statements import Statement
+from fleet.store.statements import Change, Statement, one_of
 from fleet.store.tables import notes, sessions, tasks
 from fleet.store.tables import turns as turns_table
 
 _BY_ID = Statement(select(sessions).where(sessions.c.id == bindparam("id")))
-_CHANGE = update_rows(sessions).where(sessions.c.id == bindparam("key")).returning(*sessions.c)
+_CHANGE = Change(update_rows(sessions).where(sessions.c.id == bindparam("key")).returning(*sessions.c))
 _OF_TASK = Statement(select(sessions).where(sessions.c.task == bindparam("of")).order_by(sessions.c.number))
 _ACTIVE = Statement(select(sessions).where(sessions.c.ended_us == 0).order_by(sessions.c.started_us, sessions.c.id))
 SLOTLESS: Final = (TaskState.STALLED, TaskState.PARKED, TaskState.ASKING, TaskState.HELD)
 """A task in these states waits for a person, perhaps for days. No process runs, and its slot is free for others."""
 
-_SLOTS = (
+_SLOTS = Statement(
     select(sessions.c.machine, sessions.c.agent, tasks.c.repo, tasks.c.requester)
     .join(tasks, tasks.c.id == sessions.c.task)
-    .where(sessions.c.ended_us == 0, tasks.c.state.not_in([str(state) for state in SLOTLESS]))
+    .where(sessions.c.ended_us == 0, ~one_of(tasks.c.state, SLOTLESS))
     .union_all(
         select(reservations.c.machine, tasks.c.agent, tasks.c.repo, tasks.c.requester).join(
             tasks, tasks.c.id == reservations.c.task
         )
     )
 )
-_RESERVED_LOGINS = select(reservations.c.machine, reservations.c.login)
-_TURN = select(turns_table).where(turns_table.c.id == bindparam("id"))
-_TURNS = select(turns_table).where(turns_table.c.session == bindparam("of")).order_by(turns_table.c.number)
-_NOTES = select(notes).where(notes.c.session == bindparam("of"), notes.c.taken_us == 0).order_by(notes.c.id)
-_NOTES_UPTO = _NOTES.where(notes.c.id <= bindparam("upto"))
+_RESERVED_LOGINS = Statement(select(reservations.c.machine, reservations.c.login))
+_ADD = Statement(insert(sessions))
+_LAST = Statement(
+    select(func.coalesce(func.max(sessions.c.number), 0).label("number")).where(sessions.c.task == bindparam("of"))
+)
+_NEXT_PIPE = Statement(
+    update_rows(sessions)
+    .where(sessions.c.id == bindparam("key"))
+    .values(pipes=sessions.c.pipes + 1)
+    .returning(sessions.c.pipes)
+)
+_TURN = Statement(select(turns_table).where(turns_table.c.id == bindparam("id")))
+_OF_SESSION = select(turns_table).where(turns_table.c.session == bindparam("of")).order_by(turns_table.c.number)
+_TURNS = Statement(_OF_SESSION)
+_PIPE = select(sessions.c.pipe).where(sessions.c.id == bindparam("of")).scalar_subquery()
+_FIRST_OF_PIPE = Statement(_OF_SESSION.where(turns_table.c.pipe == _PIPE).limit(1))
+_ADD_TURN = Statement(insert(turns_table))
+_CHANGE_TURN = Change(update_rows(turns_table).where(turns_table.c.id == bindparam("key")))
+_WORDS_WAIT = Statement(
+    select(notes.c.id)
+    .join(sessions, sessions.c.id == notes.c.session)
+    .where(sessions.c.task == bindparam("of"), notes.c.taken_us == 0)
+    .limit(1)
+)
+_OPEN_NOTES = select(notes).where(notes.c.session == bindparam("of"), notes.c.taken_us == 0).order_by(notes.c.id)
+_NOTES, _NOTES_UPTO = Statement(_OPEN_NOTES), Statement(_OPEN_NOTES.where(notes.c.id <= bindparam("upto")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +96,7 @@ def create_session(
     tx: Tx, *, task: str, machine: str, agent: str, base: str, isolation: Isolation, login: str = ""
 ) -> Session:
     """A task's next session; the conversation's UUID is made here."""
-    last = select(func.coalesce(func.max(sessions.c.number), 0)).where(sessions.c.task == task)
-    number = tx.connection.execute(last).scalar_one() + 1
+    number = _LAST.one(tx.connection, {"of": task}).number + 1
     row: dict[str, Any] = {
         "id": f"{task}.{number}",
         "task": task,
@@ -84,26 +104,18 @@ def create_session(
         "machine": machine,
         "agent": agent,
         "base": base,
-        "workspace": "",
+        **dict.fromkeys(("workspace", "pipe", "pipe_end", "nonce", "resume"), ""),
+        **dict.fromkeys(("pipes", "spool_offset", "ended_us", "seen_us", "base_us"), 0),
         "isolation": str(isolation),
         "conversation": str(uuid.uuid4()),
-        "pipes": 0,
-        "pipe": "",
-        "pipe_end": "",
         "one_turn": False,
-        "nonce": "",
-        "spool_offset": 0,
         "driver_state": "{}",
-        "resume": "",
         "started_us": tx.now_us(),
-        "ended_us": 0,
-        "seen_us": 0,
         "mark": secrets.token_hex(8),
         "login": login,
-        "base_us": 0,
         "port_slot": port_slots.free(tx, machine),
     }
-    tx.connection.execute(insert(sessions), row)
+    _ADD.run(tx.connection, row)
     return session(tx, row["id"])
 
 
@@ -132,7 +144,7 @@ def active(tx: Tx) -> list[Session]:
 
 def slots_held(tx: Tx) -> list[SlotHeld]:
     """A row for each slot that a session has, or that is kept for a task which starts."""
-    return [SlotHeld(*row) for row in tx.connection.execute(_SLOTS)]
+    return [SlotHeld(*row) for row in _SLOTS.all(tx.connection, {})]
 
 
 def busy(tx: Tx) -> dict[str, int]:
@@ -157,7 +169,7 @@ def logins_in_use(tx: Tx) -> dict[str, list[str]]:
     """By machine, the login of each session that has not ended, whether it holds a slot or waits for a person, and
     of each task that starts."""
     found: dict[str, list[str]] = {}
-    for row in (*_ACTIVE.all(tx.connection, {}), *tx.connection.execute(_RESERVED_LOGINS)):
+    for row in (*_ACTIVE.all(tx.connection, {}), *_RESERVED_LOGINS.all(tx.connection, {})):
         found.setdefault(row.machine, []).append(row.login)
     return found
 
@@ -196,16 +208,16 @@ def update(
         "port_slot": port_slot,
         "boot": boot,
     }
-    row = tx.connection.execute(_CHANGE, {"key": session_id, **_given(fields)}).one_or_none()
-    if row is None:
+    values = {"key": session_id, **_given(fields)}
+    if (row := _CHANGE.of(values).one(tx.connection, values)) is None:
         raise KeyError(session_id)
     return _session(row)
 
 
 def rebase(tx: Tx, session_id: str, base: str, base_us: int) -> Session:
     """The session's work continues from another base, which was looked up at ``base_us``."""
-    row = tx.connection.execute(_CHANGE, {"key": session_id, "base": base, "base_us": base_us}).one()
-    return _session(row)
+    values = {"key": session_id, "base": base, "base_us": base_us}
+    return _session(_CHANGE.of(values).one(tx.connection, values))
 
 
 def reopen(tx: Tx, session_id: str) -> Session:
@@ -217,8 +229,7 @@ def reopen(tx: Tx, session_id: str) -> Session:
 def next_pipe(tx: Tx, session_id: str) -> str:
     """The name of the session's next process, which no other has had: a store that was restored from a backup
     counts the same numbers again, and must not find the processes of before."""
-    query = update_rows(sessions).where(sessions.c.id == session_id).values(pipes=sessions.c.pipes + 1)
-    number = tx.connection.execute(query.returning(sessions.c.pipes)).scalar_one()
+    number = _NEXT_PIPE.one(tx.connection, {"key": session_id}).pipes
     return f"{tx.store.instance}-{session_id}-p{number}-{secrets.token_hex(8)}"
 
 
@@ -229,12 +240,11 @@ def dump_state(state: DriverState) -> str:
 
 def create_turn(tx: Tx, session: Session, cause: TurnCause, prompt: str) -> Turn:
     """The session's next turn, in the session's current pipe."""
-    query = select(func.coalesce(func.max(turns_table.c.number), 0)).where(turns_table.c.session == session.id)
-    number = tx.connection.execute(query).scalar_one() + 1
-    pipe = select(sessions.c.pipe).where(sessions.c.id == session.id).scalar_subquery()
+    number = max((turn.number for turn in turns(tx, session.id)), default=0) + 1
     row: dict[str, Any] = {
         "id": f"{session.id}.{number}",
         "session": session.id,
+        "pipe": _BY_ID.one(tx.connection, {"id": session.id}).pipe,
         "number": number,
         "cause": str(cause),
         "prompt": prompt,
@@ -247,38 +257,30 @@ def create_turn(tx: Tx, session: Session, cause: TurnCause, prompt: str) -> Turn
         "error": "",
         "exit": "",
     }
-    tx.connection.execute(insert(turns_table).values(pipe=pipe, **row))
+    _ADD_TURN.run(tx.connection, row)
     return turn(tx, row["id"])
 
 
 def turn(tx: Tx, turn_id: str) -> Turn:
     """The turn with this id. Raises ``KeyError`` when it does not exist."""
-    row = tx.connection.execute(_TURN, {"id": turn_id}).one_or_none()
-    if row is None:
+    if (row := _TURN.one(tx.connection, {"id": turn_id})) is None:
         raise KeyError(turn_id)
     return _turn(row)
 
 
 def turns(tx: Tx, session_id: str) -> list[Turn]:
     """A session's turns, oldest first."""
-    return [_turn(row) for row in tx.connection.execute(_TURNS, {"of": session_id})]
+    return [_turn(row) for row in _TURNS.all(tx.connection, {"of": session_id})]
 
 
 def pipes(tx: Tx, session_id: str) -> set[str]:
     """The processes that carried a session's turns."""
-    return {row.pipe for row in tx.connection.execute(_TURNS, {"of": session_id})}
+    return {row.pipe for row in _TURNS.all(tx.connection, {"of": session_id})}
 
 
 def first_turn_of_pipe(tx: Tx, session_id: str) -> Turn:
     """The turn that the session's current process was started for."""
-    query = (
-        select(turns_table)
-        .join(sessions, (sessions.c.id == turns_table.c.session) & (sessions.c.pipe == turns_table.c.pipe))
-        .where(sessions.c.id == session_id)
-        .order_by(turns_table.c.number)
-        .limit(1)
-    )
-    return _turn(tx.connection.execute(query).one())
+    return _turn(_FIRST_OF_PIPE.one(tx.connection, {"of": session_id}))
 
 
 def update_turn(
@@ -305,7 +307,7 @@ def update_turn(
             "exit": exit,
         }
     )
-    if tx.connection.execute(update_rows(turns_table).where(turns_table.c.id == turn_id), fields).rowcount != 1:
+    if _CHANGE_TURN.run(tx.connection, {"key": turn_id, **fields}) != 1:
         raise KeyError(turn_id)
     return turn(tx, turn_id)
 
@@ -319,9 +321,9 @@ def add_note(tx: Tx, session_id: str, text: str, actor: str) -> int:
 def waiting_notes(tx: Tx, session_id: str, upto: int | None = None) -> list[Note]:
     """The waiting messages, oldest first, up to the note ``upto`` if given."""
     if upto is None:
-        found = tx.connection.execute(_NOTES, {"of": session_id})
+        found = _NOTES.all(tx.connection, {"of": session_id})
     else:
-        found = tx.connection.execute(_NOTES_UPTO, {"of": session_id, "upto": upto})
+        found = _NOTES_UPTO.all(tx.connection, {"of": session_id, "upto": upto})
     return [Note(row.id, row.text, row.actor, row.at_us) for row in found]
 
 
@@ -335,9 +337,7 @@ def take_notes(tx: Tx, session_id: str, upto: int | None = None) -> list[Note]:
 
 def words_wait(tx: Tx, task: str) -> bool:
     """Whether an agent of this task still has to read a person's message."""
-    mine = select(sessions.c.id).where(sessions.c.task == task)
-    query = select(notes.c.id).where(notes.c.session.in_(mine), notes.c.taken_us == 0).limit(1)
-    return tx.connection.execute(query).one_or_none() is not None
+    return _WORDS_WAIT.one(tx.connection, {"of": task}) is not None
 
 
 def _waiting(session_id: str, upto: int | None) -> ColumnElement[bool]:

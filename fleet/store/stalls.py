@@ -6,18 +6,27 @@ option is to stop the task.
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from fleet.errors import Refused
 from fleet.store import approvals
 from fleet.store.approvals import Answer, Approval, ApprovalDecision
 from fleet.store.core import Tx
+from fleet.store.statements import Statement, one_of
 from fleet.store.states import ApprovalKind
 from fleet.store.tables import approvals as table
 
 AT_RESET = "at the reset hour"
 IN_HOURS = "in my hours after the reset"
 _DECISIONS = (ApprovalDecision.GO_ON, ApprovalDecision.JUDGE)
+_OPEN = (table.c.kind == ApprovalKind.STALL) & (table.c.taken_us == 0)
+_DECIDED = Statement(
+    select(table.c.id)
+    .where(table.c.task == bindparam("of"), _OPEN, one_of(table.c.decision, _DECISIONS))
+    .order_by(table.c.number.desc())
+    .limit(1)
+)
+_OUTDATED = Statement(update(table).where(table.c.session == bindparam("of"), _OPEN, table.c.decision != ""))
 
 
 def waiting(tx: Tx, task: str) -> Approval | None:
@@ -41,22 +50,13 @@ def decide(tx: Tx, stall: Approval, decision: ApprovalDecision, by: str, why: st
 
 def decision(tx: Tx, task: str) -> Answer | None:
     """A person's decision about a task's stall, until it is settled."""
-    query = select(table.c.id).where(
-        table.c.task == task,
-        table.c.kind == ApprovalKind.STALL,
-        table.c.taken_us == 0,
-        table.c.decision.in_([str(each) for each in _DECISIONS]),
-    )
-    found = tx.connection.execute(query.order_by(table.c.number.desc()).limit(1)).scalar_one_or_none()
-    if found is None:
-        return None
-    return approvals.answer_of(approvals.approval(tx, found))
+    found = _DECIDED.one(tx.connection, {"of": task})
+    return None if found is None else approvals.answer_of(approvals.approval(tx, found.id))
 
 
 def outdated(tx: Tx, session: str) -> None:
     """The turn was completed after all: nobody acts on what a person decided meanwhile."""
-    mine = (table.c.session == session) & (table.c.kind == ApprovalKind.STALL) & (table.c.taken_us == 0)
-    tx.connection.execute(update(table).where(mine, table.c.decision != ""), {"taken_us": tx.now_us()})
+    _OUTDATED.run(tx.connection, {"of": session, "taken_us": tx.now_us()})
 
 
 def withdraw(tx: Tx, task: str, *, by: str, why: str) -> Approval | None:

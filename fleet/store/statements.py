@@ -4,16 +4,29 @@ SQLite does, and as much as a round trip to PostgreSQL."""
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Delete, Dialect, Insert, Select, TextClause, Update
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Delete,
+    Dialect,
+    Insert,
+    Select,
+    Text,
+    TextClause,
+    Update,
+    literal_column,
+)
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
 Values = Mapping[str, Any]
+Written = Select[Any] | CompoundSelect[Any] | Insert | Update | Delete | TextClause
 _Convert = Callable[[Any], Any]
 
 _SQLITE: Final = "sqlite"
@@ -54,7 +67,7 @@ class Statement:
 
     __slots__ = ("_compiled", "statement")
 
-    def __init__(self, statement: Select[Any] | Insert | Update | Delete | TextClause) -> None:
+    def __init__(self, statement: Written) -> None:
         self.statement = statement
         self._compiled: dict[str, _Compiled] = {}
 
@@ -141,6 +154,33 @@ def _converting(
     return lambda row: make(
         [value if convert is None else convert(value) for value, convert in zip(row, taken, strict=True)]
     )
+
+
+class Change:
+    """An update of one table whose runs give different columns: a :class:`Statement` for each set of them."""
+
+    __slots__ = ("_statement", "_statements")
+
+    def __init__(self, statement: Update) -> None:
+        self._statement = statement
+        self._statements: dict[tuple[str, ...], Statement] = {}
+
+    def of(self, values: Values) -> Statement:
+        """The statement that takes values of these names."""
+        names = tuple(values)
+        found = self._statements.get(names)
+        if found is None:
+            found = self._statements[names] = Statement(self._statement)
+        return found
+
+    def run(self, connection: Connection, values: Values) -> int:
+        """Changes rows; returns how many."""
+        return self.of(values).run(connection, values)
+
+
+def one_of(column: ColumnElement[Any], words: Iterable[str]) -> ColumnElement[bool]:
+    """Whether a column has one of these words, which are written into the SQL. Only for words of ours."""
+    return column.in_([literal_column(f"'{word}'", Text()) for word in words])
 
 
 @contextmanager

@@ -16,10 +16,11 @@ from fleet.model import ENDS, STOPPED_EARLY, Session, Task, TaskMode, TaskState
 from fleet.store import halts, sessions, stalls, tasks
 from fleet.store.core import Tx
 from fleet.store.halts import Halt
+from fleet.store.statements import Statement
 from fleet.store.states import AfterHand, HaltCause, TakeoverState
 from fleet.store.usage_tables import takeovers
 
-_OF_TASK: Final = select(takeovers).where(takeovers.c.task == bindparam("of")).order_by(takeovers.c.id)
+_OF_TASK: Final = Statement(select(takeovers).where(takeovers.c.task == bindparam("of")).order_by(takeovers.c.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Takeover:
 
 def of_task(tx: Tx, task: str) -> list[Takeover]:
     """All of a task, oldest first."""
-    return [_takeover(row) for row in tx.connection.execute(_OF_TASK, {"of": task})]
+    return [_takeover(row) for row in _OF_TASK.all(tx.connection, {"of": task})]
 
 
 def current(tx: Tx, task: str) -> Takeover | None:

@@ -25,19 +25,21 @@ from fleet.store import approvals, landing_line, ledger
 from fleet.store.core import Tx
 from fleet.store.named import of_another_kind, plain_id
 from fleet.store.queue_tables import reservations
-from fleet.store.statements import Statement
+from fleet.store.statements import Change, Statement, one_of
 from fleet.store.tables import meta, sessions, tasks
 
 _BY_ID = Statement(select(tasks).where(tasks.c.id == bindparam("id")))
 _FLOOR = select(cast(meta.c.value, BigInteger)).where(meta.c.key == "task_floor").scalar_subquery()
-_LAST = select(func.coalesce(func.max(tasks.c.number), 0), func.coalesce(_FLOOR, 0))
-_INSERT = insert(tasks)
-_CHANGE = update(tasks).where(tasks.c.id == bindparam("key"))
-_FREE = delete(reservations).where(reservations.c.task == bindparam("key"))
+_LAST = Statement(
+    select(func.coalesce(func.max(tasks.c.number), 0).label("given"), func.coalesce(_FLOOR, 0).label("known"))
+)
+_INSERT = Statement(insert(tasks))
+_CHANGE = Change(update(tasks).where(tasks.c.id == bindparam("key")))
+_FREE = Statement(delete(reservations).where(reservations.c.task == bindparam("key")))
 _STOPPER = Statement(select(tasks.c.stop_by).where(tasks.c.id == bindparam("id")))
-_IS_OPEN = tasks.c.state.in_([str(state) for state in TaskState if state not in ENDS])
-_OPEN = select(tasks).where(_IS_OPEN).order_by(tasks.c.number)
-_UNFINISHED = (
+_IS_OPEN = one_of(tasks.c.state, [state for state in TaskState if state not in ENDS])
+_OPEN = Statement(select(tasks).where(_IS_OPEN).order_by(tasks.c.number))
+_UNFINISHED = Statement(
     select(tasks)
     .where(_IS_OPEN | tasks.c.id.in_(select(sessions.c.task).where(sessions.c.ended_us == 0)))
     .order_by(tasks.c.number)
@@ -91,7 +93,7 @@ def create_task(
         "forked": f"{forked.session} {forked.snapshot} {forked.base}" if forked else "",
         "model": model,
     }
-    tx.connection.execute(_INSERT, row)
+    _INSERT.run(tx.connection, row)
     event = TaskRequested(repo, agent, machine, str(mode), prompt, retry_of)
     ledger.append(tx, event, actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
     if after:
@@ -110,18 +112,18 @@ def create_task(
 
 def declare(tx: Tx, task_id: str, locks: tuple[Want, ...]) -> None:
     """Changes what a queued task takes before it starts."""
-    tx.connection.execute(_CHANGE, {"key": task_id, "locks": dump_wants(locks)})
+    _CHANGE.run(tx.connection, {"key": task_id, "locks": dump_wants(locks)})
 
 
 def unchain(tx: Tx, task_id: str, by: str) -> None:
     """A person lets a task start without the one that it was to start after."""
-    tx.connection.execute(_CHANGE, {"key": task_id, "after_task": "", "why": ""})
+    _CHANGE.run(tx.connection, {"key": task_id, "after_task": "", "why": ""})
     ledger.append(tx, TaskChained(""), actor=by, source=Source.PERSON, refs=Refs(task=task_id))
 
 
 def last_number(tx: Tx) -> int:
     """The highest number of a task that was given or, after a restore, is known to have been given."""
-    return int(max(tx.connection.execute(_LAST).one()))
+    return int(max(_LAST.one(tx.connection, {})))
 
 
 def task(tx: Tx, task_id: str) -> Task:
@@ -158,8 +160,8 @@ def move(tx: Tx, task_id: str, new: TaskState, why: str, actor: str, *, source: 
     old = task(tx, task_id)
     if not may_move(old.state, new):
         raise ValueError(f"task {task_id} may not move from {old.state} to {new}")
-    tx.connection.execute(_CHANGE, {"key": task_id, "state": str(new), "why": why, "updated_us": tx.now_us()})
-    tx.connection.execute(_FREE, {"key": task_id})
+    _CHANGE.run(tx.connection, {"key": task_id, "state": str(new), "why": why, "updated_us": tx.now_us()})
+    _FREE.run(tx.connection, {"key": task_id})
     if old.state is TaskState.LANDING:
         landing_line.leave(tx, task_id)
     if new in ENDS:
@@ -170,7 +172,7 @@ def move(tx: Tx, task_id: str, new: TaskState, why: str, actor: str, *, source: 
 
 def explain(tx: Tx, task_id: str, why: str) -> Task:
     """Updates why a task is in its state, without moving it; no event, because nothing happened."""
-    tx.connection.execute(_CHANGE, {"key": task_id, "why": why, "updated_us": tx.now_us()})
+    _CHANGE.run(tx.connection, {"key": task_id, "why": why, "updated_us": tx.now_us()})
     return task(tx, task_id)
 
 
@@ -184,7 +186,7 @@ def request_stop(tx: Tx, task_id: str, by: str) -> bool:
 
 def forget_stop(tx: Tx, task_id: str) -> None:
     """An earlier request to stop ends nothing more: a person continues the ended task."""
-    tx.connection.execute(_CHANGE, {"key": task_id, "stop_by": ""})
+    _CHANGE.run(tx.connection, {"key": task_id, "stop_by": ""})
 
 
 def stop_requested(tx: Tx, task_id: str) -> bool:
@@ -200,7 +202,7 @@ def stopped_by(tx: Tx, task_id: str) -> str:
 
 def open_tasks(tx: Tx) -> list[Task]:
     """Every task that has not ended, oldest first."""
-    return [read_task(row) for row in tx.connection.execute(_OPEN)]
+    return [read_task(row) for row in _OPEN.all(tx.connection, {})]
 
 
 def retried_as(tx: Tx, task_id: str) -> Task | None:
@@ -219,7 +221,7 @@ def newest_in(tx: Tx, adapter: str, chat: str) -> Task | None:
 
 def unfinished(tx: Tx) -> list[Task]:
     """Every open task, and every ended one whose session is not closed yet, oldest first."""
-    return [read_task(row) for row in tx.connection.execute(_UNFINISHED)]
+    return [read_task(row) for row in _UNFINISHED.all(tx.connection, {})]
 
 
 def recent(tx: Tx, n: int) -> list[Task]:

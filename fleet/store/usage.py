@@ -25,22 +25,23 @@ from fleet.events import (
     UsageReported,
 )
 from fleet.store.core import Tx
+from fleet.store.statements import Statement
 from fleet.store.tables import sessions, tasks, turns
 from fleet.store.usage_tables import budget_grants, unpriced_usage, usage
 from fleet.usage import ATTEMPTS, Usage, UsageKey, Whose, grant_slot, slot_of
 
 _COUNTED = (UsageReported, ToolCallStarted, TurnStarted, TurnClosed, TurnClosedV1, PipeEnded, BudgetGranted)
 FIELDS: Final = tuple(field.name for field in fields(Usage))
-_WHOSE = (
+_WHOSE = Statement(
     select(sessions.c.agent, tasks.c.id, tasks.c.repo, tasks.c.requester)
     .join(tasks, tasks.c.id == sessions.c.task)
     .where(sessions.c.id == bindparam("session"))
 )
-_BEGAN = select(turns.c.started_us).where(turns.c.id == bindparam("turn"))
+_BEGAN = Statement(select(turns.c.started_us).where(turns.c.id == bindparam("turn")))
 _MINE = unpriced_usage.c.session == bindparam("whose")
-_UNPRICED = select(unpriced_usage.c.slot, unpriced_usage.c.input, unpriced_usage.c.output).where(_MINE)
-_PRICED = delete(unpriced_usage).where(_MINE)
-_ADD = text(
+_UNPRICED = Statement(select(unpriced_usage.c.slot, unpriced_usage.c.input, unpriced_usage.c.output).where(_MINE))
+_PRICED = Statement(delete(unpriced_usage).where(_MINE))
+_ADDING = text(
     "INSERT INTO usage (scope, name, slot, agent, cost_udollar, input_tokens, output_tokens, unpriced_input, "
     "unpriced_output, calls, attempts, time_us) VALUES (:scope, :name, :slot, :agent, :cost_udollar, "
     ":input_tokens, :output_tokens, :unpriced_input, :unpriced_output, :calls, :attempts, :time_us) "
@@ -53,6 +54,7 @@ _ADD = text(
     "calls = usage.calls + excluded.calls, attempts = usage.attempts + excluded.attempts, "
     "time_us = usage.time_us + excluded.time_us"
 )
+_ADD = Statement(_ADDING)
 _OWE = text(
     "INSERT INTO unpriced_usage (session, slot, input, output) VALUES (:session, :slot, :input, :output) "
     "ON CONFLICT (session, slot) DO UPDATE SET "
@@ -86,13 +88,13 @@ def count(tx: Tx, events: Iterable[Recorded]) -> None:
             added[key] += amount
     adding = [{**key.row(), **asdict(amount)} for key, amount in sorted(added.items()) if amount]
     if adding:
-        tx.connection.execute(_ADD, adding)
+        _ADD.many(tx.connection, adding)
 
 
 def _whose(tx: Tx, session: str, known: dict[str, Whose | None]) -> Whose | None:
     """Whose use a session's is; ``None``: no session of a task. It does not change while events are appended."""
     if session not in known:
-        row = tx.connection.execute(_WHOSE, {"session": session}).one_or_none()
+        row = _WHOSE.one(tx.connection, {"session": session})
         known[session] = None if row is None else Whose(*row)
     return known[session]
 
@@ -116,8 +118,8 @@ def _taken(tx: Tx, recorded: Recorded, at: int, session: str, turn: str) -> list
     slot = slot_of(at)
     match recorded.event:
         case UsageReported() as used if used.cost_udollar:
-            before = tx.connection.execute(_UNPRICED, {"whose": session}).all()
-            tx.connection.execute(_PRICED, {"whose": session})
+            before = _UNPRICED.all(tx.connection, {"whose": session})
+            _PRICED.run(tx.connection, {"whose": session})
             priced = [(row.slot, Usage(unpriced_input=-row.input, unpriced_output=-row.output)) for row in before]
             return [*priced, (slot, Usage(used.cost_udollar, used.input_tokens, used.output_tokens))]
         case UsageReported(input_tokens=input_, output_tokens=output):
@@ -126,10 +128,10 @@ def _taken(tx: Tx, recorded: Recorded, at: int, session: str, turn: str) -> list
         case TurnStarted(cause=cause) if cause in ATTEMPTS:
             return [(slot, Usage(attempts=1))]
         case TurnClosed() | TurnClosedV1():
-            began = tx.connection.execute(_BEGAN, {"turn": turn}).scalar_one_or_none()
-            return [] if began is None else [(slot, Usage(time_us=at - began))]
+            began = _BEGAN.one(tx.connection, {"turn": turn})
+            return [] if began is None else [(slot, Usage(time_us=at - began.started_us))]
         case PipeEnded():
-            tx.connection.execute(_PRICED, {"whose": session})
+            _PRICED.run(tx.connection, {"whose": session})
     return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pkgutil
 import sqlite3
 from collections.abc import Iterator
@@ -13,9 +14,9 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from fleet import store
-from fleet.store import tables
+from fleet.store import ledger, tables
 from fleet.store.core import Store
-from fleet.store.statements import Statement
+from fleet.store.statements import Change, Statement
 from tests.plans import SMALL, explained, problems
 
 COSTLY = {
@@ -40,9 +41,9 @@ CHEAP = {
 }
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    path = tmp_path / "a.db"
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    path = tmp_path_factory.mktemp("plans") / "a.db"
     Store.open(f"sqlite:///{path}").close()
     connection = sqlite3.connect(path)
     yield connection
@@ -67,12 +68,21 @@ def hot() -> list[tuple[str, Statement]]:
     """The statements that go past SQLAlchemy, so that nothing sees them run."""
     found = pkgutil.walk_packages(store.__path__, "fleet.store.")
     modules = [import_module(module.name) for module in found if ".migrations." not in module.name]
-    return [
-        (f"{module.__name__}.{name}", value)
-        for module in modules
-        for name, value in vars(module).items()
-        if isinstance(value, Statement)
+    named = [(f"{module.__name__}.{name}", value) for module in modules for name, value in vars(module).items()]
+    several = [(f"{name}-{key}", each) for name, value in named for key, each in _parts(value)]
+    pages = [
+        (f"{upto}-{task}-{kinds}", ledger.page_statement(upto=upto, task=task, kinds=kinds))
+        for upto, task, kinds in itertools.product((False, True), (False, True), (0, 1, 2))
+        if upto or task or kinds
     ]
+    return [(name, each) for name, each in (*named, *several, *pages) if isinstance(each, Statement)]
+
+
+def _parts(value: object) -> Iterator[tuple[object, Statement]]:
+    if isinstance(value, dict):
+        yield from value.items()
+    elif isinstance(value, Change):
+        yield "of", value.of({})
 
 
 @pytest.mark.parametrize("statement", [made for _, made in hot()], ids=[name for name, _ in hot()])

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 
 from fleet.store.core import Tx
+from fleet.store.statements import Statement
 from fleet.store.tables import attachments, notes
 
 REQUEST = 0
 """The note number for files of a task's request."""
+
+_OF_NOTE = Statement(
+    select(attachments)
+    .where(attachments.c.task == bindparam("of"), attachments.c.note == bindparam("with_note"))
+    .order_by(attachments.c.id)
+)
+_WAITING = Statement(
+    select(notes.c.id).where(notes.c.session == bindparam("of"), notes.c.taken_us == 0).order_by(notes.c.id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +44,13 @@ def add(tx: Tx, task: str, note: int, *, name: str, path: str, media_type: str, 
 
 def of_note(tx: Tx, task: str, note: int) -> list[Kept]:
     """The files of one note, in the order in which they were sent."""
-    query = select(attachments).where(attachments.c.task == task, attachments.c.note == note)
-    return [
-        Kept(row.id, row.note, row.name, row.path, row.media_type, row.size)
-        for row in tx.connection.execute(query.order_by(attachments.c.id))
-    ]
+    found = _OF_NOTE.all(tx.connection, {"of": task, "with_note": note})
+    return [Kept(row.id, row.note, row.name, row.path, row.media_type, row.size) for row in found]
 
 
 def waiting(tx: Tx, session: str, task: str) -> tuple[int, list[Kept]]:
     """The newest note that waits for a session (0: none), and the files of all waiting notes."""
-    query = select(notes.c.id).where(notes.c.session == session, notes.c.taken_us == 0).order_by(notes.c.id)
-    ids = list(tx.connection.execute(query).scalars())
+    ids = [row.id for row in _WAITING.all(tx.connection, {"of": session})]
     return (ids[-1] if ids else 0), [kept for note in ids for kept in of_note(tx, task, note)]
 
 

@@ -30,6 +30,12 @@ _SAME = Statement(
     .limit(1)
 )
 _MINT = Statement(insert(actions))
+_CARRIERS = Statement(
+    select(actions.c.put)
+    .distinct()
+    .where(*(actions.c[name] == bindparam(f"at_{name}") for name in ("adapter", "chat", "command")))
+    .where(actions.c.used_us == 0)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +144,9 @@ def expire(tx: Tx, chat: ChatRef, put: int) -> None:
 
 def carriers(tx: Tx, chat: ChatRef, commands: Collection[str]) -> list[int]:
     """The outbox rows of a chat's messages, in all threads, with an unpressed button for one of these commands."""
-    here = (actions.c.adapter == chat.adapter) & (actions.c.chat == chat.chat)
-    query = select(actions.c.put).distinct().where(here, actions.c.command.in_(commands), actions.c.used_us == 0)
-    return sorted(tx.connection.execute(query).scalars())
+    here = {"at_adapter": chat.adapter, "at_chat": chat.chat}
+    found = [_CARRIERS.all(tx.connection, {**here, "at_command": command}) for command in commands]
+    return sorted({row.put for rows in found for row in rows})
 
 
 def shown_digest(tx: Tx, chat: ChatRef, command: str) -> str:

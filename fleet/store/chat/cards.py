@@ -21,6 +21,18 @@ _AT = Statement(
         cards.c.thread == bindparam("thread"),
     )
 )
+_PUT = outbox.alias("put")
+_BY_PUT = Statement(
+    select(cards).join(
+        _PUT,
+        (_PUT.c.id == bindparam("posted"))
+        & (cards.c.card_key == _PUT.c.card_key)
+        & (cards.c.adapter == _PUT.c.adapter)
+        & (cards.c.chat == _PUT.c.chat)
+        & (cards.c.thread == _PUT.c.thread)
+        & (cards.c.put == bindparam("posted")),
+    )
+)
 _NEWEST = Statement(
     select(outbox.c.card_json)
     .where(or_(outbox.c.id == bindparam("posted"), outbox.c.put == bindparam("posted")))
@@ -49,17 +61,7 @@ def loose_key() -> str:
 
 def by_put(tx: Tx, put: int) -> LiveCard | None:
     """The card that this outbox row posted; ``None`` when it has no key or a newer message has its key."""
-    posted = outbox.alias("posted")
-    query = select(cards).join(
-        posted,
-        (posted.c.id == put)
-        & (cards.c.card_key == posted.c.card_key)
-        & (cards.c.adapter == posted.c.adapter)
-        & (cards.c.chat == posted.c.chat)
-        & (cards.c.thread == posted.c.thread)
-        & (cards.c.put == put),
-    )
-    row = tx.connection.execute(query).one_or_none()
+    row = _BY_PUT.one(tx.connection, {"posted": put})
     if row is None:
         return None
     return LiveCard(put, row.card_key, ChatRef(row.adapter, row.chat, row.thread), row.message_id, _newest(tx, put))

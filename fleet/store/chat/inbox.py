@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, insert, select, update
 
 from fleet.store.core import Tx
+from fleet.store.statements import Statement
 from fleet.store.states import InboxState
 from fleet.store.tables import inbox
 
@@ -16,8 +17,8 @@ _SEEN = select(inbox.c.id).where(
 )
 _NEW = select(*(bindparam(column.name, type_=column.type) for column in _KEPT)).where(~_SEEN.exists())
 # One statement, since every message takes this path; no other writer can come between the check and the insert.
-_INSERT = insert(inbox).from_select(_KEPT, _NEW).returning(inbox.c.id)
-_SETTLE = update(inbox).where(inbox.c.id == bindparam("row"), inbox.c.state == InboxState.PENDING)
+_INSERT = Statement(insert(inbox).from_select(_KEPT, _NEW).returning(inbox.c.id))
+_SETTLE = Statement(update(inbox).where(inbox.c.id == bindparam("row"), inbox.c.state == InboxState.PENDING))
 
 _KNOWN = select(inbox.c.id, inbox.c.state, inbox.c.outcome).where(
     inbox.c.adapter == bindparam("adapter"), inbox.c.update_id == bindparam("update_id")
@@ -55,8 +56,8 @@ def receive(tx: Tx, adapter: str, update_id: str, payload: bytes) -> int | None:
         "settled_us": 0,
         "outcome": "",
     }
-    number: int | None = tx.connection.execute(_INSERT, row).scalar_one_or_none()
-    return number
+    found = _INSERT.one(tx.connection, row)
+    return None if found is None else int(found.id)
 
 
 def pending(tx: Tx) -> list[Received]:
@@ -93,5 +94,5 @@ def failed(tx: Tx, number: int, why: str, outcome: str = "") -> None:
 
 def _settle(tx: Tx, number: int, state: InboxState, why: str, outcome: str) -> None:
     values = {"row": number, "state": state, "why": why, "settled_us": tx.now_us(), "outcome": outcome}
-    if tx.connection.execute(_SETTLE, values).rowcount != 1:
+    if _SETTLE.run(tx.connection, values) != 1:
         raise ValueError(f"update {number} of the inbox is not pending")

@@ -38,6 +38,12 @@ _PLACES = select(cards, outbox.c.state, outbox.c.task).join(outbox, outbox.c.id 
 _PLACES_OF = Statement(_PLACES.where(cards.c.card_key == bindparam("at_card_key")))
 _PLACE_AT = Statement(_PLACES.where(_AT))
 _REPLACE_EDIT, _REPLACE_EDIT_SOON = Statement(update(outbox).where(_WAITS)), Statement(update(outbox).where(_WAITS))
+_THREAD = Statement(
+    select(cards.c.thread, cards.c.message_id)
+    .where(*(cards.c[name] == bindparam(f"at_{name}") for name in ("card_key", "adapter", "chat")))
+    .order_by(cards.c.put.desc())
+    .limit(1)
+)
 _BACKLOG = Statement(
     select(func.count().label("rows"))
     .select_from(outbox)
@@ -246,10 +252,7 @@ def thread_of(tx: Tx, card_key: str, adapter: str, chat: str) -> str:
 
     Empty until it is delivered, or when it is not here.
     """
-    query = select(cards.c.thread, cards.c.message_id).where(
-        cards.c.card_key == card_key, cards.c.adapter == adapter, cards.c.chat == chat
-    )
-    found = tx.connection.execute(query.order_by(cards.c.put.desc()).limit(1)).one_or_none()
+    found = _THREAD.one(tx.connection, {"at_card_key": card_key, "at_adapter": adapter, "at_chat": chat})
     return "" if found is None else str(found.thread or found.message_id)
 
 
