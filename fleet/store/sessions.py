@@ -23,12 +23,12 @@ from fleet.ports import DriverState
 from fleet.store import port_slots
 from fleet.store.core import Tx
 from fleet.store.queue_tables import reservations
-from fleet.store.statements import Change, Statement, one_of
+from fleet.store.statements import ColumnChange, Statement, one_of
 from fleet.store.tables import notes, sessions, tasks
 from fleet.store.tables import turns as turns_table
 
 _BY_ID = Statement(select(sessions).where(sessions.c.id == bindparam("id")))
-_CHANGE = Change(update_rows(sessions).where(sessions.c.id == bindparam("key")).returning(*sessions.c))
+_CHANGE = ColumnChange(update_rows(sessions).where(sessions.c.id == bindparam("key")).returning(*sessions.c))
 _OF_TASK = Statement(select(sessions).where(sessions.c.task == bindparam("of")).order_by(sessions.c.number))
 _ACTIVE = Statement(select(sessions).where(sessions.c.ended_us == 0).order_by(sessions.c.started_us, sessions.c.id))
 SLOTLESS: Final = (TaskState.STALLED, TaskState.PARKED, TaskState.ASKING, TaskState.HELD)
@@ -61,7 +61,7 @@ _TURNS = Statement(_OF_SESSION)
 _PIPE = select(sessions.c.pipe).where(sessions.c.id == bindparam("of")).scalar_subquery()
 _FIRST_OF_PIPE = Statement(_OF_SESSION.where(turns_table.c.pipe == _PIPE).limit(1))
 _ADD_TURN = Statement(insert(turns_table))
-_CHANGE_TURN = Change(update_rows(turns_table).where(turns_table.c.id == bindparam("key")))
+_CHANGE_TURN = ColumnChange(update_rows(turns_table).where(turns_table.c.id == bindparam("key")))
 _WORDS_WAIT = Statement(
     select(notes.c.id)
     .join(sessions, sessions.c.id == notes.c.session)

@@ -156,7 +156,7 @@ def _converting(
     )
 
 
-class Change:
+class ColumnChange:
     """An update of one table whose runs give different columns: a :class:`Statement` for each set of them."""
 
     __slots__ = ("_statement", "_statements")

@@ -25,7 +25,7 @@ from fleet.store import approvals, landing_line, ledger
 from fleet.store.core import Tx
 from fleet.store.named import of_another_kind, plain_id
 from fleet.store.queue_tables import reservations
-from fleet.store.statements import Change, Statement, one_of
+from fleet.store.statements import ColumnChange, Statement, one_of
 from fleet.store.tables import meta, sessions, tasks
 
 _BY_ID = Statement(select(tasks).where(tasks.c.id == bindparam("id")))
@@ -34,7 +34,7 @@ _LAST = Statement(
     select(func.coalesce(func.max(tasks.c.number), 0).label("given"), func.coalesce(_FLOOR, 0).label("known"))
 )
 _INSERT = Statement(insert(tasks))
-_CHANGE = Change(update(tasks).where(tasks.c.id == bindparam("key")))
+_CHANGE = ColumnChange(update(tasks).where(tasks.c.id == bindparam("key")))
 _FREE = Statement(delete(reservations).where(reservations.c.task == bindparam("key")))
 _STOPPER = Statement(select(tasks.c.stop_by).where(tasks.c.id == bindparam("id")))
 _IS_OPEN = one_of(tasks.c.state, [state for state in TaskState if state not in ENDS])

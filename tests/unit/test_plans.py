@@ -16,7 +16,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from fleet import store
 from fleet.store import ledger, tables
 from fleet.store.core import Store
-from fleet.store.statements import Change, Statement
+from fleet.store.statements import ColumnChange, Statement
 from tests.plans import SMALL, explained, problems
 
 COSTLY = {
@@ -81,7 +81,7 @@ def hot() -> list[tuple[str, Statement]]:
 def _parts(value: object) -> Iterator[tuple[object, Statement]]:
     if isinstance(value, dict):
         yield from value.items()
-    elif isinstance(value, Change):
+    elif isinstance(value, ColumnChange):
         yield "of", value.of({})
 
 
