@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot import journal
-from bot.controller_view import troubles_elsewhere
+from bot.controller_view import Elsewhere
 from bot.gatekeeping import gatekeeper_of
 from bot.health import ControllerHealth, StoreWatch
 from bot.home_lock import only_one
@@ -58,7 +58,7 @@ from fleet.setup.stored import SetupsInStore
 from fleet.shared_commits import StoredPacks
 from fleet.store import controllers, leases, ledger
 from fleet.store.boot import uptime_us
-from fleet.store.controllers import Contender, RunsOn
+from fleet.store.controllers import Contender, ControllerSeen, RunsOn
 from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
 from fleet.store.notices import Notices
@@ -168,20 +168,23 @@ class Base:
         """Until cancelled. Notices when the store is unavailable, and what other controllers say of themselves.
         Raises ``LeadershipLost`` when another controller leads."""
 
-        def work(tx: Tx) -> dict[str, str]:
+        elsewhere = Elsewhere(self.me)
+
+        def work(tx: Tx) -> list[ControllerSeen]:
             leases.renew(tx, self.lease, TTL_US)
             controllers.note(tx, self.me, ControllerRole.LEADS, self.runs_on(), health.own())
             away.report(outbox.open(tx))
-            return troubles_elsewhere(controllers.seen(tx), self.me)
+            return controllers.seen(tx)
 
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             began_us = uptime_us()
             try:
-                health.elsewhere = await self.store.write(work)
+                seen = await self.store.write(work)
             except StoreUnavailable as error:
                 away.failed(error)
             else:
+                health.elsewhere = elsewhere.troubles(seen, uptime_us())
                 self.term.renewed(began_us)
                 away.answered()
 

@@ -8,8 +8,10 @@ from datetime import UTC, tzinfo
 from bot import words
 from bot.cards import Line, Text, line, one_line
 from fleet.store.controllers import Condition, Contender, ControllerSeen
+from fleet.store.states import ControllerRole
 
 _NAMED = 8
+_EDITED_US = 60_000_000
 
 _WORDS = {
     Condition.LEADS: "leads",
@@ -49,15 +51,36 @@ def full_line(seen: ControllerSeen, zone: tzinfo = UTC) -> str:
 
 def troubles_elsewhere(seen: Sequence[ControllerSeen], me: Contender) -> dict[str, str]:
     """What is not well with the controllers besides this one: a line for each cause, by a name for each."""
-    found: dict[str, str] = {}
-    for each in seen:
-        row = each.controller
-        if row.instance == me.instance:
-            continue
-        name = row.host if row.host != me.host else f"{row.host}:{row.home}"
-        for cause, said in each.troubles.items():
-            found[f"{cause} on {row.host}:{row.home}"] = f"controller {name}: {said}"
-    return found
+    return {
+        f"{cause} on {each.controller.host}:{each.controller.home}": f"controller {_name(each, me)}: {said}"
+        for each in seen
+        if each.controller.instance != me.instance
+        for cause, said in each.troubles.items()
+    }
+
+
+class Elsewhere:
+    """What is not well with the controllers besides this one, for whoever leads. One that differs for longer than
+    an edit on all hosts takes is told, too: its owner would miss it when it should take over."""
+
+    def __init__(self, me: Contender) -> None:
+        self._me = me
+        self._since_us: dict[str, int] = {}
+
+    def troubles(self, seen: Sequence[ControllerSeen], now_us: int) -> dict[str, str]:
+        """As :func:`troubles_elsewhere`, at this time by any clock that goes on."""
+        found = troubles_elsewhere(seen, self._me)
+        differ = {each.controller.instance: each for each in seen if each.condition is Condition.DIFFERS}
+        self._since_us = {instance: self._since_us.get(instance, now_us) for instance in differ}
+        for instance, each in differ.items():
+            if now_us - self._since_us[instance] >= _EDITED_US:
+                row = each.controller
+                files = " and ".join(dict.fromkeys(name.rpartition(" in ")[2] for name in each.differs))
+                found[f"differs on {row.host}:{row.home}"] = (
+                    f"controller {_name(each, self._me)} {_word(each)}. It goes on by itself once both hosts have "
+                    f"the same {files}"
+                )
+        return found
 
 
 def condition_of(seen: ControllerSeen) -> str:
@@ -73,7 +96,15 @@ def differing(names: Sequence[str]) -> str:
 
 
 def _word(seen: ControllerSeen) -> str:
-    return _WORDS[seen.condition] + (f": {differing(seen.differs)}" if seen.condition is Condition.DIFFERS else "")
+    if seen.condition is not Condition.DIFFERS:
+        return _WORDS[seen.condition]
+    pauses = "leads nothing and " if seen.controller.role is ControllerRole.SHARES else ""
+    return f"{pauses}{_WORDS[seen.condition]}: {differing(seen.differs)}"
+
+
+def _name(seen: ControllerSeen, me: Contender) -> str:
+    row = seen.controller
+    return row.host if row.host != me.host else f"{row.host}:{row.home}"
 
 
 def _led(seen: ControllerSeen) -> str:

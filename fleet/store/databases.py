@@ -204,6 +204,10 @@ def _keep_copy(connection: Connection, found: str) -> None:
 
 
 def _upgrade(connection: Connection, found: str, name: str) -> None:
+    if connection.dialect.name == "postgresql":
+        # Loading the steps, or one of them, may take longer than a writer may be idle; ended for that, it would
+        # fail at each start.
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -222,9 +226,6 @@ def _upgrade(connection: Connection, found: str, name: str) -> None:
         )
     if found:
         _keep_copy(connection, found)
-    if connection.dialect.name == "postgresql":
-        # A step may compute for longer than a writer may be idle; ended for that, it would fail at each start.
-        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
     command.upgrade(config, HEAD)
     if found:
         _log.info("the store was upgraded from schema %s to %s", found, HEAD)

@@ -159,7 +159,7 @@ async def test_one_with_another_env_gets_no_task_until_it_has_the_same(homes: Ho
             seen = homes.seen()["other"]
             assert (seen.condition, seen.differs) == (Condition.DIFFERS, ("TOKEN in .env",))
             assert members() == []
-            assert "does not take over: TOKEN in .env differs" in full_line(seen)
+            assert "leads nothing and does not take over: TOKEN in .env differs" in full_line(seen)
             (other / ".env").write_text(f"{same}SLACK_LISTEN=127.0.0.1:9\n")
             await until(members)
             assert homes.seen()["other"].condition is Condition.SHARES

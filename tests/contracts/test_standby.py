@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bot.cards import shown
-from bot.controller_view import plain, status_lines
+from bot.controller_view import Elsewhere, plain, status_lines
 from bot.leading import TTL_US, LeaderSilence, StandBy
 from bot.same_env import RunsHere, hashed
 from fleet.config import Secrets
@@ -227,6 +227,13 @@ async def test_one_with_another_env_does_not_take_over_and_names_what_differs(st
                 assert (b.differs, plain(b)["differs"]) == (("KEY in .env", "TOKEN in .env"), list(b.differs))
                 (row,) = status_lines(controllers.seen(tx))
                 assert shown(row).endswith("b does not take over: KEY in .env, TOKEN in .env differ")
+                differs, both = Elsewhere(A), controllers.seen(tx)
+            assert [len(differs.troubles(both, seconds * 1_000_000)) for seconds in (7, 66, 67)] == [0, 0, 1]
+            assert list(differs.troubles(both, 67_000_000).values()) == [
+                "controller b does not take over: KEY in .env, TOKEN in .env differ. "
+                "It goes on by itself once both hosts have the same .env"
+            ]
+            assert differs.troubles(both[:1], 68_000_000) == {} == differs.troubles(both, 69_000_000)
             dies(store, lease)
         if looks == 6:
             (homes[1] / ".env").write_text("TOKEN=one\nKEY=\nAIRBOSS_STORE=there\n")
