@@ -1,4 +1,4 @@
-"""Deletes old chat messages, and old files that were sent or received in chats.
+"""Deletes what is kept for a time only: old chat messages and their files, output of gates, locks that are over.
 
 ``fleet/store/chat/retention.py`` deletes the rows; this module deletes the files, each in a write transaction that
 checks that nothing needs it. Whatever needs a file later commits that first, so it never loses the file midway.
@@ -23,7 +23,7 @@ from bot.message import Message
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, Malformed
 from fleet.ports import Clock
-from fleet.store import blob_retention, contents, trees
+from fleet.store import blob_retention, contents, locks, trees
 from fleet.store import gates as gate_runs
 from fleet.store.blobs import NamedBlob
 from fleet.store.chat import inbox, retention
@@ -65,6 +65,8 @@ class Retention:
         await retention.prune_inputs(self._store, self._config().limits.spool_retention_days * _DAY_US)
         said_us = self._config().limits.spool_retention_days * _DAY_US
         while await self._store.write(lambda tx: contents.forget_old(tx, said_us)):
+            pass
+        while await self._store.write(lambda tx: locks.forget_ended(tx, said_us)):
             pass
         await blob_retention.prune(self._store, BlobKind.CHAT_FILE, age_us, partial(_sent, age_us))
         before_us = self._clock.now_us() - age_us

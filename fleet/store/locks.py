@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, func, insert, literal, or_, select, update
 
 from fleet.errors import LeaseLost
 from fleet.locks import Granted, Hold, HoldEnd, Lock, LockCause, LockMode, Resource, lease_of
@@ -20,6 +20,7 @@ from fleet.store.leases import Fence, Lease, Term
 from fleet.store.lock_tables import holds, lock_tokens, locks
 from fleet.store.statements import Statement, in_one_go
 from fleet.store.tables import leases as leases_table
+from fleet.store.tables import sessions
 
 _SEPARATOR: Final = "\x1f"
 """Stands between the names of a head: below every character that a name may have, so that ranges work."""
@@ -57,6 +58,7 @@ _TAKEN_AWAY = (
     .where(holds.c.end.in_([str(HoldEnd.EXPIRED), str(HoldEnd.BROKEN)]))
     .limit(1)
 )
+_OLDEST_OPEN = select(func.min(sessions.c.started_us)).where(sessions.c.ended_us == 0)
 _LOCKS = Statement(select(locks).where(locks.c.hold == bindparam("wanted"), locks.c.ended_us == 0))
 _NAMED = Statement(select(locks).where(locks.c.scope == bindparam("wanted"), locks.c.ended_us == 0))
 _TOKEN = Statement(select(lock_tokens.c.token).where(lock_tokens.c.scope == bindparam("wanted")))
@@ -241,8 +243,13 @@ def taken_away(tx: Tx, task: str, since_us: int) -> bool:
     return tx.connection.execute(_TAKEN_AWAY, {"wanted": task, "since": since_us}).first() is not None
 
 
-def forget_ended(tx: Tx, before_us: int) -> int:
-    """Retention: removes holds that ended before a time, at most some hundred at once; returns how many."""
+def forget_ended(tx: Tx, age_us: int) -> int:
+    """Retention: removes holds that ended so long ago, at most some hundred at once; returns how many.
+
+    Those that ended since the oldest open session began stay: its base may lack what they were for.
+    """
+    oldest_us = tx.connection.execute(_OLDEST_OPEN).scalar_one()
+    before_us = min(tx.now_us() - age_us, oldest_us) if oldest_us else tx.now_us() - age_us
     query = select(holds.c.id).where(holds.c.ended_us > 0, holds.c.ended_us < before_us).limit(_AT_ONCE)
     old = list(tx.connection.execute(query).scalars())
     if old:

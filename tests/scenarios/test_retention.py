@@ -17,11 +17,15 @@ from bot.message import Attachment, Message
 from bot.retention import Retention
 from fleet.clock import SystemClock
 from fleet.errors import StoreUnavailable, Unavailable
+from fleet.locks import Granted, HoldEnd, LockCause, Resource, Want
 from fleet.model import TaskState
 from fleet.store import tables, tasks
 from fleet.store.chat import attachments as attachment_rows
 from fleet.store.chat import inbox
 from fleet.store.core import Tx
+from fleet.store.lock_tables import holds
+from gates.locks import book
+from gates.locks.book import Request
 from tests.chat_flight import Flight
 from tests.chat_house import CHAT, FLEET, House, house
 
@@ -203,6 +207,36 @@ async def test_a_file_that_came_with_a_message_nobody_handled_yet_stays(tmp_path
         await days_pass(there, 31)
         await prune(there)
         assert names(there) == ["early.png"]
+
+
+async def test_locks_that_are_over_go_once_every_open_session_began_after_them(tmp_path: Path) -> None:
+    """What another task held while a session's base stood still is in that session's way."""
+    async with house(tmp_path, fleet_toml=f"{FLEET}\n[limits]\nspool_retention_days = 3\n") as there:
+        await Flight.begin(there)
+
+        def hold(tx: Tx) -> None:
+            with book.opened(tx) as page:
+                request = Request(
+                    "task t1", (Want(Resource("a.txt", "shop")),), DAY_US, LockCause.TOUCHED, task="t1"
+                )
+                held = page.acquire(request)
+                assert isinstance(held, Granted)
+                page.release(held.hold, HoldEnd.DONE)
+
+        async def kept(days: int) -> int:
+            earlier = {"ended_us": holds.c.ended_us - days * DAY_US}
+            await there.store.write(lambda tx: tx.connection.execute(update(holds).values(earlier)))
+            await prune(there)
+            found = await there.store.read(lambda tx: tx.connection.execute(select(holds.c.id)).all())
+            return len(found)
+
+        await there.store.write(hold)
+        began = {"started_us": tables.sessions.c.started_us - 9 * DAY_US}
+        await there.store.write(lambda tx: tx.connection.execute(update(tables.sessions).values(began)))
+        assert await kept(days=4) == 1
+        over = {"ended_us": tables.sessions.c.started_us}
+        await there.store.write(lambda tx: tx.connection.execute(update(tables.sessions).values(over)))
+        assert await kept(days=0) == 0
 
 
 async def test_what_the_directory_leads_to_outside_stays(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from bot.hearing.given import Given
+from fleet.errors import Misused, Refused, Unavailable
 from fleet.events import CommandGiven, CommandOutcome, Recorded, Source
 from fleet.faults import Fault, Point, injected
 from fleet.model import ChatRef, PersonId
@@ -64,6 +67,36 @@ async def test_what_came_of_it_is_said_without_the_words(
     assert (event.command, event.outcome, event.characters) == (command, outcome, len(text))
     assert event.reason.startswith(reason) and bool(event.reason) is bool(reason)
     assert "xyzzy" not in json.dumps(event.body())
+
+
+OUTCOMES = [
+    (Refused(attempted="run it", cause="there is no repository xyzzy"), CommandOutcome.REFUSED, ""),
+    (Refused(attempted="run it", cause="a line\n\x1b[31mis full\u202e"), CommandOutcome.REFUSED, "a line is full"),
+    (Refused(attempted="run it", cause="x" * 900), CommandOutcome.REFUSED, "x" * 200),
+    (Unavailable(attempted="run it", cause="nobody answers"), CommandOutcome.UNAVAILABLE, ""),
+    (Misused(attempted="run it", cause="no number"), CommandOutcome.MISUSED, ""),
+    (ZeroDivisionError("a bug"), CommandOutcome.FAILED, ""),
+    (None, CommandOutcome.DONE, ""),
+]
+
+
+async def test_each_error_is_one_outcome_and_a_reason_repeats_no_word_of_theirs(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path) as there:
+        known = Given(there.message("/run xyzzy mend it"), heard=True, verb="run")
+        for error, _, _ in OUTCOMES:
+            await there.store.write(partial(known.note, error=error))
+        found = [(event.outcome, event.reason) for event in await given(there)]
+    assert found == [(outcome, reason) for _, outcome, reason in OUTCOMES]
+
+
+async def test_an_edit_is_a_command_only_where_it_does_something(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        for own, first, then in (("p1", "/run mend it", "/run mend it all"), ("p2", "/queue", "/locks")):
+            await there.hand_over(replace(there.message(first), own=own))
+            await there.hand_over(replace(there.message(then), own=own, edited=True))
+        assert [event.command for event in await given(there)] == ["run", "run", "queue"]
 
 
 async def test_it_names_the_task_that_it_began(tmp_path: Path) -> None:
