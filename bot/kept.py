@@ -63,7 +63,13 @@ KEPT: Final = (
     Retained("Signed checkpoints", ("checkpoints/",), "the newest 2,000"),
     Retained("Controllers, as they were last seen", ("controllers",), "for a day, or until they end in order"),
     Retained("Which controller leads a task", ("leads",), "until the task has ended and is closed"),
-    Retained("Leases and locks", ("leases", "lock_tokens", "locks", "holds"), "until they are released"),
+    Retained("Leases, and how often each lock was given", ("leases", "lock_tokens"), "until they are released"),
+    Retained(
+        "Locks that tasks gave back",
+        ("locks", "holds"),
+        "spool_retention_days",
+        "those since the oldest open session began",
+    ),
     Retained(
         "Messages received: their text",
         ("inbox", "sent_messages"),
