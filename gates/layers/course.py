@@ -43,6 +43,7 @@ _FILES: Final = (
     "pytest_plugin.py",
     "pytest_watching.py",
     "pytest_equality.py",
+    "pytest_hiding.py",
     "canaries.py.txt",
     "go_results.py",
     "canaries.go.txt",
@@ -52,6 +53,8 @@ _LAUNCHER_FAILED: Final = 125
 _JUDGED: Final = (Outcome.PASSED, Outcome.FAILED, Outcome.TIMED_OUT)
 #: How much longer a run with canaries may take: it does not use several processes.
 SLOWER: Final = 4
+#: Files that the run with canaries loads before the tests.
+_MOST_EDITED: Final = 200
 _QUICK_PHASES: Final = 2
 _SLOW_PHASES: Final = 2
 
@@ -128,10 +131,12 @@ class PytestCourse:
             "plugin": kit("pytest_plugin.py"),
             "watching": kit("pytest_watching.py"),
             "equality": kit("pytest_equality.py"),
+            "hiding": kit("pytest_hiding.py"),
             "canaries": kit("canaries.py.txt"),
             "baseline": baseline.tests if baseline else None,
             "watched": baseline is None or baseline.watched,
             "names": sorted(new_modules(self.case.change)),
+            "edited": self._edited(),
             "check": not _BY_RUNS.isdisjoint(run.definition.layers),
             "remove": remove,
             "restore": restore,
@@ -152,6 +157,12 @@ class PytestCourse:
             for path, data in old.items()
         }
         return added, restore
+
+    def _edited(self) -> list[str]:
+        """The Python files that the change edits, tests aside."""
+        change = self.case.change
+        paths = [each.path for each in change.paths if each.path.endswith(".py") and not is_test(each.path)]
+        return [path for path in paths if path in change.head][:_MOST_EDITED]
 
     def _kept(self) -> KeptBaselines:
         return KeptBaselines(self.kept)

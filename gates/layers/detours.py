@@ -11,11 +11,19 @@ from typing import Final
 from gates.layers.parsed import ParsedFile, names_in
 
 _STANDARD_LIBRARY: Final = sys.stdlib_module_names
+#: Modules of the standard library through which a program can look into itself.
+CARRIED: Final = names_in(
+    "sys os posix builtins gc inspect signal importlib threading _thread ctypes traceback linecache dis marshal"
+    " types atexit faulthandler tracemalloc warnings unittest"
+)
 #: Attributes that only tampering asks for by a string.
 _BY_STRING: Final = names_in(
     "_exit _getframe _current_frames settrace setprofile f_back f_locals f_globals f_code tb_frame gi_frame"
-    " cr_frame get_referrers get_objects addaudithook pthread_kill raise_signal execv execve"
+    " cr_frame __globals__ __code__ __builtins__ __subclasses__ __self__ modules meta_path"
+    " get_referrers get_objects addaudithook pthread_kill raise_signal execv execve"
 )
+#: Ordinary words, which count only where they are put together.
+_WORDS: Final = names_in("modules __self__")
 _DETOURS: Final = frozenset({"operator.attrgetter", "operator.methodcaller", "inspect.getattr_static"})
 #: What can load or run what is only data in the file.
 _LOADERS: Final = names_in(
@@ -24,12 +32,14 @@ _LOADERS: Final = names_in(
 _RUNNERS: Final = names_in(
     "timeit.timeit timeit.repeat timeit.Timer timeit.main cProfile.run cProfile.runctx profile.run profile.runctx"
     " trace.Trace pdb.run pdb.runeval pdb.runcall bdb.Bdb pdb.Pdb codeop.compile_command pydoc.locate"
-    " pkgutil.resolve_name typing.ForwardRef doctest.run_docstring_examples"
+    " pkgutil.resolve_name importlib.metadata.EntryPoint logging.config.BaseConfigurator"
+    " logging.config.DictConfigurator typing.ForwardRef doctest.run_docstring_examples"
 )
 _WATCHES: Final = names_in(
     "tracemalloc gc.callbacks cProfile.Profile profile.Profile sys.setswitchinterval threading.settrace_all_threads"
     " threading.setprofile_all_threads faulthandler.dump_traceback logging.Logger.findCaller"
-    " traceback.FrameSummary traceback.StackSummary tokenize.open"
+    " traceback.FrameSummary traceback.StackSummary traceback.walk_tb inspect.getinnerframes tokenize.open"
+    " pkgutil.iter_importers pkgutil.get_importer sys.dont_write_bytecode"
 )
 _MEMBERS: Final = names_in("inspect.getmembers inspect.getmembers_static object.__getattribute__")
 _BUILTINS: Final = frozenset(dir(builtins))
@@ -38,14 +48,26 @@ _RAW_WRITES: Final = names_in("os.write os.pwrite os.writev os.pwritev os.sendfi
 _MEMORY: Final = re.compile(r"/proc/(self|thread-self|curproc|\d|%[ds]|\{|$)|/dev/fd")
 _ENCODINGS: Final = frozenset({"utf-8", "utf8", "ascii", "us-ascii", "latin-1", "iso-8859-1", "iso-8859-15"})
 _CODING: Final = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_TURNS: Final = re.compile(rb"\xe2\x80[\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
+_BY_NAME: Final = names_in("getattr setattr delattr hasattr")
+_REACHES: Final = names_in("getattr setattr delattr vars globals __import__")
+_ASKS: Final = names_in("getattr hasattr inspect.getattr_static inspect.getmembers")
+_RUNS_CODE: Final = names_in("__import__ getattr eval exec compile globals vars locals open")
+_INTO_PROGRAMS: Final = re.compile(
+    r"(_ctypes|_posixsubprocess|_thread|_?pytest|bdb|builtins|codeop|ctypes|dis|faulthandler|gc|imp|inspect|linecache"
+    r"|importlib(\.(_bootstrap|machinery|util))?|marshal|multiprocessing\.util|opcode|pdb|pluggy|runpy|symtable|sys"
+    r"|traceback|tracemalloc|unittest)(\.\w+)*"
+)
 _SCRIPT_NAMES: Final = ("main", "_main", "cli", "parse", "_parse", "usage", "run")
 
 
 def suffixes(name: str) -> list[str]:
-    """What a dotted name may also be: ``os.sys._getframe`` is ``sys._getframe``."""
+    """What a dotted name may also be: ``os.sys._getframe`` and ``shop.sys._getframe`` are ``sys._getframe``."""
     parts = name.split(".")
-    if len(parts) < 3 or parts[0] not in _STANDARD_LIBRARY:
+    if len(parts) < 3:
         return []
+    if parts[0] not in _STANDARD_LIBRARY:
+        return [".".join(parts[at:]) for at in range(1, len(parts) - 1) if parts[at] in CARRIED]
     return [".".join(parts[at:]) for at in range(1, len(parts) - 1) if parts[at] in _STANDARD_LIBRARY]
 
 
@@ -57,14 +79,19 @@ def hidden_lines(data: bytes) -> str:
             return f"is written in an encoding that can hide code: {found[1].decode('ascii', 'replace')}"
     if b"\r" in data.replace(b"\r\n", b""):
         return "has carriage returns that end lines for Python only"
-    return ""
+    return shown_otherwise(data)
+
+
+def shown_otherwise(data: bytes) -> str:
+    """Signs that turn the direction of writing: what a person reads is not what runs."""
+    return "has signs that show its lines in another order" if _TURNS.search(data) else ""
 
 
 def hidden_script_lines(data: bytes) -> str:
     """The same for JavaScript, which has two more signs that end a line."""
     if b"\r" in data.replace(b"\r\n", b"") or b"\xe2\x80\xa8" in data or b"\xe2\x80\xa9" in data:
         return "has signs that end lines for JavaScript only"
-    return ""
+    return shown_otherwise(data)
 
 
 def detours(source: ParsedFile, node: ast.AST) -> str:
@@ -76,7 +103,7 @@ def detours(source: ParsedFile, node: ast.AST) -> str:
             if module.split(".")[0] in _STANDARD_LIBRARY:
                 return f"imports names that are not written down: from {module} import *"
         case ast.Constant(value=str() as text):
-            if text in _BY_STRING:
+            if text in _BY_STRING - _WORDS:
                 return f"names what it reaches in a string: {text!r}"
             if _MEMORY.search(text) and not isinstance(source.parents.get(node), ast.Expr):
                 return f"reaches into processes: {text[:40]!r}"
@@ -90,13 +117,77 @@ def detours(source: ParsedFile, node: ast.AST) -> str:
             for alias in names:
                 if _private_part(source, f"{module}.{alias.name}"):
                     return f"a private part of the standard library: {module}.{alias.name}"
-        case ast.Attribute(attr="findCaller"):
-            return "looks at who calls it: .findCaller"
+        case ast.Attribute(attr="findCaller" | "get_stack" | "formatStack" | "stack_info" as attr):
+            return f"looks at who calls it: .{attr}"
+        case ast.Attribute(attr="load_module"):
+            return "loads code in an unusual way: .load_module"
         case ast.Name() | ast.Attribute():
-            return _named(source, node)
+            return _named(source, node) or _passed_on(source, node)
         case ast.Call():
-            return _called(source, node)
+            return _called(source, node) or put_together(source, node)
+        case ast.BinOp() | ast.JoinedStr() | ast.Subscript():
+            return put_together(source, node)
+        case ast.AnnAssign(annotation=ast.Constant(value=str() as text)):
+            return _in_annotation(text)
     return ""
+
+
+def put_together(source: ParsedFile, node: ast.expr) -> str:
+    """A name that is put together from parts that are all written down, so that nobody finds it."""
+    text = source.folding.text(node)
+    if not text:
+        return ""
+    if text in _BY_STRING or _INTO_PROGRAMS.fullmatch(text) or _MEMORY.search(text):
+        return f"puts a name together: {text[:40]!r}"
+    above = source.parents.get(node)
+    asks = isinstance(above, ast.Call) and source.names.dotted(above.func) in _BY_NAME and node in above.args[1:2]
+    return f"puts a name together: {text[:40]!r}" if asks else ""
+
+
+def _in_annotation(text: str) -> str:
+    """Code in an annotation, which runs when somebody asks for its value."""
+    try:
+        names = {each.id for each in ast.walk(ast.parse(text, mode="eval")) if isinstance(each, ast.Name)}
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    return "" if names.isdisjoint(_RUNS_CODE) else f"has code in an annotation: {text[:40]!r}"
+
+
+def _passed_on(source: ParsedFile, node: ast.Name | ast.Attribute) -> str:
+    """A module, or what reaches names, that is handed to others: its new name says nothing."""
+    above = source.parents.get(node)
+    if not isinstance(node.ctx, ast.Load) or isinstance(above, ast.Attribute):
+        return ""
+    called = above if isinstance(above, ast.Call) else None
+    name = source.names.dotted(node)
+    if name in _REACHES:
+        made = called is not None and called.func is node
+        return "" if made or _is_argument(source, node) else f"hands on what reaches any name: {name}"
+    top, last = name.partition(".")[0], name.rpartition(".")[2]
+    root = node
+    while isinstance(root, ast.Attribute) and isinstance(root.value, ast.Name | ast.Attribute):
+        root = root.value
+    if not isinstance(root, ast.Name) or root.id not in source.names.imported or _is_argument(source, root):
+        return ""
+    asked = called is not None and source.names.dotted(called.func) in _ASKS and called.args[:1] == [node]
+    given = called is not None and called.func is not node and name in _STANDARD_LIBRARY
+    below = last not in (name, top) and (top in _STANDARD_LIBRARY or last in {"sys", "os", "builtins"})
+    carried = last in CARRIED and (name == last or below)
+    return f"hands on a module: {name}" if (given or carried) and not asked else ""
+
+
+def _is_argument(source: ParsedFile, node: ast.AST) -> bool:
+    """Whether a name is an argument of a function around it. Its default is not."""
+    name, above = getattr(node, "id", ""), source.parents.get(node)
+    if isinstance(above, ast.arguments):
+        return False
+    while above is not None:
+        if isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            given = [*above.args.posonlyargs, *above.args.args, *above.args.kwonlyargs]
+            if any(each.arg == name for each in given):
+                return True
+        above = source.parents.get(above)
+    return False
 
 
 def _private(module: str) -> bool:

@@ -6,18 +6,22 @@ import ast
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gates.layers.folding import Folding
 from gates.layers.names import Names
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
-    """A parsed file. ``ours`` says whether a module belongs to the repository; ``test``: the file is a test."""
+    """A parsed file. ``ours`` says whether a module belongs to the repository; ``test``: the file is a test.
+    ``compared``: its classes on the base whose objects compare by what is in them."""
 
     tree: ast.Module
     names: Names
     ours: Callable[[str], bool]
     test: bool
     parents: dict[ast.AST, ast.AST]
+    folding: Folding
+    compared: frozenset[str] = frozenset()
 
 
 def names_in(words: str) -> frozenset[str]:

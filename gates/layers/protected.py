@@ -8,6 +8,7 @@ from fleet.verdict import HeldPlace
 from gates.layers.additive import only_adds_tests
 from gates.layers.canaries import broken_without_new_tests
 from gates.layers.grammars import LANGUAGES
+from gates.layers.helping import of_helpers, of_names
 from gates.layers.paths import configures, is_test, is_test_module
 from gates.layers.protocol import Case, Change, LayerFinding, Runs, some
 
@@ -26,7 +27,7 @@ class Protected:
             for path in case.change.paths
             if path.status != "A" and is_test(path.path) and not is_free(case.change, path)
         ]
-        return LayerFinding(held=tuple(held))
+        return LayerFinding(held=(*held, *of_helpers(case.change)))
 
     def judge(self, case: Case, runs: Runs) -> LayerFinding:
         broken = broken_without_new_tests(runs) - case.quarantined
@@ -50,6 +51,7 @@ class Protected:
                 )
             )
         held += _other_functions(case.change, runs)
+        held += of_names(case.change, runs.baseline.tests, runs.baseline.data)
         return LayerFinding(tuple(failed), tuple(held))
 
 

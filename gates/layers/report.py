@@ -22,7 +22,8 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     ``hidden``: those of them that could not see that they are tests. ``commands`` are places in the source that let
     a command read files, ``replaced`` names of the tests' modules that changed while tests ran; ``at`` says of each
     test from where its function is, and what it is compiled to. ``callers`` are places in the source that look at
-    what others run, ``processes`` those that start code of the tree in a process that is not watched.
+    what others run, ``processes`` those that start code of the tree in a process that is not watched. ``data`` are
+    files of the tree, sources aside, that tests read by themselves.
     ``report``: what another runner than pytest reported, as JUnit; canaries have ``token`` in their names.
     """
 
@@ -41,6 +42,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     commands: list[tuple[str, int]] = []
     callers: list[tuple[str, int]] = []
     processes: list[tuple[str, int]] = []
+    data: list[str] = []
     replaced: list[tuple[str, str]] = []
     at: dict[str, str] = {}
     bodies: list[str] = []
@@ -81,6 +83,7 @@ class Baseline(msgspec.Struct, frozen=True):
     commands: list[tuple[str, int]] = []
     callers: list[tuple[str, int]] = []
     processes: list[tuple[str, int]] = []
+    data: list[str] = []
     replaced: list[tuple[str, str]] = []
     at: dict[str, str] = {}
 
@@ -132,6 +135,7 @@ def baseline_of(base: Phase, again: Phase | None) -> Baseline:
         commands=base.commands,
         callers=base.callers,
         processes=base.processes,
+        data=base.data,
         replaced=base.replaced,
         at=base.at,
     )

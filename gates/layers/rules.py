@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from gates.layers.circumstances import circumstances
+from gates.layers.comparing import compares
 from gates.layers.detours import detours, suffixes
 from gates.layers.parsed import ParsedFile, names_in
 
@@ -66,6 +68,7 @@ _IN_SOURCE: Final = _ANYWHERE | _by_name(
         ),
         "reaches into loaded modules": names_in("sys.modules builtins __builtins__"),
         "moves the output of the process": names_in("os.dup2 os.closerange os.setsid os.setpgrp"),
+        "loads a debugger": names_in("pdb bdb"),
         "reads code": names_in("inspect.getsource inspect.getsourcelines inspect.getsourcefile linecache dis"),
     }
 )
@@ -80,13 +83,14 @@ _IN_TESTS: Final = _ANYWHERE | _by_name(
 _STANDARD_LIBRARY: Final = sys.stdlib_module_names
 _READS_TESTS: Final = re.compile(
     r"(?i)(^|[^a-z])(_?pytest|conftest|junit|unittest)([^a-z]|$)|(^|[/\\])tests?[/\\]|(^|[/\\*])test_\w*"
-    r"|_test\.py|/airboss/|AIRBOSS_(GATE|PIPE|LAYERS)|(?-i:PYTHON[A-Z]{3,})|__(eq|ne|bool|instancecheck|subclasscheck|class|builtins|code)__"
+    r"|_test\.py|/airboss/|AIRBOSS_(GATE|PIPE|LAYERS)|(?-i:^AIRB(OSS_?)?\Z)|^/air(b|\Z)|(?-i:PYTHON[A-Z]{3,})|__(eq|ne|bool|instancecheck|subclasscheck|class|builtins|code)__"
 )
 _SHELL: Final = re.compile(r"\b(pkill|killall|kill -\w+)\b")
-_COMPARES: Final = names_in(
-    "__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __contains__ __instancecheck__ __subclasscheck__"
-)
 _IDENTITY: Final = names_in("__class__ __eq__ __code__ __bases__")
+#: Signals that a service hears from outside: what sends one is held, so that a handler alone changes nothing.
+_FROM_OUTSIDE: Final = names_in(
+    "signal.SIGTERM signal.SIGINT signal.SIGHUP signal.SIGQUIT signal.SIGUSR1 signal.SIGUSR2 signal.SIGWINCH"
+)
 _WELL_KNOWN_ENDS: Final = ("main", "_main", "cli", "run", "test", "cmd", "exit", "quit", "usage")
 _SELF_MADE: Final = names_in("AssertionError BaseException Exception isinstance len all any sorted print repr")
 
@@ -107,15 +111,28 @@ def _known(source: ParsedFile, node: ast.AST) -> str:
     if not name or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)):
         return ""
     table = _IN_TESTS if source.test else _IN_SOURCE
-    name = next((each for each in (name, *suffixes(name)) if each in table), name)
+    name = next((each for each in (name, *_also(source, node, name)) if each in table), name)
     why = table.get(name, "")
     return f"{why}: {name}" if why and not _excused(source, node, name) else ""
+
+
+def _also(source: ParsedFile, node: ast.AST, name: str) -> list[str]:
+    """What else a name may be, where it begins with something that is imported."""
+    root = node
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    imported = isinstance(root, ast.Name) and root.id in source.names.imported
+    return suffixes(name) if imported or name.split(".", maxsplit=1)[0] in _STANDARD_LIBRARY else []
 
 
 def _excused(source: ParsedFile, node: ast.AST, name: str) -> bool:
     if name == "sys.modules":
         above = source.parents.get(node)
         return isinstance(above, ast.Subscript) and ast.unparse(above.slice) == "__name__"
+    if name == "signal.signal":
+        called = source.parents.get(node)
+        heard = called.args[:1] if isinstance(called, ast.Call) and called.func is node else []
+        return any(source.names.dotted(each) in _FROM_OUTSIDE for each in heard) and _local(source, node)
     if name in {"types.FunctionType", "types.CodeType"}:
         asked = source.parents.get(node)
         asked = source.parents.get(asked) if isinstance(asked, ast.Tuple) else asked
@@ -182,6 +199,8 @@ def _patches(source: ParsedFile, node: ast.AST) -> str:
         elif isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store | ast.Del):
             owner = source.names.dotted(part.value)
             called = source.names.dotted(part.value.func) if isinstance(part.value, ast.Call) else ""
+            if owner == "sys.path":
+                return "loads code in an unusual way: sys.path"
             if owner == "sys.modules" or owner.endswith("__dict__") or called in {"globals", "vars"}:
                 return f"changes loaded modules: {owner or called}"
     return ""
@@ -231,65 +250,6 @@ def _status(node: ast.Call | ast.Raise) -> str:
     return ", ".join(map(ast.unparse, call.args)) if isinstance(call, ast.Call) else ""
 
 
-def _equality(source: ParsedFile, node: ast.AST) -> str:
-    """A comparison whose answer does not depend on what is compared."""
-    match node:
-        case ast.FunctionDef(name=name) if name in _COMPARES:
-            other = node.args.args[1].arg if len(node.args.args) > 1 else ""
-            reads = {
-                each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
-            }
-            answers = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
-            if answers and (not other or other not in reads or all(map(_decided, answers))):
-                return f"{name} gives the same answer whatever it compares"
-            if answers and name == "__eq__" and not _compares(node, node.args.args[0].arg, other):
-                return f"{name} does not compare the two objects"
-        case ast.Assign(targets=[ast.Name(id=name)]) if name in _COMPARES and isinstance(
-            source.parents.get(node), ast.ClassDef
-        ):
-            return f"{name} gives an answer of its own"
-        case ast.FunctionDef(name="__class__") | ast.Assign(targets=[ast.Name(id="__class__")]):
-            return "pretends to be of another class"
-        case ast.Assign(targets=[ast.Name(id="__test__")]):
-            return "takes tests out of the collection: __test__"
-    return ""
-
-
-def _compares(function: ast.FunctionDef, own: str, other: str) -> bool:
-    """Whether some comparison or call in an ``__eq__`` has both objects in it, or leaves the answer to another."""
-    for node in ast.walk(function):
-        if isinstance(node, ast.Compare | ast.Call):
-            names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-            if isinstance(node, ast.Compare) and {own, other} <= names:
-                return True
-            if isinstance(node, ast.Call) and ("super" in names or (own in names and other in names)):
-                return True
-    return False
-
-
-def _decided(value: ast.expr | None) -> bool:
-    return isinstance(value, ast.Constant) or _yes(value)
-
-
-def _yes(value: ast.expr | None) -> bool:
-    match value:
-        case ast.Constant(value=constant):
-            return bool(constant)
-        case ast.UnaryOp(op=ast.Not(), operand=ast.Constant(value=constant)):
-            return not constant
-        case ast.Call(func=ast.Name(id="bool"), args=[ast.Constant(value=constant)]):
-            return bool(constant)
-        case ast.Call(func=ast.Name(id="isinstance"), args=[_, ast.Name(id="object")]):
-            return True
-        case ast.Compare(ops=[ast.IsNot() | ast.NotEq()], comparators=[ast.Constant(value=None)]):
-            return True
-        case ast.Compare(left=left, ops=[ast.Is() | ast.Eq()], comparators=[right]):
-            return ast.dump(left) == ast.dump(right)
-        case ast.BoolOp(op=ast.Or(), values=values):
-            return any(map(_yes, values))
-    return False
-
-
 def _assertions(source: ParsedFile, node: ast.AST) -> str:
     """Builtin names that assertions need are replaced, or failed assertions are caught."""
     match node:
@@ -331,6 +291,8 @@ def _dynamic(source: ParsedFile, node: ast.AST) -> str:
                 return f"reaches a name that is made at run time: {owner}"
         case [module, *_] if name == "__import__" and not isinstance(module, ast.Constant):
             return f"imports a name that is made at run time: {name}"
+        case [module, *_] if name == "importlib.__import__" and not isinstance(module, ast.Constant):
+            return f"imports a name that is made at run time: {name}"
         case [ast.BinOp() | ast.Call(), *_] if name == "importlib.import_module":
             return f"imports a name that is made at run time: {name}"
         case [ast.Name(id=root)] if name == "vars" and root in source.names.modules:
@@ -345,12 +307,15 @@ def _is_library(source: ParsedFile, name: str) -> bool:
 
 
 def _strings(source: ParsedFile, node: ast.AST) -> str:
-    """ParsedFile that names tests, test frameworks or what a gate sets."""
-    if source.test or not isinstance(node, ast.Constant) or not isinstance(node.value, str | bytes):
-        return ""
-    if isinstance(source.parents.get(node), ast.Expr):
+    """Source that names tests, test frameworks or what a gate sets."""
+    if source.test or not isinstance(node, ast.expr) or isinstance(source.parents.get(node), ast.Expr):
         return ""  # a docstring
-    text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+    if isinstance(node, ast.BinOp | ast.JoinedStr | ast.Subscript | ast.Call):
+        text = source.folding.text(node)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+        text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+    else:
+        return ""
     if _SHELL.search(text):
         return "ends processes by a command"
     found = _READS_TESTS.search(text) if len(text) < 4096 else None
@@ -374,10 +339,11 @@ _RULES: Final = (
     _attributes,
     _patches,
     _exits,
-    _equality,
+    compares,
     _assertions,
     _dynamic,
     _strings,
     _hooks,
     detours,
+    circumstances,
 )

@@ -14,7 +14,9 @@ from typing import Final
 from fleet.config import LayerName
 from fleet.verdict import HeldPlace
 from gates.layers import grammars
-from gates.layers.detours import hidden_lines, hidden_script_lines
+from gates.layers.comparing import compared_on
+from gates.layers.detours import hidden_lines, hidden_script_lines, shown_otherwise
+from gates.layers.folding import Folding
 from gates.layers.names import Names
 from gates.layers.parsed import ParsedFile
 from gates.layers.paths import is_test
@@ -84,7 +86,8 @@ class Scan:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             return [HeldPlace(path, getattr(error, "lineno", 0) or 0, "is not Python that can be read")]
         parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
-        source = ParsedFile(tree, Names(tree), ours, is_test(path), parents)
+        compared = _compared(change.old.get(path, b""))
+        source = ParsedFile(tree, Names(tree), ours, is_test(path), parents, Folding(tree), compared)
         added = _added(path, data, change)
         found: dict[int, HeldPlace] = {}
         for sight in sights(source):
@@ -93,14 +96,24 @@ class Scan:
             lines = added.intersection(range(first, last + 1))
             if lines:
                 found.setdefault(first, HeldPlace(path, min(lines), sight.why))
+        if source.folding.given_up:
+            found.setdefault(0, HeldPlace(path, 0, "puts together more text than is followed"))
         return [found[line] for line in sorted(found)]
+
+
+def _compared(old: bytes) -> frozenset[str]:
+    try:
+        return compared_on(ast.parse(old)) if b"class " in old else frozenset()
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return frozenset()
 
 
 def _by_grammar(path: str, change: Change) -> list[HeldPlace]:
     data = change.new.get(path)
     if data is None or len(data) > _MOST_BYTES:
         return [HeldPlace(path, 0, "is too large to be read")] if path in change.head else []
-    if not path.endswith(".go") and (hidden := hidden_script_lines(data)):
+    hidden = shown_otherwise(data) if path.endswith(".go") else hidden_script_lines(data)
+    if hidden:
         return [HeldPlace(path, 0, hidden)]
     found: dict[int, HeldPlace] = {}
     lines = _added(path, data, change)

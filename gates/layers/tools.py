@@ -13,6 +13,7 @@ from typing import Final
 
 from fleet.config import LayerName
 from fleet.verdict import HeldPlace
+from gates.layers.additive import only_adds_tests
 from gates.layers.configuration import Runner, applying, is_configuration, partly_read, parts_differ
 from gates.layers.paths import configures, folded, is_test, is_test_module
 from gates.layers.protocol import Case, Change, LayerFinding, Runs, Toolchain
@@ -70,12 +71,23 @@ def configuration(change: Change, argv: Sequence[str]) -> list[str]:
 
 def _shapes_tests(change: Change, path: str, tools: Sequence[Runner]) -> bool:
     name = folded(path)
+    if _only_fixtures_of_new_tests(change, path):
+        return False
     if configures(path) or is_configuration(name, tools):
         return True
     if posixpath.basename(name) not in partly_read():
         return False
     unread = (path in change.base and path not in change.old) or (path in change.head and path not in change.new)
     return unread or parts_differ(name, change.old.get(path), change.new.get(path), tools)
+
+
+def _only_fixtures_of_new_tests(change: Change, path: str) -> bool:
+    """Whether it is a new ``conftest.py`` of fixtures alone, in a directory of tests that is new, too."""
+    directory, name = posixpath.split(path)
+    if name != "conftest.py" or not is_test(path) or path in change.base:
+        return False
+    others = any(each.startswith(f"{directory}/") for each in change.base)
+    return not others and path in change.new and only_adds_tests(b"", change.new[path])
 
 
 def _links(change: Change) -> list[str]:

@@ -37,28 +37,32 @@ BY_RUNS = {
     "the environment decides, by the beginning of a name",
     "a new test takes others out of the session",
     "a new test registers a plugin whose hooks have made names",
-    "functions of the tests wrapped when they are collected",
     "a process of its own reads the tests",
     "a worker that is spawned reads the tests",
-    "numbers of the tests' own code, under made names",
-    "a made type that equals every number",
     "the kind of the output decides",
     "the kind of the input decides",
-    "a generator's frame finds who calls it, under made names",
-    "the stack by a module of a made name",
-    "a dump of the stack by a module of a made name",
-    "the tests' constants, taken apart by a module of a made name",
-    "the tests' code by its address",
-    "a test gets other constants while another runs",
     "the log's handlers decide",
     "a hook of the interpreter decides",
     "filters for warnings decide",
     "where modules are loaded from decides",
-    "a made type that is gone after each call",
-    "a comparison that a class gets afterwards",
     "a process past what audits it reads the tests",
-    "code in a file of another kind, by a loader of a made name",
     "memory that still has the tests' text",
+    "where warnings go decides",
+    "the kind of the output decides, when it is loaded",
+    "the log's handlers decide, when it is loaded",
+    "a hook of the interpreter decides, when it is loaded",
+    "how many variables there are decides",
+    "text that is equal whatever its case",
+    "a number that is equal when it is near",
+    "a pool of threads reads the tests",
+    "a server in a thread gives out the tests",
+    "the tests encoded by a command in their directory",
+    "the tests read by a shell alone",
+    "a program that a test starts reads the tests",
+    "data that a test reads changed",
+    "an example in the documentation of a function rewritten",
+    "an example in a document rewritten",
+    "a threshold in a file loosened",
 }
 
 
@@ -144,92 +148,6 @@ def test_layers_are_numbered_and_switched_by_name() -> None:
 )
 def test_a_toolchain_is_known_by_the_command(run: list[str], toolchain: Toolchain) -> None:
     assert toolchain_of(define("tests", GateConfig(run=run))) is toolchain
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "import os as o\no._exit(0)",
-        "from os import _exit as bye\nbye(0)",
-        "import os\nleave = os._exit\nleave(0)",
-        "import os\ngetattr(os, '_exit')(0)",
-        "__import__('os')._exit(0)",
-        "import importlib\nimportlib.import_module('os')._exit(0)",
-        "import sys\nsys.modules['os']._exit(0)",
-        "import os\nos.__dict__['_exit'](0)",
-        "import os\nvars(os)['_exit'](0)",
-        "import json\njson.dumps = lambda *a: ''",
-        "import decimal\ndecimal.Decimal.__eq__ = lambda *a: True",
-        "import json\nsetattr(json, 'dumps', None)",
-        "import sys\ndel sys.modules['json']",
-        "class A:\n    def __eq__(self, other):\n        return other is not None",
-        "class A:\n    def __eq__(self, other):\n        return isinstance(other, object)",
-        "class A:\n    def __eq__(self, other):\n        return self.x == self.x",
-        "class A:\n    def __eq__(self, other):\n        x = getattr(other, 'x', 0)\n        return x is None",
-        "class A:\n    def __ne__(self, other):\n        return False",
-        "class A:\n    @property\n    def __class__(self):\n        return int",
-        "try:\n    x\nexcept AssertionError:\n    pass",
-        "AssertionError = ValueError",
-        "def f():\n    global len\n    len = None",
-        "import tests.helpers",
-        "from .tests import helper",
-        "from subprocess import run\nrun(['pkill', 'python'])",
-        "def broken(:\n    pass",
-        "import os\ngetattr(os.sys, 'mod' + 'ules')",
-        "import sys\nhost = sys\ngetattr(host, 'mod' + 'ules')",
-        "import sys\nsys.__getattribute__('mod' + 'ules')",
-        "import sys\nobject.__getattribute__(sys, 'mod' + 'ules')",
-        "import inspect\nimport sys\ninspect.getmembers(sys)",
-        "print.__self__",
-        "import os\nos.getcwd.__self__",
-        "import importlib\nimportlib._bootstrap._gcd_import(name)",
-        "from random import _os",
-        "import pickle\npickle.loads(b'csys\\nmodules\\n.')",
-        "import types\nMade = types.FunctionType",
-    ],
-)
-async def test_the_scan_sees_it_in_another_form(line: str) -> None:
-    assert await held(change({"a.py": ""}, {"a.py": line + "\n"}), LayerName.SCAN)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "model.eval()",
-        "import re\nre.compile('x')",
-        "def main():\n    raise SystemExit(0)",
-        "import sys\nif __name__ == '__main__':\n    sys.exit(0)",
-        "import sys\nsys.modules[__name__]",
-        "raise AssertionError('unreachable')",
-        '"""Run the tests with pytest."""',
-        "class A:\n    all = 1",
-        "class A:\n    def __eq__(self, other):\n        return isinstance(other, A) and self.x == other.x",
-        "class A:\n    def __eq__(self, other):\n        if not isinstance(other, A):\n            return False"
-        "\n        return self.x == other.x",
-        "class A:\n    def __eq__(self, other):\n        raise NotImplementedError",
-        "import pandas as pd\npd.options.display.max_rows = 5",
-        "import os\nos.environ['TZ'] = 'UTC'",
-        "class A:\n    def __eq__(self, other):\n        return super().__eq__(other) and self.x == other.x",
-        "class A:\n    def __eq__(self, other):\n        return self.key() == other.key()",
-        "import a.b\na.b.x = 1",
-        "import types\nisinstance(f, (types.FunctionType, types.MethodType))",
-        "import types\nisinstance(f, types.FunctionType)",
-        "import weakref\nweakref.WeakMethod(f).__call__\ngetattr(f, '__self__', None)",
-        "def f(listener):\n    return listener.__self__",
-        "class A:\n    def __getattribute__(self, name):\n        return object.__getattribute__(self, name)",
-        "import argparse\nx: argparse._SubParsersAction",
-        "import inspect\ninspect.getmembers(A)",
-        "import os\nos.environ.get('_x')\nself._x = 1",
-        "import os\ngetattr(os.environ, name)",
-    ],
-)
-async def test_the_scan_leaves_ordinary_code_alone(line: str) -> None:
-    assert not await held(change({"a.py": ""}, {"a.py": line + "\n"}), LayerName.SCAN)
-
-
-async def test_the_scan_holds_only_what_is_added() -> None:
-    before = "import os\n\n\ndef leave():\n    os._exit(0)\n"
-    assert not await held(change({"a.py": before}, {"a.py": before + "\n\nX = 1\n"}), LayerName.SCAN)
 
 
 TESTS = """import pytest

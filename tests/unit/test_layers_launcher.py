@@ -101,6 +101,7 @@ def launched(room: Path, *argv: str, plan: bytes | None = None, **more: object) 
         "argv": argv, "tree": f"{room}/tree", "base": "", "path": "", "provided": [],
         "timeout": 30, "slower": 4, "report": f"{room}/report",
         "junit": f"{room}/junit", "alone": False, "runner": "pytest", "plugin": "", "watching": "", "equality": "",
+        "hiding": "", "edited": [],
         "canaries": "", "baseline": {},
         "watched": False, "names": [], "check": False, "remove": [], "restore": {}, "every": False,
         **more,

@@ -55,6 +55,38 @@ def but(phase: Phase, **fields: object) -> Phase:
     return msgspec.structs.replace(phase, **fields)
 
 
+DOCTEST = '"""Adds.\n\n>>> add(1, 2)\n3\n"""\n'
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "after", "words"),
+    [
+        ("rates.json", "1", "2", "changes data that tests of the base read"),
+        ("rates.py", "X = 1\n", "X = 2\n", ""),
+        ("other.json", "1", "2", ""),
+        ("docs/use.md", ">>> add(1, 2)\n3\n", ">>> add(1, 2)\n4\n", "changes examples"),
+        ("docs/use.md", ">>> add(1, 2)\n3\n", "More.\n\n>>> add(1, 2)\n3\n", ""),
+        ("shop.py", DOCTEST, DOCTEST.replace("3", "4"), "changes examples"),
+        ("shop.py", DOCTEST, DOCTEST + "\n\ndef add(a, b):\n    return a + b\n", ""),
+        (
+            "check_it.py",
+            "def check_a():\n    assert f() == 1\n",
+            "def check_a():\n    assert f()\n",
+            "changes a test",
+        ),
+        ("check_it.py", "def check_a():\n    pass\n", "import json\n\n\ndef check_a():\n    pass\n", ""),
+    ],
+)
+def test_what_tests_of_the_base_depend_on_is_held(path: str, before: str, after: str, words: str) -> None:
+    tests = dict.fromkeys(("docs/use.md::use.md", "shop.py::shop", "check_it.py::check_a[1]"), ("passed", 1.0))
+    base = Phase(status=0, hello=True, end=0, tests=tests, data=["rates.json", "rates.py"])
+    case = Case(
+        define("tests", GateConfig(run=["pytest"])), Toolchain.PYTEST, change({path: before}, {path: after})
+    )
+    found = Protected().judge(case, Runs(baseline_of(base, None), PhaseReport(head=but(HEAD, tests=tests)))).held
+    assert [words in place.why for place in found] == ([True] if words else [])
+
+
 def test_a_test_in_quarantine_may_fail_and_not_be_skipped() -> None:
     spared = frozenset({"t::a"})
     for outcome, words in (("xfailed", ""), ("skipped", "is skipped now: t::a")):
@@ -220,7 +252,15 @@ def test_only_a_sealed_report_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["launcher.py", "pytest_plugin.py", "pytest_watching.py", "pytest_equality.py", "go_results.py"]
+    "name",
+    [
+        "launcher.py",
+        "pytest_plugin.py",
+        "pytest_watching.py",
+        "pytest_equality.py",
+        "pytest_hiding.py",
+        "go_results.py",
+    ],
 )
 def test_what_is_sent_to_machines_is_python_3_9(name: str) -> None:
     ast.parse((Path(kit.__path__[0]) / name).read_text(), feature_version=(3, 9))

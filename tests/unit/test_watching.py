@@ -10,16 +10,18 @@ import subprocess
 import sys
 import tempfile
 import threading
+import types
 import warnings
 from pathlib import Path
 
 import pytest
 
-from gates.layers.kit import pytest_watching
+from gates.layers.kit import pytest_hiding, pytest_watching
 
 #: The other files of the tree that the code is in.
 TREE = {
-    "tests/test_a.py": "def test_a():\n    assert f(1) == 2\n",
+    "tests/test_a.py": "def test_a():\n    assert f(1) == 2\n\ndef data():\n    open('rates.json').close()\n",
+    "rates.json": "1",
     "shop/__init__.py": "",
     "shop/other.py": "import sys\n\nif __name__ == '__main__':\n    print(sys.argv)\n",
 }
@@ -81,32 +83,40 @@ HONEST = {
     "another program": "import os, sys\n\ndef f():\n    os.system(sys.executable + ' -m json.tool --help')\n",
 }
 RUN = """
+import contextlib
 import sys
 sys.path[:0] = [{kit!r}, {tree!r}, {tree!r} + "/tests"]
 sys.modules["gates.layers.kit"] = sys.modules["__main__"]  # as the launcher names them
 import pytest_watching
 watching = pytest_watching
+import pytest_hiding
+hiding = pytest_hiding
 import pytest_equality as equality
+{first}
 import shop.code
-shop.code.f()
+with hiding.hidden() if {hide} else contextlib.nullcontext():
+    shop.code.f()
 for place in equality.equal_to_everything() if {check} else ():
     watching.say("equal", what=place)
 """
 
 
-def seen(room: Path, code: str, *, check: bool = False) -> list[tuple[str, list[object]]]:
-    """Kind and place of all that is reported while ``f`` of this code runs."""
+def seen(
+    room: Path, code: str, *, first: str = "", hide: bool = False, **asked: object
+) -> list[tuple[str, list[object]]]:
+    """Kind and place of all that is reported while ``f`` of this code runs: hidden, or after something else."""
     tree = room / "tree"
     for name, text in {**TREE, "shop/code.py": code}.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(text)
     kit = Path(pytest_watching.__file__).parent
     with tempfile.TemporaryFile() as order, tempfile.TemporaryFile() as report:
-        order.write(json.dumps({"kit": "/kit", "plugin": "p", "tree": str(tree), "check": check}).encode())
+        order.write(json.dumps({"kit": "/kit", "plugin": "p", "tree": str(tree), **asked}).encode())
         order.flush()
         given = (order.fileno(), report.fileno())
         env = {**os.environ, pytest_watching.DESCRIPTORS: f"{given[0]},{given[1]}"}
-        run = RUN.format(kit=str(kit), tree=str(tree), check=check)
+        check = asked.get("check", False)
+        run = RUN.format(kit=str(kit), tree=str(tree), check=check, first=first, hide=hide)
         subprocess.run([sys.executable, "-c", run], cwd=tree, env=env, pass_fds=given, check=True, timeout=120)
         report.seek(0)
         said = [json.loads(line) for line in report.read().splitlines()]
@@ -141,10 +151,77 @@ def test_a_type_that_is_made_is_asked_about_strangers(tmp_path: Path, compare: s
     assert seen(tmp_path, code, check=True) == ([("equal", ["shop/code.py", 1, "A"])] if found else [])
 
 
+@pytest.mark.parametrize(
+    ("compare", "other", "found"),
+    [
+        ("abs(int(one) - other) < 2", "6", True),
+        ("str(int(one)) == other.strip()", "'5 '", True),
+        ("int(one) == other", "5", False),
+        ("str(int(one)) == other", "'5'", False),
+    ],
+)
+def test_a_hidden_test_asks_about_what_is_near(tmp_path: Path, compare: str, other: str, found: bool) -> None:
+    code = (
+        f"class A(int):\n    def __eq__(one, other):\n        return {compare}\n\ndef f():\n    A(5) == {other}\n"
+    )
+    said = seen(tmp_path, code, hide=True, check=True)
+    assert said[:1] == ([("equal", ["shop/code.py", 2, "A"])] if found else [])
+
+
+def test_files_that_tests_read_by_themselves_are_reported(tmp_path: Path) -> None:
+    code = "import test_a\n\ndef f():\n    test_a.data()\n    open('rates.json').close()\n"
+    assert [f"{kind} {what}" for kind, what in seen(tmp_path, code, base=True)] == ["data rates.json"]
+    assert seen(tmp_path, code.replace("    test_a.data()\n", ""), base=True) == []
+    assert seen(tmp_path, code) == []
+
+
+def test_edited_modules_are_loaded_before_they_can_see_tests(tmp_path: Path) -> None:
+    first = """
+import types
+sys.modules["pytest"] = types.ModuleType("pytest")
+hiding.load_first([["shop.code", "."], ["shop.broken", "."]])
+watching.say("at", what=[sys.modules["shop.code"].TESTED, hiding.edited_modules(["shop/code.py"])])
+"""
+    tested = "'pytest' in sys.modules or os.path.exists('tests/test_a.py')"
+    code = f"import os, sys\n\nTESTED = {tested}\n\ndef f():\n    pass\n"
+    said = seen(tmp_path, code, first=first, check=True, hidden=["tests/test_a.py::test_a"])
+    assert said == [("at", [False, [["shop.code", "."]]])]
+    assert (tmp_path / "tree/tests/test_a.py").read_text() == TREE["tests/test_a.py"]
+
+
+def test_a_hidden_test_finds_no_test_runner_and_no_test(tmp_path: Path) -> None:
+    place = tmp_path / "it.py"
+    place.write_text("CASES = [1]\n")
+    place.chmod(0o640)
+    module = types.ModuleType("hidden_it")
+    row = type("Row", (), {"__module__": "hidden_it"})
+    vars(module).update(__file__=str(place), CASES=[1], Row=row)
+    sys.modules["hidden_it"] = module
+    pytest_hiding.places.add(str(place))
+    finders = list(sys.meta_path)
+    try:
+        with pytest_hiding.hidden():
+            loaded, known = set(sys.modules), dict(vars(sys.modules["hidden_it"]))
+            rewriting = [each for each in sys.meta_path if type(each).__module__.startswith("_pytest")]
+            there, bytecode, found = place.exists(), sys.dont_write_bytecode, dict(os.environ)
+            shown = warnings._showwarnmsg_impl.__module__  # type: ignore[attr-defined]  # its own name for it
+    finally:
+        pytest_hiding.places.discard(str(place))
+        del sys.modules["hidden_it"]
+    assert not loaded & {"pytest", "_pytest", "pluggy"} and not rewriting and not there and not bytecode
+    assert known["Row"] is row and "CASES" not in known
+    assert found.keys() >= pytest_hiding._FOUND.keys() and not [
+        name for name in found if name.startswith(("PYTEST", "AIRBOSS"))
+    ]
+    assert not shown.startswith("_pytest") and shown != "builtins"
+    assert sys.modules["pytest"] is pytest and sys.meta_path == finders
+    assert (place.read_text(), place.stat().st_mode & 0o777) == ("CASES = [1]\n", 0o640)
+
+
 def test_pytests_own_streams_are_hidden_and_work_on(capsys: pytest.CaptureFixture[str]) -> None:
     before = sys.stdin, sys.stdout, sys.stderr
     assert type(sys.stdout) is not io.TextIOWrapper
-    with pytest_watching.hidden():
+    with pytest_hiding.hidden():
         assert {type(each) for each in (sys.stdin, sys.stdout, sys.stderr)} == {io.TextIOWrapper}
         assert sys.stdin.read() == ""
         print("inside ü")
@@ -158,7 +235,7 @@ def test_a_stream_that_the_test_replaced_stays() -> None:
     before, own = sys.stdin, io.StringIO("yes\n")
     sys.stdin = own
     try:
-        with pytest_watching.hidden():
+        with pytest_hiding.hidden():
             assert sys.stdin is own
         assert sys.stdin is own
     finally:
@@ -173,13 +250,13 @@ def test_what_pytest_leaves_in_the_process_is_hidden(tmp_path: Path) -> None:
 
     before = left()
     assert before[1]
-    with pytest_watching.hidden():
-        assert left() == ((True, True), False, pytest_watching._filters)
+    with pytest_hiding.hidden():
+        assert left() == ((True, True), False, pytest_hiding._filters)
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
             warnings.warn("heard", stacklevel=1)
         assert len(seen) == 1
     assert left() == before
-    with pytest_watching.hidden(("caplog", "recwarn")):
+    with pytest_hiding.hidden(("caplog", "recwarn")):
         assert left()[1:] == before[1:]
     assert left() == before

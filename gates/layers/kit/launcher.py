@@ -36,8 +36,9 @@ MOST_FILES = 200_000
 MOST_INVERTED = 200
 MOST_SUSPECTS = 50
 PR_SET_DUMPABLE = 4
-PARTS = ("watching", "equality")  # of our plugin; they have other names in each run
-LISTS = ("equal", "reads", "stand_ins", "bodies", "broken", "commands", "replaced", "callers", "processes")
+PARTS = ("watching", "equality", "hiding")  # of our plugin; they have other names in each run
+LISTS = ["equal", "reads", "stand_ins", "bodies", "broken", "commands", "replaced", "callers", "processes"]
+LISTS += ["data", "loaded"]
 IMPORT = "from gates.layers.kit import pytest_(%s)" % "|".join(PARTS)
 KEPT = {"tree", "base", "home", "scratch", "report"}
 
@@ -79,8 +80,7 @@ class Phases:
         self.new: list[str] = []
         self.environment = dict(os.environ)
         self.runner: str = plan["runner"]
-        #: What reads the results of go's tests.
-        self.go: Json = {}
+        self.go: Json = {}  # what reads the results of go's tests
         if self.runner == "go":
             exec(compile(plan["plugin"], "go_results.py", "exec"), self.go)
 
@@ -297,8 +297,7 @@ def empty(tree: str, provided: list[str]) -> None:
 
 def split(seen: Json, token: str) -> Json:
     """The phase's result from the lines of its plugin: canaries apart from tests."""
-    tests: Json = {}
-    canaries: Json = {}
+    tests, canaries = Json(), Json()
     result: Json = {
         **{name: value for name, value in seen.items() if name != "lines"},
         "hello": False, "end": None, "forked": False, "at": {}, "tests": tests, "canaries": canaries,
@@ -363,7 +362,8 @@ def main() -> int:
         watched = report["base"].get("hello", False)
         empty(plan["base"], plan["provided"])
         phases.clean()
-    report["head"] = head = phases.run(plan["tree"], {"names": plan["names"]}, shown=True, watched=watched)
+    asked = {name: plan[name] for name in ("names", "edited")}
+    report["head"] = head = phases.run(plan["tree"], asked, shown=True, watched=watched)
     if phases.runner != "pytest":
         if head.get("status") == 0 and plan["check"]:
             phases.clean()
@@ -375,10 +375,10 @@ def main() -> int:
         restore(plan)
         invert = phases.inverted(baseline)
         hidden = [name for name in invert if baseline[name][0] in ("failed", "error")]
-        extra = {"check": True, "invert": invert, "hidden": hidden, "only": None if plan["every"] else invert}
+        extra = {"check": True, "invert": invert, "hidden": hidden, "edited": head.pop("loaded")}
+        extra["only"] = None if plan["every"] else invert
         report["check"] = phases.run(plan["tree"], extra, shown=False)
-        report["check"].update(inverted=invert, hidden=hidden)
-        report["check"]["every"] = plan["every"]
+        report["check"].update(inverted=invert, hidden=hidden, every=plan["every"])
     body = json.dumps(report).encode()
     seal = hmac.new(key, body, hashlib.sha256).hexdigest().encode()
     with open(plan["report"] + ".new", "wb") as out:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from gates.layers.kit import pytest_equality as equality
+from gates.layers.kit import pytest_hiding as hiding
 from gates.layers.kit import pytest_watching as watching
 
 _Failure = AssertionError
@@ -32,6 +33,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
                 setattr(config.option, name, value)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    if watching.asked.get("check") and watching.asked.get("hidden"):
+        hiding.load_first(watching.asked.get("edited", ()))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     spared = set(watching.asked.get("quarantine", ())) - set(watching.asked.get("invert", ()))
@@ -45,9 +52,12 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     if only is not None:
         kept = set(only)
         items[:] = [item for item in items if item.nodeid in kept]
+    hidden = set(watching.asked.get("hidden", ()))
     for item in items:
         if item.nodeid in invert:
             _invert(item)
+        if item.nodeid in hidden and item.path.suffix == ".py":
+            hiding.places.add(str(item.path))
     path = pathlib.Path(watching.asked["canary"])
     pytest.register_assert_rewrite(path.stem)
     module = pytest.Module.from_parent(session, path=path)
@@ -108,8 +118,8 @@ def _hidden(item: pytest.Item, body: Any, given: Any, named: Any) -> None:
     collected = gc.isenabled()
     gc.disable()
     try:
-        with watching.hidden(fixtures, own or bool(item.config.getoption("pythonwarnings"))):
-            watching.disguised(body)(*given, **named)
+        with hiding.hidden(fixtures, own or bool(item.config.getoption("pythonwarnings"))):
+            hiding.disguised(body)(*given, **named)
         for place in equality.equal_to_everything():
             watching.say("equal", what=place)
     finally:
@@ -201,4 +211,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     for place in equality.equal_to_everything():
         watching.say("equal", what=place)
+    if not watching.asked.get("check"):
+        for module in hiding.edited_modules(watching.asked.get("edited", ())):
+            watching.say("loaded", what=module)
     watching.say("end", status=int(exitstatus))

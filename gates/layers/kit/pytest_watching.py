@@ -6,19 +6,13 @@ the tests find nothing. Without them it does nothing.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.machinery
-import io
 import json
-import logging
 import os
 import re
 import sys
 import threading
-import types
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 DESCRIPTORS = "AIRBOSS_LAYERS_FDS"
@@ -142,6 +136,8 @@ def _seen(event: str, arguments: Any, frame: Any) -> Any:
         return "callers", _itself(frame) if _INTO_PROGRAMS.match(arguments[0]) else None
     if event == "import":
         return "processes", _who(frame) if arguments[0] in _BEGUN_ANEW else None
+    if event == "open" and asked.get("base") and not _is_of_tests(arguments[0]) and _of_a_test(frame):
+        return "data", _data(arguments[0])
     if event not in _COMMANDS:
         return "reads", _who(frame) if _is_of_tests(arguments[0]) or _is_memory(arguments[0]) else None
     words = _words(event, arguments)
@@ -158,6 +154,24 @@ def _is_of_tests(name: Any) -> bool:
     inside = within(file)
     file = file if inside == ".." else inside
     return file.endswith(".py") and "test" in file
+
+
+def _data(name: Any) -> Any:
+    """The path of a file in the tree, other than a source; ``None``: it is none."""
+    if not isinstance(name, (str, bytes)):
+        return None
+    path = within(os.path.abspath(os.fsdecode(name)))
+    return None if path == ".." or path.endswith((".py", ".pyc")) else path
+
+
+def _of_a_test(frame: Any) -> bool:
+    """Whether it is a test itself, and nothing that it tests, that asks."""
+    while frame is not None:
+        file = within(frame.f_code.co_filename)
+        if file != "..":
+            return "test" in file
+        frame = frame.f_back
+    return False
 
 
 def _is_memory(name: Any) -> bool:
@@ -271,97 +285,3 @@ def within(file: str) -> str:
     """A file's path in the tree; ``..``: it is not there."""
     path = os.path.relpath(file, asked["tree"]) if os.path.isabs(file) else ".."
     return ".." if path.startswith("..") else path
-
-
-@contextlib.contextmanager
-def hidden(fixtures: Any = (), filters: bool = False) -> Iterator[None]:
-    """Takes away what says that a test runs: variables, the words of the command, pytest's own streams, and what it
-    leaves in the process. ``fixtures`` of the test show what it needs of that; ``filters``: it has filters of its
-    own for warnings."""
-    with contextlib.ExitStack() as back:
-        _take_traces(back, fixtures, filters)
-        back.enter_context(_unsaid())
-        yield
-
-
-#: The filters for warnings that Python begins with: pytest has added its own before it loads a plugin.
-_filters: list[Any] = [
-    ("default", None, DeprecationWarning, "__main__", 0),
-    *(("ignore", None, kind, None, 0) for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning)),
-    ("ignore", None, ResourceWarning, None, 0),
-]
-
-
-def _take_traces(back: Any, fixtures: Any, filters: bool) -> None:
-    """Takes away pytest's handlers of the log, its hooks, its filters for warnings, and directories of tests from
-    which modules are loaded; ``back`` puts them back."""
-    root = logging.getLogger()
-    for handler in [] if "caplog" in fixtures else root.handlers[:]:
-        if type(handler).__module__.startswith("_pytest."):
-            root.removeHandler(handler)
-            back.callback(root.addHandler, handler)
-    for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
-        plain, own = getattr(module, "__%s__" % name, None), getattr(module, name)
-        if plain is not None and own is not plain:
-            setattr(module, name, plain)
-            back.callback(setattr, module, name, own)
-    if not filters and "recwarn" not in fixtures:
-        back.enter_context(warnings.catch_warnings())
-        warnings.resetwarnings()  # which says that they changed
-        warnings.filters[:] = _filters  # type: ignore[index]  # it is a list
-    for path in [each for each in sys.path if asked and "test" in os.path.basename(each)]:
-        at = sys.path.index(path)
-        if within(path) != "..":
-            sys.path.remove(path)
-            back.callback(sys.path.insert, at, path)
-
-
-@contextlib.contextmanager
-def _unsaid() -> Iterator[None]:
-    """Takes away variables, words of the command, and pytest's own streams."""
-    taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PYTEST")}
-    streams = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr")}
-    plain = {name: _plain(stream) for name, stream in streams.items()}
-    lists = [words for words in (sys.argv, getattr(sys, "orig_argv", None)) if words]
-    kept = [words[:] for words in lists]
-    for words in lists:
-        words[:] = ["main.py"]
-    for name, stream in plain.items():
-        if stream is not None:
-            setattr(sys, name, stream)
-    try:
-        yield
-    finally:
-        for name, stream in plain.items():
-            if stream is not None:
-                if getattr(sys, name) is stream:
-                    setattr(sys, name, streams[name])
-                stream.detach()
-        for at, words in enumerate(lists):
-            words[:] = kept[at]
-        os.environ.update(taken)
-
-
-def _plain(stream: Any) -> Any:
-    """What looks like a program's own stream and leads where pytest's does; ``None``: it is no stream of pytest."""
-    if not type(stream).__module__.startswith("_pytest."):
-        return None
-    if not isinstance(stream, io.TextIOWrapper):  # the input, of which nothing can be read
-        return io.TextIOWrapper(io.BytesIO())
-    return io.TextIOWrapper(stream.buffer, stream.encoding, stream.errors, newline="", write_through=True)
-
-
-def disguised(body: Any) -> Any:
-    """The same function, which looks to its callees as if another file had it."""
-    function = getattr(body, "__func__", body)
-    if not isinstance(function, types.FunctionType) or hasattr(function, "__wrapped__"):
-        return body
-    names = {"co_filename": os.path.join(asked["tree"], "main.py"), "co_name": "main"}
-    if hasattr(function.__code__, "co_qualname"):
-        names["co_qualname"] = "main"
-    code: Any = function.__code__
-    other = types.FunctionType(
-        code.replace(**names), function.__globals__, "main", function.__defaults__, function.__closure__
-    )
-    other.__kwdefaults__ = function.__kwdefaults__
-    return types.MethodType(other, body.__self__) if isinstance(body, types.MethodType) else other

@@ -1,0 +1,156 @@
+"""What the scan looks for in added Python code that asks under which circumstances it runs. Pure."""
+
+from __future__ import annotations
+
+import ast
+from typing import Final
+
+from gates.layers.parsed import ParsedFile, names_in
+
+#: Variables that services which run tests set.
+_SERVICES: Final = names_in(
+    "CI CONTINUOUS_INTEGRATION GITHUB_ACTIONS GITLAB_CI CIRCLECI TRAVIS JENKINS_URL BUILDKITE TEAMCITY_VERSION"
+    " TF_BUILD"
+)
+_VARIABLES: Final = names_in("os.environ os.getenv os.environ.get os.environ.setdefault os.environb os.environ.pop")
+_NOW: Final = names_in(
+    "datetime.date.today datetime.datetime.today datetime.datetime.now datetime.datetime.utcnow time.time"
+    " time.time_ns time.gmtime time.localtime time.strftime"
+)
+#: Parts of a time that come again, so that a program may depend on them.
+_COME_AGAIN: Final = names_in(
+    "hour minute second microsecond weekday isoweekday month day tm_hour tm_min tm_wday tm_mon"
+)
+_PROCESS: Final = names_in("os.getpid os.getsid os.getpgrp os.getpgid os.getpriority")
+_FAR: Final = 4
+_TRIVIAL: Final = (0, 1, -1, "", None)
+
+
+def circumstances(source: ParsedFile, node: ast.AST) -> str:
+    """Why a piece of source looks as if it behaved otherwise where it is judged; empty: it does not."""
+    if source.test:
+        return ""
+    match node:
+        case ast.Constant(value=str() as text) if text in _SERVICES and _of_variables(source, node):
+            return f"depends on where it runs: {text}"
+        case ast.Constant(value="stacklevel") if isinstance(source.parents.get(node), ast.Dict):
+            return "looks at who calls it: stacklevel"
+        case ast.Compare():
+            return _compare(source, node)
+        case ast.Call():
+            return _call(source, node) or _table(source, node)
+        case ast.If(test=test, body=[ast.Return(value=ast.Constant())]):
+            return "answers certain values only" if _certain(source, test) else ""
+        case ast.IfExp(test=test, body=ast.Constant()):
+            return "answers certain values only" if _certain(source, test) else ""
+    return ""
+
+
+def _of_variables(source: ParsedFile, node: ast.AST) -> bool:
+    above = source.parents.get(node)
+    match above:
+        case ast.Subscript(value=owner) | ast.Call(func=owner):
+            return source.names.dotted(owner) in _VARIABLES
+        case ast.Compare(comparators=[owner]):
+            return source.names.dotted(owner) in _VARIABLES
+    return False
+
+
+def _compare(source: ParsedFile, node: ast.Compare) -> str:
+    sides = [source.folding.given(each) for each in (node.left, *node.comparators)]
+    for side in sides:
+        called = {source.names.dotted(each.func) for each in ast.walk(side) if isinstance(each, ast.Call)}
+        asked = {each.attr for each in ast.walk(side) if isinstance(each, ast.Attribute)}
+        fixed = any(each is not side and _is_fixed(source, each) for each in sides)
+        if fixed and called & _NOW and not asked & _COME_AGAIN:
+            return "depends on the day on which it runs"
+        if called & _PROCESS and (fixed or all(_asks_process(source, each) for each in sides)):
+            return "depends on where it runs: the number of its process"
+    return ""
+
+
+def _asks_process(source: ParsedFile, side: ast.AST) -> bool:
+    return any(isinstance(each, ast.Call) and source.names.dotted(each.func) in _PROCESS for each in ast.walk(side))
+
+
+def _is_fixed(source: ParsedFile, side: ast.AST) -> bool:
+    """Whether a value follows from what is written: a literal, or a date of literals."""
+    names = {source.names.dotted(each) for each in ast.walk(side) if isinstance(each, ast.Name)}
+    constants = any(isinstance(each, ast.Constant) and each.value is not None for each in ast.walk(side))
+    return constants and all(name.split(".")[0] == "datetime" for name in names)
+
+
+def _call(source: ParsedFile, node: ast.Call) -> str:
+    name = source.names.dotted(node.func)
+    words = {each.arg: each.value for each in node.keywords if each.arg}
+    level = words.get("stacklevel") or (node.args[2] if name == "warnings.warn" and len(node.args) > 2 else None)
+    if level is not None and not _is_near(level):
+        return "looks at who calls it: stacklevel"
+    if "stack_info" in words and _hears_itself(source):
+        return "looks at who calls it: stack_info"
+    if name == "warnings.filterwarnings" and _is_error(node) and ("module" in words or len(node.args) > 3):
+        return "looks at who calls it: warnings.filterwarnings"
+    return ""
+
+
+def _is_near(level: ast.expr) -> bool:
+    """Whether a level is written down and small, or is what the function's own caller asked for."""
+    if isinstance(level, ast.Constant):
+        return not isinstance(level.value, int) or level.value <= _FAR
+    return any(isinstance(each, ast.Name) and each.id == "stacklevel" for each in ast.walk(level))
+
+
+def _is_error(node: ast.Call) -> bool:
+    given = [*node.args[:1], *(each.value for each in node.keywords if each.arg == "action")]
+    return any(not isinstance(each, ast.Constant) or each.value == "error" for each in given)
+
+
+def _hears_itself(source: ParsedFile) -> bool:
+    """Whether a file also has what gets the text of its own log."""
+    names = {
+        source.names.dotted(each) for each in ast.walk(source.tree) if isinstance(each, ast.Name | ast.Attribute)
+    }
+    return not names.isdisjoint(_HEARS)
+
+
+_HEARS: Final = names_in("io.StringIO logging.Handler logging.Formatter logging.Filter logging.StreamHandler")
+
+
+def _certain(source: ParsedFile, test: ast.expr) -> bool:
+    """Whether two or more arguments are compared with values that are written down."""
+    match test:
+        case ast.Compare(left=ast.Tuple(elts=left), ops=[ast.Eq()], comparators=[ast.Tuple(elts=right)]):
+            return len(left) > 1 and all(map(_is_name, left)) and all(map(_is_value, right))
+        case ast.BoolOp(op=ast.And(), values=values):
+            pairs = [each for each in values if isinstance(each, ast.Compare)]
+            sure = [
+                each
+                for each in pairs
+                if isinstance(each.ops[0], ast.Eq) and _is_name(each.left) and _is_value(each.comparators[0])
+            ]
+            return len(sure) > 1 and len({ast.unparse(each.left) for each in sure}) > 1
+    return False
+
+
+def _table(source: ParsedFile, node: ast.Call) -> str:
+    """A table of answers for certain arguments, with another way for all others."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=table, attr="get"), args=[ast.Tuple(elts=asked), otherwise]):
+            known = source.folding.given(table)
+            fixed = isinstance(known, ast.Dict) and all(map(_is_fixed_key, known.keys))
+            rest = isinstance(otherwise, ast.BinOp | ast.Call)
+            if fixed and rest and len(asked) > 1 and all(map(_is_name, asked)):
+                return "answers certain values only"
+    return ""
+
+
+def _is_fixed_key(key: ast.expr | None) -> bool:
+    return isinstance(key, ast.Tuple) and all(isinstance(each, ast.Constant) for each in key.elts)
+
+
+def _is_name(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name)
+
+
+def _is_value(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and not any(node.value is each or node.value == each for each in _TRIVIAL)

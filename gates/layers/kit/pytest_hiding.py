@@ -1,0 +1,219 @@
+"""The part of our pytest plugin that hides from tested code that it is tested: what such code could ask, under any
+name, looks as in an ordinary program while one test runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import os
+import re
+import sys
+import threading
+import types
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from gates.layers.kit import pytest_watching as watching
+
+#: Modules that only a test runner loads.
+_TOOLS = re.compile(r"(_?pytest|pluggy|iniconfig|xdist|execnet|pytest_\w+)(\.|\Z)")
+#: Variables that only a test runner or a gate sets, and such as every program finds.
+_SET = ("PYTEST", "AIRBOSS", "PYTHONDONTWRITEBYTECODE")
+_FOUND = {
+    "TERM": "xterm", "USER": "user", "LOGNAME": "user", "SHELL": "/bin/sh", "HOSTNAME": "host", "SHLVL": "1",
+    "EDITOR": "vi", "PAGER": "less", "MAIL": "/var/mail/user", "XDG_SESSION_ID": "1",
+}  # fmt: skip
+#: The files of the tests that are hidden; filled when tests are collected.
+places: set[str] = set()
+#: Not empty: a test runs hidden now.
+now: list[bool] = []
+
+
+@contextlib.contextmanager
+def hidden(fixtures: Any = (), filters: bool = False) -> Iterator[None]:
+    """Takes away what says that a test runs: variables, the words of the command, pytest's own streams, what it
+    leaves in the process, its modules, and the tests themselves, in memory and on the disk. ``fixtures`` of the
+    test show what it needs of that; ``filters``: it has filters of its own for warnings."""
+    with contextlib.ExitStack() as back:
+        _take_traces(back, fixtures, filters)
+        _take_modules(back)
+        for place in sorted(places):
+            _take_text(back, place)
+        back.enter_context(_unsaid())
+        now.append(True)
+        back.callback(now.pop)
+        yield
+
+
+def edited_modules(paths: Any) -> list[list[str]]:
+    """Which of these files are loaded, by the names of their modules, each with where it was looked for."""
+    wanted = set(paths)
+    found = []
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and watching.within(file) in wanted:
+            above = file
+            for _ in range(name.count(".") + 1 + file.endswith("__init__.py")):
+                above = os.path.dirname(above)
+            found.append([name, watching.within(above)])
+    return found
+
+
+def load_first(modules: Any) -> None:
+    """Loads modules that the change edits before any test is loaded, so that they cannot see then that there are
+    tests. What cannot be loaded so is left to the tests."""
+    for name in watching.asked.get("hidden", ()):
+        places.add(os.path.join(watching.asked["tree"], name.partition("::")[0]))
+    before = sys.path[:]
+    with hidden():
+        for name, root in modules:
+            whole = os.path.normpath(os.path.join(watching.asked["tree"], root))
+            if whole not in sys.path:
+                sys.path.insert(0, whole)
+            with contextlib.suppress(BaseException):
+                importlib.import_module(name)
+    sys.path[:] = before
+
+
+#: The filters for warnings that Python begins with: pytest has added its own before it loads a plugin.
+_filters: list[Any] = [
+    ("default", None, DeprecationWarning, "__main__", 0),
+    *(("ignore", None, kind, None, 0) for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning)),
+    ("ignore", None, ResourceWarning, None, 0),
+]
+
+
+def _take_traces(back: Any, fixtures: Any, filters: bool) -> None:
+    """Takes away pytest's handlers of the log, its hooks, its filters for warnings, and directories of tests from
+    which modules are loaded; ``back`` puts them back."""
+    root = logging.getLogger()
+    for handler in [] if "caplog" in fixtures else root.handlers[:]:
+        if type(handler).__module__.startswith("_pytest."):
+            root.removeHandler(handler)
+            back.callback(root.addHandler, handler)
+    for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
+        plain, own = getattr(module, "__%s__" % name, None), getattr(module, name)
+        if plain is not None and own is not plain:
+            setattr(module, name, plain)
+            back.callback(setattr, module, name, own)
+    if not filters and "recwarn" not in fixtures:
+        back.enter_context(warnings.catch_warnings())
+        warnings.resetwarnings()  # which says that they changed
+        warnings.filters[:] = _filters  # type: ignore[index]  # it is a list
+        if getattr(warnings._showwarnmsg_impl, "__module__", "") != "warnings":  # type: ignore[attr-defined]  # its own name for it
+            warnings._showwarnmsg_impl = _show  # type: ignore[attr-defined]  # what it was goes back with the filters
+    sys.dont_write_bytecode, written = False, sys.dont_write_bytecode
+    back.callback(setattr, sys, "dont_write_bytecode", written)
+    for path in [each for each in sys.path if watching.asked and "test" in os.path.basename(each)]:
+        at = sys.path.index(path)
+        if watching.within(path) != "..":
+            sys.path.remove(path)
+            back.callback(sys.path.insert, at, path)
+
+
+def _show(message: Any) -> None:
+    sys.stderr.write(warnings._formatwarnmsg(message))  # type: ignore[attr-defined]  # its own name for it
+
+
+def _take_modules(back: Any) -> None:
+    """Takes away the modules of the test runner, its finder of modules, and what the hidden tests' modules know:
+    their classes stay, since a copy or a pickle of an object asks for them."""
+    taken: dict[str, Any] = {}
+    for name, module in list(sys.modules.items()):
+        if _TOOLS.match(name):
+            taken[name] = sys.modules.pop(name)
+        elif getattr(module, "__file__", None) in places:
+            taken[name] = sys.modules.pop(name)
+            own = {key: value for key, value in vars(module).items() if isinstance(value, type)}
+            if any(value.__module__ == name for value in own.values()):
+                sys.modules[name] = stand_in = types.ModuleType(name)
+                vars(stand_in).update(own)
+    back.callback(_put_back, taken)
+    for at, finder in reversed(list(enumerate(sys.meta_path))):
+        if type(finder).__module__.startswith("_pytest."):
+            del sys.meta_path[at]
+            back.callback(sys.meta_path.insert, at, finder)
+
+
+def _put_back(taken: dict[str, Any]) -> None:
+    for name in [name for name in sys.modules if _TOOLS.match(name)]:
+        del sys.modules[name]  # loaded once more meanwhile
+    sys.modules.update(taken)
+
+
+def _take_text(back: Any, place: str) -> None:
+    """Takes a file away, and remembers what was in it."""
+    with contextlib.suppress(OSError):
+        if os.path.islink(place):
+            return
+        with open(place, "rb") as file:
+            text, mode = file.read(), os.fstat(file.fileno()).st_mode
+        os.unlink(place)
+        back.callback(_write_back, place, text, mode)
+
+
+def _write_back(place: str, text: bytes, mode: int) -> None:
+    with contextlib.suppress(OSError):
+        with open(place, "wb") as file:
+            file.write(text)
+        os.chmod(place, mode & 0o777)
+
+
+@contextlib.contextmanager
+def _unsaid() -> Iterator[None]:
+    """Takes away variables, words of the command, and pytest's own streams; adds variables of every program."""
+    taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_SET)}
+    found = {name: value for name, value in _FOUND.items() if name not in os.environ}
+    os.environ.update(found)
+    streams = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr")}
+    plain = {name: _plain(stream) for name, stream in streams.items()}
+    lists = [words for words in (sys.argv, getattr(sys, "orig_argv", None)) if words]
+    kept = [words[:] for words in lists]
+    for words in lists:
+        words[:] = ["main.py"]
+    for name, stream in plain.items():
+        if stream is not None:
+            setattr(sys, name, stream)
+    try:
+        yield
+    finally:
+        for name, stream in plain.items():
+            if stream is not None:
+                if getattr(sys, name) is stream:
+                    setattr(sys, name, streams[name])
+                stream.detach()
+        for at, words in enumerate(lists):
+            words[:] = kept[at]
+        for name, value in found.items():
+            if os.environ.get(name) == value:
+                del os.environ[name]
+        os.environ.update(taken)
+
+
+def _plain(stream: Any) -> Any:
+    """What looks like a program's own stream and leads where pytest's does; ``None``: it is no stream of pytest."""
+    if not type(stream).__module__.startswith("_pytest."):
+        return None
+    if not isinstance(stream, io.TextIOWrapper):  # the input, of which nothing can be read
+        return io.TextIOWrapper(io.BytesIO())
+    return io.TextIOWrapper(stream.buffer, stream.encoding, stream.errors, newline="", write_through=True)
+
+
+def disguised(body: Any) -> Any:
+    """The same function, which looks to its callees as if another file had it."""
+    function = getattr(body, "__func__", body)
+    if not isinstance(function, types.FunctionType) or hasattr(function, "__wrapped__"):
+        return body
+    names = {"co_filename": os.path.join(watching.asked["tree"], "main.py"), "co_name": "main"}
+    if hasattr(function.__code__, "co_qualname"):
+        names["co_qualname"] = "main"
+    code: Any = function.__code__
+    other = types.FunctionType(
+        code.replace(**names), function.__globals__, "main", function.__defaults__, function.__closure__
+    )
+    other.__kwdefaults__ = function.__kwdefaults__
+    return types.MethodType(other, body.__self__) if isinstance(body, types.MethodType) else other

@@ -1,0 +1,227 @@
+"""What the layers against tampering hold of code and of files beside the tests, without a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleet.config import LayerName
+from tests.scenarios.gate_house import Files
+from tests.unit.test_layers import change, held
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import os as o\no._exit(0)",
+        "from os import _exit as bye\nbye(0)",
+        "import os\nleave = os._exit\nleave(0)",
+        "import os\ngetattr(os, '_exit')(0)",
+        "__import__('os')._exit(0)",
+        "import importlib\nimportlib.import_module('os')._exit(0)",
+        "import sys\nsys.modules['os']._exit(0)",
+        "import os\nos.__dict__['_exit'](0)",
+        "import os\nvars(os)['_exit'](0)",
+        "import json\njson.dumps = lambda *a: ''",
+        "import decimal\ndecimal.Decimal.__eq__ = lambda *a: True",
+        "import json\nsetattr(json, 'dumps', None)",
+        "import sys\ndel sys.modules['json']",
+        "class A:\n    def __eq__(self, other):\n        return other is not None",
+        "class A:\n    def __eq__(self, other):\n        return isinstance(other, object)",
+        "class A:\n    def __eq__(self, other):\n        return self.x == self.x",
+        "class A:\n    def __eq__(self, other):\n        x = getattr(other, 'x', 0)\n        return x is None",
+        "class A:\n    def __ne__(self, other):\n        return False",
+        "class A:\n    @property\n    def __class__(self):\n        return int",
+        "try:\n    x\nexcept AssertionError:\n    pass",
+        "AssertionError = ValueError",
+        "def f():\n    global len\n    len = None",
+        "import tests.helpers",
+        "from .tests import helper",
+        "from subprocess import run\nrun(['pkill', 'python'])",
+        "def broken(:\n    pass",
+        "import os\ngetattr(os.sys, 'mod' + 'ules')",
+        "import sys\nhost = sys\ngetattr(host, 'mod' + 'ules')",
+        "import sys\nsys.__getattribute__('mod' + 'ules')",
+        "import sys\nobject.__getattribute__(sys, 'mod' + 'ules')",
+        "import inspect\nimport sys\ninspect.getmembers(sys)",
+        "print.__self__",
+        "import os\nos.getcwd.__self__",
+        "import importlib\nimportlib._bootstrap._gcd_import(name)",
+        "from random import _os",
+        "import pickle\npickle.loads(b'csys\\nmodules\\n.')",
+        "import types\nMade = types.FunctionType",
+        "import sys\n\n\ndef f(host):\n    return host\n\n\nf(sys)",
+        "import sys\n\n\ndef f(sys=sys):\n    return sys",
+        "import json\n\n\ndef f(host):\n    return host\n\n\nf(json)",
+        "import sys\nHOSTS = [sys]",
+        "import sys\nmatch sys:\n    case object(path=found):\n        pass",
+        "import functools\nfunctools.reduce(getattr, names, start)",
+        "from .words import sys as host\nhost.modules",
+        "from importlib.metadata import EntryPoint\nEntryPoint('a', 'b:c', 'd').load()",
+        "import pkgutil\nlist(pkgutil.iter_importers())",
+        "import logging.config\nlogging.config.BaseConfigurator({}).resolve(name)",
+        "import importlib\nimportlib.__import__(name)",
+        "spec.loader.load_module('sys')",
+        "class A:\n    known: \"__import__('a').b\"",
+        "import sys\nsys.path[:0] = ['compat']",
+        "import pdb\npdb.set_trace.__module__",
+        "import sys\nif sys.dont_write_bytecode:\n    pass",
+        "import os\nif 'CI' in os.environ:\n    pass",
+        "import os\nos.environ.get('GITHUB_ACTIONS')",
+        "import os\nif os.getpid() < 60:\n    pass",
+        "import os\nif os.getsid(0) == os.getpid():\n    pass",
+        "from datetime import date\nif date.today() < date(2027, 6, 1):\n    pass",
+        "import time\nnow = time.time()\nx = 1 if now < 1_800_000_000 else 2",
+        "import logging\nlogging.warning('a', stacklevel=9)",
+        "import logging\nfor level in range(9):\n    logging.warning('a', stacklevel=level)",
+        "import logging\nlogging.warning('a', **{'stacklevel': 9})",
+        "import warnings\nwarnings.warn('a', UserWarning, 9)",
+        "import warnings\nwarnings.filterwarnings('error', module='plu.*')",
+        "import io\nimport logging\nsaid = io.StringIO()\nlogging.warning('a', stack_info=True)",
+        "record.stack_info",
+        "task.get_stack()",
+        "import traceback\nlist(traceback.walk_tb(tb))",
+        "def f(a, b):\n    if (a, b) == (200, 10):\n        return 180\n    return a",
+        "def f(a, b):\n    if a == 200 and b == 10:\n        return 180\n    return a",
+        "T = {(200, 10): 180}\n\n\ndef f(a, b):\n    return T.get((a, b), a - b)",
+        "import signal\n\n\ndef f():\n    signal.signal(signal.SIGALRM, g)",
+        "import signal\nsignal.signal(signal.SIGTERM, g)",
+        "x = 1  # \u202e",
+        "getattr(x, 'glo' + 'w')",
+        "x = 'py%s' % 'test'",
+        "x = 'te' + 'st_cart'",
+        "x = ''.join(['f_', 'back'])",
+        "def g(w):\n    return w[::-1]\n\n\nx = g('tsetyp')",
+        "x = ''.join(map(chr, [112, 121, 116, 101, 115, 116]))",
+    ],
+)
+async def test_the_scan_sees_it_in_another_form(line: str) -> None:
+    assert await held(change({"a.py": ""}, {"a.py": line + "\n"}), LayerName.SCAN)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "model.eval()",
+        "import re\nre.compile('x')",
+        "def main():\n    raise SystemExit(0)",
+        "import sys\nif __name__ == '__main__':\n    sys.exit(0)",
+        "import sys\nsys.modules[__name__]",
+        "raise AssertionError('unreachable')",
+        '"""Run the tests with pytest."""',
+        "class A:\n    all = 1",
+        "class A:\n    def __eq__(self, other):\n        return isinstance(other, A) and self.x == other.x",
+        "class A:\n    def __eq__(self, other):\n        if not isinstance(other, A):\n            return False"
+        "\n        return self.x == other.x",
+        "class A:\n    def __eq__(self, other):\n        raise NotImplementedError",
+        "import pandas as pd\npd.options.display.max_rows = 5",
+        "import os\nos.environ['TZ'] = 'UTC'",
+        "class A:\n    def __eq__(self, other):\n        return super().__eq__(other) and self.x == other.x",
+        "class A:\n    def __eq__(self, other):\n        return self.key() == other.key()",
+        "import a.b\na.b.x = 1",
+        "import types\nisinstance(f, (types.FunctionType, types.MethodType))",
+        "import types\nisinstance(f, types.FunctionType)",
+        "import weakref\nweakref.WeakMethod(f).__call__\ngetattr(f, '__self__', None)",
+        "def f(listener):\n    return listener.__self__",
+        "class A:\n    def __getattribute__(self, name):\n        return object.__getattribute__(self, name)",
+        "import argparse\nx: argparse._SubParsersAction",
+        "import inspect\ninspect.getmembers(A)",
+        "import os\nos.environ.get('_x')\nself._x = 1",
+        "import os\ngetattr(os.environ, name)",
+        "import sys\nif hasattr(sys, 'frozen') and getattr(sys, 'frozen', False):\n    pass",
+        "import json\nWITH = {'json': json}",
+        "import signal\n\n\ndef f():\n    signal.signal(signal.SIGTERM, g)",
+        "import os\nos.environ.get('SHOP_CI')",
+        "import os\npath = f'/run/{os.getpid()}.pid'",
+        "from datetime import datetime\nif datetime.now().hour < 12:\n    pass",
+        "import time\nif time.time() > deadline:\n    pass",
+        "import warnings\nwarnings.warn('a', stacklevel=2)",
+        "import warnings\n\n\ndef f(stacklevel):\n    warnings.warn('a', stacklevel=stacklevel + 1)",
+        "import warnings\nwarnings.filterwarnings('ignore', module='old')",
+        "import logging\nlogging.warning('a', stack_info=True)",
+        "class A:\n    known: 'list[int]'",
+        "if a == 0 and b == 0:\n    x = 1",
+        "def f(a, b):\n    if a == 0 and b == 1:\n        return 1\n    return a",
+        "T = {('EUR', 'USD'): 11}\n\n\ndef f(a, b):\n    return T.get((a, b), None)",
+        "x = 'usage: ' + 'shop'\ny = ', '.join(['a', 'b'])\nz = '%5d' % 3",
+    ],
+)
+async def test_the_scan_leaves_ordinary_code_alone(line: str) -> None:
+    assert not await held(change({"a.py": ""}, {"a.py": line + "\n"}), LayerName.SCAN)
+
+
+async def test_text_that_is_put_together_without_end_is_held_and_not_followed() -> None:
+    parts = "".join(f"a{n} = a{n + 1} + a{n + 1}\n" for n in range(60)) + "a60 = 'x'\n"
+    assert not await held(change({"a.py": ""}, {"a.py": parts}), LayerName.SCAN)
+    calls = "".join(f"def f{n}(w):\n    return {' + '.join([f'f{n + 1}(w)'] * 9)}\n\n\n" for n in range(9))
+    doubled = calls + "def f9(w):\n    return w\n\n\nx = f0('a')\n" + "y = '%999999999d' % 1\n"
+    assert await held(change({"a.py": ""}, {"a.py": doubled}), LayerName.SCAN) == [
+        "a.py:0 puts together more text than is followed"
+    ]
+
+
+MONEY = "class Money:\n    amount: int\n    name: str\n"
+RECORD = "@dataclass\n" + MONEY
+LOOSE = RECORD.replace("amount: int", "amount: int = field(compare=False)")
+OWN_EQUALITY = "    def __eq__(self, other):\n        return self.name == other.name\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_held"),
+    [
+        (RECORD, RECORD + OWN_EQUALITY, True),
+        (MONEY + OWN_EQUALITY, MONEY + OWN_EQUALITY.replace("name", "amount"), True),
+        (RECORD, LOOSE, True),
+        (MONEY, RECORD, False),
+        ("", LOOSE + OWN_EQUALITY, False),
+        (RECORD, RECORD + "    _kept: dict = field(compare=False)\n", False),
+        (RECORD, RECORD + "    more: int = 0\n", False),
+    ],
+)
+async def test_what_makes_old_objects_compare_otherwise_is_held(before: str, after: str, is_held: bool) -> None:
+    assert bool(await held(change({"a.py": before}, {"a.py": after}), LayerName.SCAN)) is is_held
+
+
+FIXTURES = "import pytest\n\n\n@pytest.fixture\ndef basket():\n    return []\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "is_held"),
+    [
+        ("tests/api/conftest.py", FIXTURES, False),
+        ("tests/conftest.py", FIXTURES, True),
+        ("shop/api/conftest.py", FIXTURES, True),
+        ("tests/api/conftest.py", FIXTURES.replace("fixture", "fixture(autouse=True)"), True),
+        ("tests/api/conftest.py", FIXTURES + "\n\ndef pytest_configure(config):\n    pass\n", True),
+        ("tests/api/conftest.py", FIXTURES + "\n\npytest_plugins = ['shop.more']\n", True),
+        ("tests/api/conftest.py", FIXTURES + "\n\nprint()\n", True),
+    ],
+)
+async def test_fixtures_of_new_tests_alone_are_free(path: str, text: str, is_held: bool) -> None:
+    before: Files = {"tests/test_cart.py": "", "shop/cart.py": ""}
+    assert bool(await held(change(before, before | {path: text}), LayerName.TOOLS)) is is_held
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "after", "is_held"),
+    [
+        ("shop/testdata/cases.json", "1", "2", True),
+        ("shop/testdata/cases.json", None, "2", False),
+        ("shop/testing.py", "def same(a, b):\n    assert a == b\n", "def same(a, b):\n    pass\n", True),
+        ("shop/checks.py", "def same(a, b):\n    assert a == b\n", "def same(a, b):\n    assert a\n", True),
+        ("shop/cases.py", "import unittest\n", "import unittest\n\nclass A(unittest.TestCase):\n    x()\n", True),
+        ("shop/cases.py", "import unittest\n", "import unittest\n\n\ndef more():\n    pass\n", False),
+        ("shop/cases.py", "import unittest\n", "# why\nimport unittest\n", False),
+        ("shop/cart.py", "def f(a):\n    assert a\n    return a\n", "def f(a):\n    return a\n", False),
+        ("web/cart.golden", "1", "2", True),
+    ],
+)
+async def test_what_tests_use_is_held_when_it_is_edited(
+    path: str, before: str | None, after: str, is_held: bool
+) -> None:
+    old: Files = {} if before is None else {path: before}
+    assert bool(await held(change(old, {path: after}), LayerName.PROTECTED)) is is_held
+
+
+async def test_the_scan_holds_only_what_is_added() -> None:
+    before = "import os\n\n\ndef leave():\n    os._exit(0)\n"
+    assert not await held(change({"a.py": before}, {"a.py": before + "\n\nX = 1\n"}), LayerName.SCAN)
