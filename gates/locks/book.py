@@ -113,8 +113,7 @@ class OpenBook:
     def acquire(self, request: Request) -> LockAnswer:
         """Grants everything or nothing. What the same hold has already is not taken twice."""
         mine = self._mine(request)
-        wants: Sequence[Want] = request.wants if len(request.wants) == 1 else tuple(dict.fromkeys(request.wants))
-        missing = wants if mine is None else [want for want in wants if mine.cover.find(want) is None]
+        missing = _missing(request, mine)
         blocking = self._in_the_way(missing, mine, request)
         if blocking:
             return Blocked(tuple(blocking))
@@ -125,6 +124,10 @@ class OpenBook:
             return Granted(mine.hold, tuple(added))
         found = (mine.cover.find(want) for want in request.wants)
         return Granted(mine.hold, tuple(lock for lock in found if lock is not None))
+
+    def missing(self, request: Request) -> Sequence[Want]:
+        """What is wanted, without what its own hold has already."""
+        return _missing(request, self._mine(request))
 
     def in_the_way(self, request: Request) -> list[Held]:
         """What keeps a request from being granted."""
@@ -343,6 +346,11 @@ def release(tx: Tx, hold: Hold, why: HoldEnd, *, actor: str = AIRBOSS, reason: s
     """See :meth:`OpenBook.release`."""
     with opened(tx) as page:
         page.release(hold, why, actor=actor, reason=reason)
+
+
+def _missing(request: Request, mine: OpenHold | None) -> Sequence[Want]:
+    wants: Sequence[Want] = request.wants if len(request.wants) == 1 else tuple(dict.fromkeys(request.wants))
+    return wants if mine is None else [want for want in wants if mine.cover.find(want) is None]
 
 
 def _in_order(kept: OpenHold) -> list[Lock]:

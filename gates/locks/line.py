@@ -114,9 +114,12 @@ class Ahead:
         self.won: set[int] = set() if won is None else won
 
     def attempt(self, page: OpenBook, waiter: Waiter) -> LockAnswer:
-        """Everything that one in line wants, unless somebody holds it, or has waited longer for it."""
+        """Everything that one in line wants, unless somebody holds it, or has waited longer for it.
+
+        Who waits for what this one holds already is in nobody's way: it waits for this one.
+        """
         self._until(waiter)
-        for want in waiter.request.wants:
+        for want in page.missing(waiter.request):
             for other, theirs in self._near.of(want.resource):
                 if conflict(want, theirs) is not None:
                     return Blocked(other.blocked.by if other.blocked else (), other.request.holder)

@@ -170,6 +170,16 @@ async def test_nobody_overtakes_one_who_waits_for_more(service: LockService) -> 
     assert granted(await patient).hold.holder == "b"
 
 
+async def test_who_holds_something_has_it_again_whoever_waits_for_it(service: LockService) -> None:
+    held = granted(await service.acquire(request("t1", path("a"), task="t1")))
+    waiting = own(service.acquire(request("t2", path("a"), path("b"), task="t2"), wait_seconds=60), "waiting")
+    await in_line(service, 1)
+    assert granted(await service.acquire(request("t1", path("a"), path("c"), task="t1"))).hold == held.hold
+    assert blocked(await service.acquire(request("t1", path("a"), path("b"), task="t1"))).ahead == "t2"
+    await freed(service, held)
+    assert granted(await waiting).hold.holder == "t2"
+
+
 async def test_the_youngest_of_those_who_would_wait_for_each_other_is_refused(service: LockService) -> None:
     """Three who hold one thing each and want the next one's; one who waits and holds nothing is in no circle."""
     have = {
