@@ -21,10 +21,10 @@ def test_an_installed_wheel_runs_makes_a_store_and_installs_its_hooks(tmp_path: 
         names = packed.namelist()
         packed.extractall(site)
         entry = packed.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
-    assert "airboss = bot.cli:main" in entry
+    assert "airboss = airboss:main" in entry
     assert not [name for name in names if name.startswith(("tests/", "deploy/")) or "__pycache__" in name]
     tracked = subprocess.run(
-        ["git", "ls-files", "--", "bot", "fleet", "gates"], cwd=ROOT, check=True, capture_output=True, text=True
+        ["git", "ls-files", "--", "airboss.py", "bot", "fleet", "gates"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.split()
     assert set(tracked) <= set(names), "every file of the three packages, data too"
     verifier = (site / "bot/demo/verify_bundle.py.txt").read_bytes()
@@ -34,9 +34,12 @@ def test_an_installed_wheel_runs_makes_a_store_and_installs_its_hooks(tmp_path: 
     home.mkdir(mode=0o700)
     person.mkdir()
     (home / "fleet.toml").write_text('isolation = "unsafe-same-user"\n[repos.shop]\nurl = "/nowhere/shop.git"\n')
-    run = "import sys; sys.path[:0] = [sys.argv.pop(1)]; from bot.cli import main; import bot; "
-    run += "assert bot.__file__.startswith(sys.path[0]); sys.exit(main())"
-    env = {**os.environ, "HOME": str(person), "AIRBOSS_HOME": str(home)}
+    hiding = tmp_path / "hiding" / "bot"
+    hiding.mkdir(parents=True)
+    (hiding / "__init__.py").write_text("raise ImportError('of a person, and of the same name')\n")
+    run = "import sys; site = sys.argv.pop(1); sys.path.insert(1, site); import airboss; status = airboss.main(); "
+    run += "import bot; assert bot.__file__.startswith(site); sys.exit(status)"
+    env = {**os.environ, "HOME": str(person), "AIRBOSS_HOME": str(home), "PYTHONPATH": str(hiding.parent)}
 
     def airboss(*words: str, status: int = 0) -> str:
         done = subprocess.run(
