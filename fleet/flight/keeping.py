@@ -57,9 +57,9 @@ async def save(services: Services, task: Task, session: Session, *, anew: bool =
 
     def work(tx: Tx) -> None:
         row = trees.of(tx, session)
-        if snapshot.empty:
+        if snapshot.empty and not snapshot.elsewhere:
             trees.put(tx, TreeRow(session.id, TreeState.EMPTY, AIRBOSS, row.kept_us))
-        elif snapshot.commit != turn.snapshot:
+        elif not snapshot.empty and snapshot.commit != turn.snapshot:
             snapshots.note(tx, session, turn, snapshot)
 
     await services.store.write(work)

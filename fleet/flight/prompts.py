@@ -8,6 +8,7 @@ from typing import Final
 
 from fleet import questions
 from fleet.agent_events import TurnOutcome
+from fleet.git.taking import CONFLICT
 from fleet.model import AIRBOSS, Session, Task, Turn
 from fleet.store.approvals import Answer, Approval, ApprovalDecision
 from fleet.verdict import Verdict
@@ -81,6 +82,11 @@ def background(work: Sequence[str]) -> str:
 
 def untakeable(why: str) -> str:
     """What the agent reads when its worktree cannot be taken as it is."""
+    if why.endswith(CONFLICT):
+        return (
+            f"Your work could not be taken from this worktree: {why}. Finish your merge, rebase or stash pop: edit "
+            "each file in conflict so that it is right, remove all markers, git add it, and end your turn."
+        )
     return (
         f"Your work could not be taken from this worktree: {why}. Only regular files and links that stay inside "
         "the tree are taken. Delete what is in the way, move it out of the worktree (to $HOME or /tmp), or "
@@ -106,6 +112,24 @@ def submodules(told: Sequence[str]) -> str:
 def is_about_submodules(prompt: str) -> bool:
     """Whether these are such words."""
     return _SUBMODULES in prompt
+
+
+_ELSEWHERE: Final = "The files in this worktree are those of the base: your turn changed nothing."
+
+
+def elsewhere(places: Sequence[str]) -> str:
+    """What the agent reads once when only commits that its worktree does not show have its work."""
+    return (
+        f"{_ELSEWHERE} Other content is in your repository: {', '.join(places)}. Only what is in this worktree's "
+        "files lands, not what is stashed or on another branch. If that is the work, put it into the files here "
+        "(git stash pop, git checkout BRANCH, or git cherry-pick). If the task needs no change, say so. Then end "
+        "your turn."
+    )
+
+
+def is_about_elsewhere(prompt: str) -> bool:
+    """Whether these are such words."""
+    return _ELSEWHERE in prompt
 
 
 def with_first_prompt(prompt: str, text: str) -> str:
@@ -177,8 +201,11 @@ def denied(decision: Answer) -> str:
     return f"{decision.by} denied it" + (f": {decision.reason}" if decision.reason else "")
 
 
-def nothing_changed(turn: Turn, left_out: Sequence[str] = ()) -> str:
-    """Why a turn that changed no file is not a success. ``left_out``: what a snapshot does not take."""
+def nothing_changed(turn: Turn, left_out: Sequence[str] = (), elsewhere: Sequence[str] = ()) -> str:
+    """Why a turn that changed no file is not a success. ``left_out``: what a snapshot does not take; ``elsewhere``:
+    where the worktree's repository has other content."""
     said = textwrap.shorten(turn.claim, 120, placeholder="…") if turn.claim else "nothing"
     more = f"; left out: {', '.join(left_out)}" if left_out else ""
+    if elsewhere:
+        more += f"; its repository has other content, which is kept: {', '.join(elsewhere)}"
     return f"the agent finished without changing a file (it said: {said}){more}"

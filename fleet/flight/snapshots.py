@@ -38,10 +38,18 @@ async def made(services: Services, task: Task, session: Session, turn: Turn) -> 
     return snapshot
 
 
-async def told_before(services: Services, session: Session) -> bool:
-    """Whether its agent was told before what it did to submodules. It is told once."""
-    found = await services.store.read(lambda tx: sessions.turns(tx, session.id))
-    return any(prompts.is_about_submodules(turn.prompt) for turn in found)
+async def words_for(services: Services, session: Session, snapshot: Snapshot) -> str:
+    """What its agent should read of this snapshot before anything comes of it; empty: nothing.
+
+    It is told once what it did to submodules, and once that its work is not in its worktree."""
+    if not snapshot.told and not snapshot.elsewhere:
+        return ""
+    found = await services.store.read(lambda tx: [turn.prompt for turn in sessions.turns(tx, session.id)])
+    if snapshot.told and not any(map(prompts.is_about_submodules, found)):
+        return prompts.submodules(snapshot.told)
+    if snapshot.elsewhere and not any(map(prompts.is_about_elsewhere, found)):
+        return prompts.elsewhere(snapshot.elsewhere)
+    return ""
 
 
 async def exceptions(services: Services, session: Session, repo: str) -> Exceptions:

@@ -213,12 +213,12 @@ class Steps:
         except TreeRefused as error:
             await self._untakeable(task, session, error.cause)
             return
-        if snapshot.told and not await snapshots.told_before(self._services, session):
-            words = prompts.submodules(snapshot.told)
+        if words := await snapshots.words_for(self._services, session, snapshot):
             await self._agent.go_on(session, TurnCause.REWORK, words, self._running(task))
             return
         if snapshot.empty:
-            await self._move_unless_said(task, TaskState.FAILED, prompts.nothing_changed(turn, snapshot.left_out))
+            why = prompts.nothing_changed(turn, snapshot.left_out, snapshot.elsewhere)
+            await self._move_unless_said(task, TaskState.FAILED, why)
             return
         locked = await self._services.locks.changed(session, task, snapshot.commit)
         if locked is not None:

@@ -10,7 +10,7 @@ from typing import Final
 from fleet.errors import Unavailable
 from fleet.exits import succeeded
 from fleet.git.command import CLEAN_CONFIG, CLEAN_ENV, RAW_ATTRIBUTES
-from fleet.git.taking import EOL_ATTRIBUTES, LITTER
+from fleet.git.taking import CONFLICT, EOL_ATTRIBUTES, LITTER, RULES_BYTES
 from fleet.ports import Ran
 
 TRANSFER_SECONDS: Final = 900.0
@@ -32,6 +32,8 @@ MACHINE_ENV: Final = {
     "AIRBOSS_EOL": EOL_ATTRIBUTES,
     "AIRBOSS_AGENTS_CONFIG": _AGENTS_CONFIG,
     "AIRBOSS_LITTER": "\n".join(LITTER),
+    "AIRBOSS_CONFLICT": CONFLICT,
+    "AIRBOSS_RULES": str(RULES_BYTES),
 }
 
 

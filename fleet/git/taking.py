@@ -41,6 +41,11 @@ _UNREADABLE = re.compile(
 )
 _HEADER: Final = re.compile(rb"airboss-tree ([0-9a-f]{40}) ([0-9]{8})\n")
 _WORDS: Final = 500
+#: Rules of this size are still read for each file in seconds.
+RULES_BYTES: Final = 1 << 20
+_PLACES: Final = 5
+#: How the reason ends where the agent's own merge is not finished.
+CONFLICT: Final = "its merge conflict is not resolved"
 HEADER_BYTES: Final = 63
 LIST_LIMIT: Final = 1 << 16
 
@@ -92,8 +97,27 @@ in_submodule() {
     done < "$own/submodules"
     return 1
 }
+# What git would wait for, or read for minutes, is named before git looks at it.
+if [ "$most" -gt 0 ]; then large=$most; else large=9000000000000000000; fi
+find . -path ./.git/objects -prune \
+    -o -type p \( -path './.git/*' -o -name .gitignore -o -name .gitattributes -o -name .gitmodules \) -print \
+    -o ! -path './.git/*' -type f \( -size "+${large}c" \
+    -o \( -name .gitignore -o -name .gitattributes \) -size "+${AIRBOSS_RULES}c" \) -print \
+    > "$own/large" 2> /dev/null || :
+while IFS= read -r path; do
+    [ ! -p "$path" ] || { printf 'unable to index file %s: it is a named pipe\n' "'$path'" >&2; exit 1; }
+    case $path in
+        */.gitignore | */.gitattributes)
+            is=$(git cat-file -s "$base:${path#./}" 2> /dev/null || echo 0)
+            [ "$is" -le "$AIRBOSS_RULES" ] || continue
+            printf 'unable to index file %s: more than %d bytes of rules\n' "'$path'" "$AIRBOSS_RULES" >&2
+            exit 1
+            ;;
+    esac
+done < "$own/large"
 # A file that is too large is named before git reads it all.
-[ "$most" -eq 0 ] || find . -path ./.git -prune -o -type f -size "+${most}c" -print | while IFS= read -r path; do
+[ "$most" -eq 0 ] || while IFS= read -r path; do
+    case $path in */.gitignore | */.gitattributes) continue ;; esac
     grep -q -x -F -e "$path" "$own/same" && continue
     in_submodule "$path" && continue
     left=$made
@@ -104,7 +128,7 @@ in_submodule() {
     done
     GIT_LITERAL_PATHSPECS=0 git check-ignore -q --no-index -- "$path" 2> /dev/null && continue
     printf 'unable to index file %s: it is too large\n' "'$path'" >&2
-done
+done < "$own/large"
 printf '.\0' > "$own/add"
 : > "$own/made"
 while [ "$made" -gt 0 ]; do
@@ -123,9 +147,16 @@ if [ -f "$work/.git/index" ]; then
     # What the agent's own sparse checkout does not show is not deleted: it stays as the base has it. Names become
     # lines, so the two separators change places.
     { GIT_DIR="$work/.git" GIT_INDEX_FILE="$work/.git/index" git ls-files -z -t 2> /dev/null || :; } |
-        tr '\0\n' '\n\0' | sed -n 's/^S //p' |
+        tr '\0\n' '\n\0' > "$own/tagged"
+    sed -n 's/^S //p' "$own/tagged" |
         while IFS= read -r path; do [ -e "./$path" ] || [ -L "./$path" ] || printf '%s\n' "$path"; done \
             > "$own/hidden"
+    # A conflict of the agent's own merge that it has neither edited nor added.
+    sed -n 's/^M //p' "$own/tagged" | sort -u | while IFS= read -r path; do
+        if [ ! -f "./$path" ] || [ -L "./$path" ]; then continue; fi
+        grep -q '^<<<<<<< ' "./$path" && grep -q '^>>>>>>> ' "./$path" || continue
+        printf 'unable to index file %s: %s\n' "'$path'" "$AIRBOSS_CONFLICT" >&2
+    done
     [ ! -s "$own/hidden" ] ||
         git ls-tree -r -z --full-tree "$base" | tr '\0\n' '\n\0' |
         awk 'NR == FNR { hidden[$0]; next } substr($0, index($0, "\t") + 1) in hidden' "$own/hidden" - |
@@ -173,6 +204,23 @@ while IFS=' ' read -r recorded inside path; do
         [ "$count" -eq 0 ] || printf 'submodule\0%d\0\0%s\0' "$count" "$path" >> "$own/told"
     ) > /dev/null 2>&1
 done < "$own/submodules"
+# Nothing is changed here: commits that only the agent's own repository has may be the work.
+if [ "$tree" = "${AIRBOSS_BASE_TREE:-}" ] && [ -d "$work/.git" ]; then
+    {
+        GIT_DIR="$work/.git" git for-each-ref --count=99 --format='%(objectname) %(refname)' || :
+        GIT_DIR="$work/.git" git rev-list --walk-reflogs --max-count=99 HEAD -- | sed 's/$/ HEAD/' || :
+    } 2> /dev/null > "$own/commits"
+    cut -d ' ' -f 1 "$own/commits" | git cat-file --batch-check='%(objectname)' | sed -n 's/ missing$//p' \
+        > "$own/theirs"
+    while IFS=' ' read -r commit name; do
+        grep -q -x -F -e "$commit" "$own/theirs" || continue
+        if [ "$name" = HEAD ] && [ -s "$own/elsewhere" ]; then break; fi
+        is=$(GIT_DIR="$work/.git" git rev-parse --verify --quiet "$commit^{tree}" 2> /dev/null || :)
+        if [ -z "$is" ] || [ "$is" = "$tree" ]; then continue; fi
+        printf 'elsewhere\0%s\0\0%s\0' "$commit" "$name" >> "$own/elsewhere"
+    done < "$own/commits"
+    [ ! -s "$own/elsewhere" ] || cat "$own/elsewhere" >> "$own/told"
+fi
 if [ -s "$own/ignored" ]; then
     GIT_LITERAL_PATHSPECS=0 git check-ignore -v -z --stdin < "$own/ignored" >> "$own/told" 2> /dev/null || :
 fi
@@ -234,12 +282,16 @@ NO_EXCEPTIONS: Final = Exceptions()
 @dataclass(frozen=True, slots=True)
 class TakenTree:
     """What a machine says that it took: the tree's id, where its pack begins, the litter that it left out, and
-    words about each submodule in which something was changed."""
+    words about each submodule in which something was changed.
+
+    ``elsewhere``: where commits are that only the agent's own repository has, if it took the base's tree.
+    """
 
     tree: str
     offset: int
     litter: tuple[str, ...]
     inside: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -254,7 +306,7 @@ def read_header(data: bytes) -> TakenTree | None:
         return None
     offset = HEADER_BYTES + int(found[2])
     listed = data[HEADER_BYTES:offset]
-    return TakenTree(found[1].decode(), offset, _litter(listed), _inside(listed))
+    return TakenTree(found[1].decode(), offset, _litter(listed), _inside(listed), _elsewhere(listed))
 
 
 def _litter(listed: bytes) -> tuple[str, ...]:
@@ -279,6 +331,25 @@ def _inside(listed: bytes) -> tuple[str, ...]:
         if source == b"submodule"
     ]
     return tuple(f"what was changed inside the submodule {path!r} (files: {count})" for path, count in found)
+
+
+def _elsewhere(listed: bytes) -> tuple[str, ...]:
+    """In words, where the agent's own repository has commits that differ from the base."""
+    fields = listed.split(b"\0")
+    records = zip(fields[0::4], fields[1::4], fields[3::4], strict=False)
+    return tuple(
+        _place(commit.decode("ascii", "replace"), name.decode("utf-8", "backslashreplace"))
+        for source, commit, name in records
+        if source == b"elsewhere"
+    )[:_PLACES]
+
+
+def _place(commit: str, name: str) -> str:
+    if name == "refs/stash":
+        return "the stash"
+    if name == "HEAD":
+        return f"commit {commit[:12]}"
+    return f"branch {shortened(name.removeprefix('refs/heads/'), _WORDS)!r}"
 
 
 def unreadable(said: bytes) -> str:

@@ -47,7 +47,8 @@ class Snapshot:
     """The work of a turn, as a commit by the controller. When nothing changed, ``commit`` is the base.
 
     ``left_out`` are the kinds of litter in the worktree that were not taken, and the submodules in which something
-    was changed. ``told``: what its agent should know of submodules; empty: nothing.
+    was changed. ``told``: what its agent should know of submodules; empty: nothing. ``elsewhere``: where its agent
+    has commits of its own that differ from the base, when nothing changed.
     """
 
     commit: str
@@ -58,6 +59,7 @@ class Snapshot:
     deletions: int
     left_out: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -155,7 +157,7 @@ class Workspaces:
                     *("sh", "-c", SNAPSHOT, "snapshot", store, workspace, _commit(base), root, str(most + 1)),
                     *exceptions.words,
                 ],
-                env=MACHINE_ENV,
+                env={**MACHINE_ENV, "AIRBOSS_BASE_TREE": base_tree},
                 stdin=await in_place.listing(repository, base),
                 stdout=handed,
                 limit=most + 1 + HEADER_BYTES + LIST_LIMIT,
@@ -172,7 +174,7 @@ class Workspaces:
                 raise refused(on, f"more than {most} bytes")
             told = tuple(f"{each}: it is not taken" for each in taken.inside)
             if (tree := taken.tree) == base_tree:
-                return Snapshot(base, tree, base, 0, 0, 0, taken.left_out, told)
+                return Snapshot(base, tree, base, 0, 0, 0, taken.left_out, told, taken.elsewhere)
             await handed_over.take_in(self._limits(), repository, handed, taken, base_tree, on)
         changed = [each.path for each in await repository.changed_paths(base, tree)]
         if inside := sorted(set(changed).intersection(exceptions.kept_out)):
@@ -199,7 +201,8 @@ class Workspaces:
     ) -> str:
         """The id of the tree that a snapshot of the worktree would have now, as the machine computes it.
 
-        Empty where no snapshot can have all of it: something was changed inside a submodule.
+        Empty where no snapshot can have all of it: something was changed inside a submodule, or nothing was but
+        commits of its agent's are elsewhere.
 
         Raises ``Refused`` or ``Unavailable`` when some of it cannot be read.
         """
@@ -208,14 +211,15 @@ class Workspaces:
         where = (f"{root}/repos/{repository.name}.git", workspace, _commit(base), root, "0")
         argv = ["sh", "-c", SNAPSHOT, "snapshot", *where, *exceptions.words]
         named = await in_place.listing(repository, base)
-        ran = await executor.run(argv, env=MACHINE_ENV, stdin=named, timeout=TRANSFER_SECONDS)
+        env = {**MACHINE_ENV, "AIRBOSS_BASE_TREE": await repository.tree_of(base)}
+        ran = await executor.run(argv, env=env, stdin=named, timeout=TRANSFER_SECONDS)
         if why := unreadable(ran.err):
             raise refused(on, why)
         checked(ran, attempted, on)
         taken = read_header(ran.out)
         if taken is None:
             raise Unavailable(attempted=attempted, on=on, cause="the machine did not return a tree")
-        if taken.inside:
+        if taken.inside or taken.elsewhere:
             return ""
         if not await repository.has(taken.tree, "tree"):
             return taken.tree

@@ -13,7 +13,7 @@ import pytest
 
 from fleet.git.handed_over import TreeRefused
 from fleet.git.repository import Repository
-from fleet.git.taking import LITTER, Exceptions, read_header
+from fleet.git.taking import CONFLICT, LITTER, RULES_BYTES, Exceptions, read_header
 from fleet.git.workspace import Snapshot, Workspaces
 from fleet.machines.local import LocalExecutor
 from fleet.ports import Ran
@@ -21,6 +21,7 @@ from tests.contracts.test_workspace import WHEN, Limits
 from tests.far_end.repositories import git, make_bare
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "a" * 64 + "\nsize 4\n"
+NAMED = ("-c", "user.name=a", "-c", "user.email=a@b")
 BASE: dict[str, str | bytes] = {
     "app.py": "x = 1\n",
     "old.txt": b"a\r\nb\r\n",
@@ -47,6 +48,9 @@ class Ground:
         return await Workspaces(Limits).snapshot(
             self.machine, self.repository, self.base, str(self.path), "m", WHEN, exceptions or Exceptions()
         )
+
+    async def now(self) -> str:
+        return await Workspaces(Limits).tree_now(self.machine, self.repository, self.base, str(self.path))
 
     async def changes(self, made: Snapshot) -> set[tuple[str, str]]:
         return {(each.status, each.path) for each in await self.repository.changed_paths(self.base, made.commit)}
@@ -131,6 +135,61 @@ async def test_what_a_sparse_checkout_of_the_agent_hides_is_not_deleted(ground: 
     hidden.unlink()
     git(ground.path, "rm", "--cached", "--quiet", "--sparse", "tracked/__pycache__/kept.pyc")
     assert ("D", "tracked/__pycache__/kept.pyc") in await ground.changes(await ground.taken())
+
+
+@pytest.mark.parametrize("name", [".gitignore", "sub/.gitattributes", ".git/config"])
+async def test_git_is_not_left_waiting_for_a_pipe_in_place_of_its_rules(ground: Ground, name: str) -> None:
+    ground.write({"app.py": "x = 2\n", "sub/kept": "1"})
+    place = ground.path / name
+    place.unlink(missing_ok=True)
+    os.mkfifo(place)
+    with pytest.raises(TreeRefused, match="named pipe"):
+        await ground.taken()
+    with pytest.raises(TreeRefused, match="named pipe"):
+        await ground.now()
+
+
+async def test_rules_that_git_would_read_for_minutes_go_back_unless_the_base_has_them(ground: Ground) -> None:
+    ground.write({"sub/.gitignore": "x\n" * (RULES_BYTES // 2 + 1)})
+    with pytest.raises(TreeRefused, match=r"sub/\.gitignore.*bytes of rules"):
+        await ground.taken()
+    ground.write({"sub/.gitignore": "x\n" * (RULES_BYTES // 2)})
+    made = await ground.taken()
+    assert await ground.changes(made) == {("A", "sub/.gitignore")}
+
+
+async def test_a_merge_that_its_agent_did_not_finish_goes_back(ground: Ground) -> None:
+    """What the agent edited or added is as it wants it, markers or not."""
+    ground.write({"app.py": "x = 2\n"})
+    git(ground.path, *NAMED, "stash", "--quiet")
+    ground.write({"app.py": "x = 3\n"})
+    git(ground.path, *NAMED, "commit", "--quiet", "--all", "-m", "mine")
+    with pytest.raises(AssertionError, match="git"):
+        git(ground.path, *NAMED, "stash", "pop", "--quiet")
+    with pytest.raises(TreeRefused, match=r"app\.py.*" + CONFLICT):
+        await ground.taken()
+    git(ground.path, "add", "app.py")
+    assert b"<<<<<<<" in (await ground.bytes_of(await ground.taken(), "app.py") or b"")
+    git(ground.path, "reset", "--quiet")
+    ground.write({"app.py": "x = 4\n"})
+    assert await ground.bytes_of(await ground.taken(), "app.py") == b"x = 4\n"
+
+
+async def test_work_that_the_worktree_does_not_show_is_named(ground: Ground) -> None:
+    assert (await ground.taken()).elsewhere == ()
+    ground.write({"app.py": "x = 2\n"})
+    git(ground.path, *NAMED, "stash", "--quiet")
+    made = await ground.taken()
+    assert (made.empty, made.elsewhere) == (True, ("the stash",))
+    assert await ground.now() == ""  # it is not safe to remove
+    git(ground.path, *NAMED, "stash", "pop", "--quiet")
+    assert (await ground.taken()).elsewhere == ()
+    git(ground.path, *NAMED, "commit", "--quiet", "--all", "-m", "mine")
+    mine = git(ground.path, "rev-parse", "HEAD").strip()
+    git(ground.path, "checkout", "--quiet", "--detach", "HEAD~1")
+    assert (await ground.taken()).elsewhere == (f"commit {mine[:12]}",)
+    git(ground.path, "branch", "feature", mine)
+    assert (await ground.taken()).elsewhere == ("branch 'feature'",)
 
 
 async def test_litter_alone_is_no_change_and_what_the_repository_ignores_is_not_named(ground: Ground) -> None:

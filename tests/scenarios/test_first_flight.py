@@ -73,6 +73,10 @@ def test_a_turn_without_a_change_is_no_success(served: House) -> None:
     answer = served.say("/run tell me that all is well", wait=True)
     assert answer.status == 1
     assert "without changing a file" in answer.shown
+    stashed = served.say("/run Fix it.\nshell echo GOOD > work.txt; git stash", wait=True)
+    assert "without changing a file" in stashed.shown
+    assert "kept: the stash" in stashed.shown
+    assert len(served.of(stashed.task, "turn.started")) == 2, "its agent was told once where its work is"
 
 
 def test_a_change_of_what_judges_is_held_until_a_person_says_yes(served: House) -> None:
