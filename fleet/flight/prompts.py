@@ -9,6 +9,7 @@ from typing import Final
 from fleet import questions
 from fleet.agent_events import TurnOutcome
 from fleet.git.taking import CONFLICT
+from fleet.git.workspace import Snapshot
 from fleet.model import AIRBOSS, Session, Task, Turn
 from fleet.store.approvals import Answer, Approval, ApprovalDecision
 from fleet.verdict import Verdict
@@ -201,11 +202,10 @@ def denied(decision: Answer) -> str:
     return f"{decision.by} denied it" + (f": {decision.reason}" if decision.reason else "")
 
 
-def nothing_changed(turn: Turn, left_out: Sequence[str] = (), elsewhere: Sequence[str] = ()) -> str:
-    """Why a turn that changed no file is not a success. ``left_out``: what a snapshot does not take; ``elsewhere``:
-    where the worktree's repository has other content."""
+def nothing_changed(turn: Turn, snapshot: Snapshot) -> str:
+    """Why a turn that changed no file is not a success."""
     said = textwrap.shorten(turn.claim, 120, placeholder="…") if turn.claim else "nothing"
-    more = f"; left out: {', '.join(left_out)}" if left_out else ""
-    if elsewhere:
-        more += f"; its repository has other content, which is kept: {', '.join(elsewhere)}"
+    more = f"; left out: {', '.join(snapshot.left_out)}" if snapshot.left_out else ""
+    if snapshot.elsewhere:
+        more += f"; its repository has other content, which is kept: {', '.join(snapshot.elsewhere)}"
     return f"the agent finished without changing a file (it said: {said}){more}"

@@ -23,7 +23,7 @@ from fleet.flight.services import Services
 from fleet.flight.stalling import NOT_GONE, Stalling, why_lost
 from fleet.flight.turn_wait import TurnWait
 from fleet.flight.waits import Waits
-from fleet.git.handed_over import TreeRefused
+from fleet.git.handed_over import TreeRefused, WorktreeGone
 from fleet.model import AIRBOSS, LandingMode, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate
 from fleet.store import approvals, merges, queue, refusals, sessions, takeovers, tasks
@@ -210,15 +210,14 @@ class Steps:
             return
         try:
             snapshot = await snapshots.take(self._services, self._waits, task, session, turn)
-        except TreeRefused as error:
-            await self._untakeable(task, session, error.cause)
+        except (TreeRefused, WorktreeGone) as error:
+            await self._untakeable(task, session, error)
             return
         if words := await snapshots.words_for(self._services, session, snapshot):
             await self._agent.go_on(session, TurnCause.REWORK, words, self._running(task))
             return
         if snapshot.empty:
-            why = prompts.nothing_changed(turn, snapshot.left_out, snapshot.elsewhere)
-            await self._move_unless_said(task, TaskState.FAILED, why)
+            await self._move_unless_said(task, TaskState.FAILED, prompts.nothing_changed(turn, snapshot))
             return
         locked = await self._services.locks.changed(session, task, snapshot.commit)
         if locked is not None:
@@ -233,12 +232,14 @@ class Steps:
         await self._services.store.write(work)
         failpoint("snapshot-made")
 
-    async def _untakeable(self, task: Task, session: Session, why: str) -> None:
+    async def _untakeable(self, task: Task, session: Session, error: TreeRefused | WorktreeGone) -> None:
         """The worktree cannot be taken: the agent is told why and what to do, then a person is asked."""
-        if await self._reworks(session) < _UNDO_TURNS:
-            await self._agent.go_on(session, TurnCause.REWORK, prompts.untakeable(why), self._running(task))
+        if isinstance(error, WorktreeGone):
+            await self._move(task, TaskState.FAILED, f"{error.cause}; /retry {task.id} starts again from the base")
+        elif await self._reworks(session) < _UNDO_TURNS:
+            await self._agent.go_on(session, TurnCause.REWORK, prompts.untakeable(error.cause), self._running(task))
         else:
-            await self._stalling.stall(task, session, f"its work could not be taken: {why}")
+            await self._stalling.stall(task, session, f"its work could not be taken: {error.cause}")
 
     async def _locked(self, task: Task, session: Session, why: str) -> None:
         """The change has what this task may not change: the agent is told to undo that, and nothing lands."""

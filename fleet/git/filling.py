@@ -7,7 +7,7 @@ from typing import Final
 WORKTREE: Final = r"""
 set -eu
 repo=$1 work=$2 base=$3 ready=$4 head=$5
-if [ -e "$ready" ] && [ -d "$work" ]; then echo ready; exit 0; fi
+if [ -e "$ready" ] && [ -d "$work" ] && [ ! -L "$work" ]; then echo ready; exit 0; fi
 if [ ! -e "$repo/info/attributes" ]; then
     mkdir -p "${repo%/*}" "${work%/*}" "${ready%/*}"
     git init --quiet --bare --template= --object-format=sha1 -- "$repo"

@@ -24,6 +24,10 @@ class TreeRefused(Refused):
     """A worktree cannot be taken as it is. Its agent can change that; ``cause`` says what is in the way."""
 
 
+class WorktreeGone(Refused):
+    """There is no worktree to take: its agent removed it, or put a link in its place, which nobody follows."""
+
+
 def refused(on: str, cause: str) -> TreeRefused:
     """The error for a tree that cannot be taken."""
     return TreeRefused(

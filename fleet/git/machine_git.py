@@ -10,7 +10,7 @@ from typing import Final
 from fleet.errors import Unavailable
 from fleet.exits import succeeded
 from fleet.git.command import CLEAN_CONFIG, CLEAN_ENV, RAW_ATTRIBUTES
-from fleet.git.taking import CONFLICT, EOL_ATTRIBUTES, LITTER, RULES_BYTES
+from fleet.git.taking import CONFLICT, EOL_ATTRIBUTES, GONE, LITTER, RULES_BYTES
 from fleet.ports import Ran
 
 TRANSFER_SECONDS: Final = 900.0
@@ -33,6 +33,7 @@ MACHINE_ENV: Final = {
     "AIRBOSS_AGENTS_CONFIG": _AGENTS_CONFIG,
     "AIRBOSS_LITTER": "\n".join(LITTER),
     "AIRBOSS_CONFLICT": CONFLICT,
+    "AIRBOSS_GONE": GONE,
     "AIRBOSS_RULES": str(RULES_BYTES),
 }
 

@@ -44,6 +44,8 @@ _WORDS: Final = 500
 #: Rules of this size are still read for each file in seconds.
 RULES_BYTES: Final = 1 << 20
 _PLACES: Final = 5
+#: What the machine says where there is nothing to take.
+GONE: Final = "its worktree is gone, or a link is in its place"
 #: How the reason ends where the agent's own merge is not finished.
 CONFLICT: Final = "its merge conflict is not resolved"
 HEADER_BYTES: Final = 63
@@ -64,6 +66,7 @@ umask 077
     + r"""
 repo=$1 work=$2 base=$3 root=$4 most=$5 made=$6
 shift 6
+if [ ! -d "$work" ] || [ -L "$work" ]; then printf '%s\n' "$AIRBOSS_GONE" >&2; exit 1; fi
 own=$(mktemp -d "$root/tmp/snapshot.XXXXXX" 2> /dev/null) || {
     mkdir -p "$root/tmp"
     own=$(mktemp -d "$root/tmp/snapshot.XXXXXX")

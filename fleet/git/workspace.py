@@ -20,12 +20,13 @@ from fleet.git.attributes import as_stored
 from fleet.git.changes import Stat
 from fleet.git.command import is_object_id
 from fleet.git.filling import CHECKOUT, WORKTREE
-from fleet.git.handed_over import refused
+from fleet.git.handed_over import WorktreeGone, refused
 from fleet.git.large_files import FilesPlaced
 from fleet.git.machine_git import MACHINE_ENV, TRANSFER_SECONDS, checked
 from fleet.git.moving import Move
 from fleet.git.repository import Repository
 from fleet.git.taking import (
+    GONE,
     HEADER_BYTES,
     LIST_LIMIT,
     NO_EXCEPTIONS,
@@ -36,7 +37,7 @@ from fleet.git.taking import (
     read_header,
     unreadable,
 )
-from fleet.ports import Executor
+from fleet.ports import Executor, Ran
 from fleet.supervise import alongside
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
@@ -144,7 +145,8 @@ class Workspaces:
 
         A file that the agent added although it is ignored is taken too. Ends of lines are stored as ``git add``
         would. The author is Airboss, ``when`` is seconds since the epoch: the same work gives the same commit.
-        Raises ``TreeRefused`` when a limit or rule forbids it; the error names the limit or path.
+        Raises ``TreeRefused`` when a limit or rule forbids it; the error names the limit or path. Raises
+        ``WorktreeGone`` when there is none.
         """
         root = await self._root(executor)
         attempted, on = "take a snapshot", f"{workspace} on {executor.machine}"
@@ -163,6 +165,7 @@ class Workspaces:
                 limit=most + 1 + HEADER_BYTES + LIST_LIMIT,
                 timeout=TRANSFER_SECONDS,
             )
+            _must_be_there(ran, on)
             if why := unreadable(ran.err):
                 raise refused(on, why)
             checked(ran, attempted, on)
@@ -213,6 +216,7 @@ class Workspaces:
         named = await in_place.listing(repository, base)
         env = {**MACHINE_ENV, "AIRBOSS_BASE_TREE": await repository.tree_of(base)}
         ran = await executor.run(argv, env=env, stdin=named, timeout=TRANSFER_SECONDS)
+        _must_be_there(ran, on)
         if why := unreadable(ran.err):
             raise refused(on, why)
         checked(ran, attempted, on)
@@ -297,6 +301,11 @@ class Workspaces:
         taken = TakenTree(tree, 0, ())
         await handed_over.take_in(self._limits(), repository, pack, taken, await repository.tree_of(base), on)
         await submodule_changes.check(repository, base, tree, on)
+
+
+def _must_be_there(ran: Ran, on: str) -> None:
+    if GONE.encode() in ran.err.splitlines():
+        raise WorktreeGone(attempted="take a snapshot", on=on, cause=GONE)
 
 
 def _name(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fleet.git.handed_over import TreeRefused
+from fleet.git.handed_over import TreeRefused, WorktreeGone
 from fleet.git.repository import Repository
 from fleet.git.taking import CONFLICT, LITTER, RULES_BYTES, Exceptions, read_header
 from fleet.git.workspace import Snapshot, Workspaces
@@ -147,6 +147,21 @@ async def test_git_is_not_left_waiting_for_a_pipe_in_place_of_its_rules(ground: 
         await ground.taken()
     with pytest.raises(TreeRefused, match="named pipe"):
         await ground.now()
+
+
+async def test_a_link_in_place_of_the_worktree_is_not_followed(ground: Ground, tmp_path: Path) -> None:
+    away = tmp_path / "away"
+    ground.path.rename(away)
+    for linked in (False, True):
+        if linked:
+            ground.path.symlink_to(away)
+        with pytest.raises(WorktreeGone):
+            await ground.taken()
+        with pytest.raises(WorktreeGone):
+            await ground.now()
+    again = await Workspaces(Limits).prepare(ground.machine, ground.repository, ground.base, "t1.1")
+    assert not Path(again).is_symlink(), "nor does a session start in it"
+    assert (away / "app.py").exists()
 
 
 async def test_rules_that_git_would_read_for_minutes_go_back_unless_the_base_has_them(ground: Ground) -> None:

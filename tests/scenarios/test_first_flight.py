@@ -77,6 +77,9 @@ def test_a_turn_without_a_change_is_no_success(served: House) -> None:
     assert "without changing a file" in stashed.shown
     assert "kept: the stash" in stashed.shown
     assert len(served.of(stashed.task, "turn.started")) == 2, "its agent was told once where its work is"
+    gone = served.say('/run Fix it.\nshell mv "$PWD" "$PWD.gone"', wait=True)
+    assert "its worktree is gone" in gone.shown
+    assert served.state(gone.task) == "failed"
 
 
 def test_a_change_of_what_judges_is_held_until_a_person_says_yes(served: House) -> None:
