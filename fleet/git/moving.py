@@ -36,6 +36,7 @@ echo 'ref: refs/heads/none' > "$own/HEAD"
 printf '[core]\n\trepositoryformatversion = 0\n\tbare = false\n' > "$own/config"
 printf '%s\n' "$repo/objects" > "$own/objects/info/alternates"
 printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$own/info/attributes"
+if [ ! -d "$work" ] || [ -L "$work" ]; then printf '%s\n' "$AIRBOSS_GONE" >&2; exit 1; fi
 cd -- "$work"
 export GIT_DIR="$own" GIT_WORK_TREE="$work" GIT_INDEX_FILE="$own/index"
 for path in "$@"; do

@@ -39,7 +39,7 @@ done
 CHECK: Final = r"""
 set -eu
 umask 022
-real=$(cd -- "$1" && pwd -P)
+real=$(cd -- "${1%/*}" && pwd -P)/${1##*/}
 shift
 for path; do
     if [ "$(cd -- "$real/$path" 2> /dev/null && pwd -P)" != "$real/$path" ]; then
@@ -51,9 +51,13 @@ done
 
 REMOVE: Final = r"""
 set -eu
-cd -- "$1"
+real=$(cd -- "${1%/*}" && pwd -P)/${1##*/}
 shift
-for path; do rm -rf -- "./$path"; done
+for path; do
+    # What is behind a link, the tree itself included, was not made here.
+    above=$real/$path above=${above%/*}
+    [ "$(cd -- "$above" 2> /dev/null && pwd -P)" != "$above" ] || rm -rf -- "$real/$path"
+done
 """
 
 PUT: Final = r"""

@@ -161,6 +161,11 @@ async def test_a_missing_program_was_never_started(login: Login, contain: bool) 
     assert "no-such-program" in life.ended.unavailable and isinstance(life.ended.exit, Lost)
     life = await run_pipe(executor, pipe_spec("true", cwd="/nowhere", contain=contain))
     assert "/nowhere" in life.ended.unavailable
+    away = f"{executor.root}/work/link"
+    await executor.run(["sh", "-c", 'mkdir -p -- "${1%/*}"; ln -sfn / "$1"', "link", away])
+    for cwd in (away, f"{away}/usr"):
+        life = await run_pipe(executor, pipe_spec("true", cwd=cwd, contain=contain))
+        assert "it is a link, or behind one" in life.ended.unavailable
     life = await run_pipe(executor, pipe_spec("/etc/passwd", contain=contain))
     assert "Permission denied" in life.ended.unavailable
 

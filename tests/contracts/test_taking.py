@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from fleet.errors import Unavailable
 from fleet.git.handed_over import TreeRefused, WorktreeGone
+from fleet.git.moving import Move
 from fleet.git.repository import Repository
-from fleet.git.taking import CONFLICT, LITTER, RULES_BYTES, Exceptions, read_header
+from fleet.git.taking import CONFLICT, GONE, LITTER, RULES_BYTES, Exceptions, read_header
 from fleet.git.workspace import Snapshot, Workspaces
 from fleet.machines.local import LocalExecutor
 from fleet.ports import Ran
@@ -159,6 +161,13 @@ async def test_a_link_in_place_of_the_worktree_is_not_followed(ground: Ground, t
             await ground.taken()
         with pytest.raises(WorktreeGone):
             await ground.now()
+    with pytest.raises(Unavailable, match=GONE):
+        await Workspaces(Limits).move(
+            ground.machine, ground.repository, str(ground.path), Move(ground.base, ground.base, ground.base)
+        )
+    await Workspaces(Limits).discard(ground.machine, str(ground.path))
+    assert not ground.path.is_symlink()
+    ground.path.symlink_to(away)
     again = await Workspaces(Limits).prepare(ground.machine, ground.repository, ground.base, "t1.1")
     assert not Path(again).is_symlink(), "nor does a session start in it"
     assert (away / "app.py").exists()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from fleet.config import SetupConfig
 from fleet.errors import Refused
 from fleet.git.trees import TreeEntry
+from fleet.setup import scripts
 from fleet.setup.definitions import check_place, define
 from fleet.setup.process import script_of
 
@@ -50,3 +54,16 @@ def test_another_definition_is_another_environment(more: dict[str, object]) -> N
 
 def test_words_reach_the_command_as_they_are() -> None:
     assert script_of(SETUP).splitlines()[-1] == "make 'it'\"'\"'s'"
+
+
+def test_what_is_removed_before_a_setup_is_never_behind_a_link(tmp_path: Path) -> None:
+    tree, away = tmp_path / "tree", tmp_path / "away"
+    for place in (tree / ".venv", away / ".venv", away / "modules"):
+        place.mkdir(parents=True)
+    (tree / "web").symlink_to(away)
+    linked = tmp_path / "linked"
+    linked.symlink_to(away)
+    for where, paths in ((tree, (".venv", "web/modules", "none/here")), (linked, (".venv",))):
+        subprocess.run(["sh", "-c", scripts.REMOVE, "setup", str(where), *paths], check=True)
+    assert not (tree / ".venv").exists()
+    assert {place.name for place in away.iterdir()} == {".venv", "modules"}

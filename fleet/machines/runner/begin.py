@@ -44,6 +44,8 @@ def order() -> Json:
 
 def missing(program: str, cwd: str, path: Optional[str]) -> str:
     """Why the command cannot be run; empty where it can."""
+    if os.path.islink(cwd):
+        return "directory %s: it is a link" % cwd
     if not os.path.isdir(cwd):
         return "directory %s: No such file or directory" % cwd
     if not shutil.which(os.path.join(cwd, program) if "/" in program else program, path=path):

@@ -44,6 +44,11 @@ def write_all(fd: int, data: bytes) -> None:
         data = data[os.write(fd, data) :]
 
 
+def behind_link(path: str, root: str) -> bool:
+    """Whether a directory below ``root`` is a link, or behind one there: then it is none that we made."""
+    return path.startswith(root + "/") and os.path.realpath(path) != os.path.realpath(root) + path[len(root) :]
+
+
 def read_path(path: str, limit: int = 1 << 16) -> bytes | None:
     """The first bytes of a file; None when it cannot be read."""
     try:

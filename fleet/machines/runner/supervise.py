@@ -13,7 +13,7 @@ from .awake import Awake
 from .children import high_pipe, wake_on_child
 from .containment import PR_SET_CHILD_SUBREAPER, harden
 from .facts import LINUX, kill_each, login_name, tree_of
-from .files import now_us, read_all, read_exactly, write_all
+from .files import behind_link, now_us, read_all, read_exactly, write_all
 from .other_login import clear_as
 from .pipes import Directory
 from .process import Process
@@ -31,7 +31,7 @@ class PipeSupervisor:
     """Starts one process, moves its output and input, ends its whole tree, and signs how it ended."""
 
     def __init__(self, root: str, spec: Json, libc: Optional[Libc], image: bytes) -> None:
-        self.spec, self.libc, self.image = spec, libc, image
+        self.root, self.spec, self.libc, self.image = root, spec, libc, image
         self.directory = Directory(root, spec["id"])
         self.process = Process(spec, self.directory, libc, image)
         self.proxy: Json = spec.pop("proxy") or {}  # not in the pipe's directory: the run could read it there
@@ -285,6 +285,8 @@ def supervise(pipe: str, image: bytes) -> NoReturn:
     os.close(answer_writer)
     if spec["alone"] and not supervisor.clear_login(0.0):
         supervisor.process.unavailable = "its login could not be cleared: " + "; ".join(supervisor.left)
+    elif behind_link(spec["cwd"], supervisor.root):
+        supervisor.process.unavailable = "directory %s: it is a link, or behind one" % spec["cwd"]
     elif spec["expect_trees"] and not supervisor.process.login:
         supervisor.check_trees()
     if supervisor.proxy:
