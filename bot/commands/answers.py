@@ -15,8 +15,9 @@ from bot.registry import Call, Command, Context, Effect, Group, RefusedForNow, d
 from bot.telling import asks, buttons, direct, sounds, waiting
 from bot.telling.progress import Progress, footer
 from fleet.errors import AirbossError, Misused, Refused
+from fleet.model import ENDS
 from fleet.store import approvals, takeovers, tasks
-from fleet.store.approvals import Approval
+from fleet.store.approvals import Approval, ApprovalDecision
 from fleet.store.chat import buttons as button_rows
 from fleet.store.core import Tx
 from fleet.store.states import ApprovalKind, ApprovalScope
@@ -48,6 +49,13 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
         if isinstance(asked, list):
             _show(context, call, posts, asked)
             return
+        task = tasks.task(tx, asked.task)
+        if asked.decision is ApprovalDecision.WITHDRAWN and task.state in ENDS:
+            raise Refused(
+                attempted=f"{verb} {asked.id}",
+                cause=f"{task.id} has ended: it is {task.state}",
+                hint=f"/retry {task.id} runs it again.",
+            )
         if asked.kind is ApprovalKind.STALL:
             raise Refused(
                 attempted=f"{verb} {asked.id}",
@@ -60,10 +68,14 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
         right = Right.RELEASE if asked.kind is ApprovalKind.HOLD else Right.APPROVE
         demand(call.person, right, attempted=f"{verb} {asked.id}")
         if allow and asked.kind is ApprovalKind.HOLD:
-            requester = tasks.task(tx, asked.task).requester
             by_hand = takeovers.people_of(tx, asked.task)
             demand_not_own(
-                context.config(), right, call.person, requester, attempted=f"release {asked.id}", by_hand=by_hand
+                context.config(),
+                right,
+                call.person,
+                task.requester,
+                attempted=f"release {asked.id}",
+                by_hand=by_hand,
             )
         _demand_shown(tx, call, asked, allow=allow)
         scope, reason = _scope(asked, rest) if allow else (ApprovalScope.ONCE, rest)

@@ -22,6 +22,7 @@ from fleet.untrusted import clean
 FILE_LIMIT: Final = 4 << 20
 """Characters of a document that a command makes."""
 
+_NAMED_IN_A_HINT: Final = 8
 _NAMED = re.compile(r"#?t\d+(?:\.\d+)*", re.IGNORECASE)
 _LEADING_ID = re.compile(r"[#@]?(t)(\d+(?:\.\d+)*)[,;:!]*(?=\s|$)|#?()(\d+(?:\.\d+)*)(?=\s|$)", re.IGNORECASE)
 
@@ -67,7 +68,9 @@ def find_task(tx: Tx, call: Call, word: str, *, newest: bool = False) -> Task:
     last = tasks.newest_in(tx, chat.adapter, chat.chat) if newest and not here else None
     if last is not None:
         return last
-    ids = ", ".join(task.id for task in (here or tasks.recent(tx, 5)))
+    some = (here or tasks.recent(tx, _NAMED_IN_A_HINT))[-_NAMED_IN_A_HINT:]
+    more = "…, " if len(here) > len(some) else ""
+    ids = more + ", ".join(task.id for task in some)
     raise Misused(
         attempted="find the task",
         cause="no task is named" if not here else "several tasks are open",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from bot.cards import Card, line
 from bot.commands.common import reply
@@ -22,7 +23,9 @@ from fleet.store.core import Tx
 from fleet.store.recent import last_events
 from gates.people import Right, demand
 
-DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:-\d{1,18})?")
+"""A day, and which of its receipts, by the last event of its range: each chat with a digest has its own."""
+
 _EXAMPLE = "/digest daily 18:00 Europe/Berlin, or /digest daily off"
 _SET = "set the daily digest"
 _DAYS = 4_000
@@ -35,10 +38,14 @@ async def daily_digest(context: Context, call: Call) -> Effect:
     if not call.message.private:
         demand(call.person, Right.RUN, attempted="set the digest of a shared chat")
     if not given:
-        found = await context.store.read(lambda tx: schedules.digest_in(tx, channel))
+        found, zone = await context.store.read(
+            lambda tx: (schedules.digest_in(tx, channel), sounds.zone_of(tx, config, call.actor))
+        )
         hint = line(f"Write {_EXAMPLE}.")
-        title = f"{found.id} · daily digest" if found else "No daily digest here"
-        return reply(call, Card(line(title), (hint,)))
+        if found is None:
+            return reply(call, Card(line("No daily digest here"), (hint,)))
+        card = cards.schedule_card(found, "daily digest", zone, now, config.isolation, every=False)
+        return reply(call, replace(card, lines=(*card.lines, hint)))
     off = keyword(given[0]) in ("off", "no", "none", "stop")
     at, zone = (None, "") if off else _wanted(given, now)
 
@@ -72,11 +79,12 @@ def _wanted(given: list[str], now_us: int) -> tuple[tuple[int, int], str]:
     return (spec.hours[0], spec.minutes[0]), request.zone
 
 
-def issued_on(tx: Tx, day: str) -> DayIssued:
-    """The receipt of a day. Raises ``Refused`` when there is none."""
+def issued_on(tx: Tx, named: str) -> DayIssued:
+    """The receipt of a day: the one that is named, else the last. Raises ``Refused`` when there is none."""
     for recorded in reversed(last_events(tx, _DAYS, kinds=(DayIssued.KIND,))):
-        if isinstance(recorded.event, DayIssued) and recorded.event.day == day:
-            return recorded.event
+        found = recorded.event
+        if isinstance(found, DayIssued) and named in (found.day, f"{found.day}-{found.last_seq}"):
+            return found
     raise Refused(
-        attempted=f"show the receipt of {day}", cause="no digest was posted that day", hint=f"Write {_EXAMPLE}."
+        attempted=f"show the receipt of {named}", cause="no digest was posted that day", hint=f"Write {_EXAMPLE}."
     )

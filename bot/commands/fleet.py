@@ -72,10 +72,13 @@ async def show_sessions(context: Context, call: Call) -> Effect:
     if page.number == 1 < wanted(call.args) <= await context.store.read(tasks.last_number):
         return await show_session(context, call)
     at_work = max(0, min(page.upto, live) - page.first)
+    queued = len(await context.store.read(queue.line))
+    waiting = "task waits" if queued == 1 else "tasks wait"
+    nothing = f"{queued} {waiting} in /queue." if queued else "No tasks yet: /run starts one."
     lines = session_lines(view, at_work, MAX_LINES)[:at_work] + [ended_line(task) for task in ended]
     card = Card(
         line(f"{words.count(live, 'session')} at work{page.span}"),
-        tuple(lines) or (line("No tasks yet: /run starts one."),),
+        tuple(lines) or (line(nothing),),
         actions=page.actions("/sessions "),
         footer=footed(context.config().isolation),
     )

@@ -42,9 +42,7 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
     """A schedule from words: asked for what is missing, confirmed, or made. ``old``: the one that is edited."""
     config, now = context.config(), context.clock.now_us()
     zone = await context.store.read(lambda tx: sounds.zone_of(tx, config, call.actor))
-    request = read(text, now, old.zone if old else zone.key)
-    if old is not None:
-        request = _filled(request, old)
+    request = _read(text, now, old.zone if old else zone.key, old)
     if call.message.files:
         raise Misused(
             attempted="make a schedule", cause="a schedule takes no files", hint="Put them into the repository."
@@ -96,6 +94,18 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
         if 0 < gap < rules.SHORT_US:
             return reply(call, _ask_yes(request, gap, old))
     return partial(_made, context, call, replace(request, zone=named), work=work, old=old, mine=zone)
+
+
+def _read(text: str, now_us: int, usual: str, old: Schedule | None) -> ScheduleRequest:
+    """What the words ask for. Raises ``Misused``, with what to write where ``old`` is changed."""
+    try:
+        request = read(text, now_us, usual)
+    except Misused as error:
+        if old is None:
+            raise
+        hint = f"For another task, write {old.work.job} before its words. For another time: every weekday 9:00"
+        raise Misused(attempted=f"change {old.id}", cause=error.cause, hint=hint) from error
+    return request if old is None else _filled(request, old)
 
 
 def _made(

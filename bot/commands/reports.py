@@ -195,7 +195,7 @@ async def verify(context: Context, call: Call) -> Effect:
     if (given := split(call.args)) and DATE.fullmatch(given[0]):
         issued_day = await context.store.read(lambda tx: issued_on(tx, given[0]))
         checks = await _checked(context, await days.here(context.store, context.home, issued_day), None)
-        return reply(call, _verified(call, given[0], checks, context.config().isolation))
+        return reply(call, _verified(call, issued_day.day, checks, context.config().isolation))
     task = await task_meant(context, call, newest=True)
     issued = await _issued(context, task)
     checks = await _checked(context, Path(issued.path), context.home / "repos" / f"{task.repo}.git")
@@ -234,8 +234,9 @@ def _verified(call: Call, what: str, checks: list[Check], isolation: Isolation) 
     )
 
 
-async def _day_receipt(context: Context, call: Call, day: str) -> Effect:
-    issued = await context.store.read(lambda tx: issued_on(tx, day))
+async def _day_receipt(context: Context, call: Call, named: str) -> Effect:
+    issued = await context.store.read(lambda tx: issued_on(tx, named))
+    day = issued.day
     path = await days.here(context.store, context.home, issued)
     note = await asyncio.to_thread(_note_of, path)
     call.result.data = {
@@ -252,7 +253,7 @@ async def _day_receipt(context: Context, call: Call, day: str) -> Effect:
             field("Root", issued.root_sha256[:16] + "…"),
         ),
         body=Untrusted(note) if note else None,
-        actions=(Action("Verify", f"/verify {day}", once=False),),
+        actions=(Action("Verify", f"/verify {day}-{issued.last_seq}", once=False),),
         footer=footed(context.config().isolation, "unwitnessed"),
         document=str(path),
         tone=Tone.GOOD,

@@ -123,8 +123,11 @@ async def _edit(context: Context, call: Call, named: str) -> Effect:
 def _await_change(context: Context, call: Call, old: Schedule, posts: Posts) -> None:
     cancel = context.registry.write(call.message.adapter, "cancel")
     card = Card(
-        line(f"Send the new words for {old.id}."),
-        (line("“every day 9:00” changes when; “run …” changes the task."), line(f"{cancel} leaves it as it is.")),
+        line(f"How should {old.id} change?"),
+        (
+            line("Send “every day 9:00” for another time, “run …” for another task."),
+            line(f"{cancel} leaves it as it is."),
+        ),
         tone=Tone.WAITING,
     )
     question = posts.post(call.message.chat, card)

@@ -202,9 +202,14 @@ async def stop(context: Context, call: Call) -> Effect:
 
 
 async def _ask_stop_all(context: Context, call: Call) -> Effect:
-    found = await context.store.read(tasks.open_tasks)
+    def read(tx: Tx) -> tuple[list[Task], int]:
+        every = tasks.open_tasks(tx)
+        return [task for task in every if not tasks.stop_requested(tx, task.id)], len(every)
+
+    found, open_ = await context.store.read(read)
     if not found:
-        raise Refused(attempted="stop all tasks", cause="none is open")
+        cause = f"{words.count(open_, 'task')} stopping already, and no other is open" if open_ else "none is open"
+        raise Refused(attempted="stop all tasks", cause=cause)
     count = words.count(len(found), "open task")
     card = Card(
         line(f"Stop all? {count}"),

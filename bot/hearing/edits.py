@@ -13,6 +13,7 @@ from bot.telling import buttons
 from fleet.errors import Misused, Refused
 from fleet.model import ENDS
 from fleet.store import sessions, tasks
+from fleet.store.chat import attachments
 from fleet.store.chat.sent import SentMessage
 from fleet.store.core import Tx
 
@@ -63,6 +64,8 @@ def replacing(call: Call, effect: Effect, before: SentMessage, control: FleetCon
             card = Card(line(f"{before.task} keeps your first text"), actions=(stop,), tone=Tone.WAITING)
             posts.post(chat, card, task=before.task)
             return
+        if not call.message.files:  # Slack names none in an edit; a picture's caption cannot lose its picture
+            attachments.copy(tx, before.task, posts.task)
         tasks.request_stop(tx, before.task, call.actor)
         buttons.withdraw(posts, tasks.task(tx, before.task).origin, f"/stop {before.task}")
         posts.post(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -36,7 +36,10 @@ def described(spec: Spec, zone: ZoneInfo, now_us: int) -> str:
         case Every(period_us=period):
             return f"every {_span(period)}"
         case Calendar():
-            return f"{_days(spec)} {_times(spec)}"
+            days, times = _days(spec), _times(spec)
+            if not times.startswith("every "):
+                return f"{days} {times}"
+            return times if days == "every day" else f"{days}, {times}"
 
 
 def _span(period_us: int) -> str:
@@ -70,6 +73,9 @@ def _times(spec: Calendar) -> str:
     times = [f"{hour:02d}:{minute:02d}" for hour, minute in product(spec.hours, spec.minutes)]
     if 0 < len(times) <= _TIMES_SHOWN:
         return f"at {', '.join(times)}"
+    steps = {later - before for before, later in pairwise((*spec.minutes, 60 + next(iter(spec.minutes), 0)))}
+    if not spec.hours and (not spec.minutes or (len(steps) == 1 and not spec.minutes[0])):
+        return f"every {_span((steps.pop() if steps else 1) * MINUTE_US)}"
     minutes = f"at minute {', '.join(map(str, spec.minutes))}" if spec.minutes else "every minute"
     return f"{minutes} of " + (f"hour {', '.join(map(str, spec.hours))}" if spec.hours else "every hour")
 
@@ -154,7 +160,9 @@ def last_run(schedule: Schedule) -> str:
 
 
 def buttons(schedule: Schedule, *, every: bool) -> tuple[Action, ...]:
-    """What can be done with it."""
+    """What can be done with it: nothing once it is over. A digest's hour is set by ``/digest daily``."""
+    if schedule.state in (ScheduleState.DONE, ScheduleState.DELETED):
+        return ()
     paused = schedule.state is ScheduleState.PAUSED
     first = (
         Action("Resume", f"/schedule resume {schedule.id}", once=False)
@@ -162,7 +170,7 @@ def buttons(schedule: Schedule, *, every: bool) -> tuple[Action, ...]:
         else Action("Pause", f"/schedule pause {schedule.id}", once=False)
     )
     last = Action("Delete", f"/schedule delete {schedule.id}")
-    if not every:
+    if not every or schedule.work.job is Job.DIGEST:
         return (first, last)
     now = Action("Run now", f"/schedule now {schedule.id}", once=False)
     edit = Action("Edit", f"/schedule edit {schedule.id}", once=False)

@@ -117,7 +117,7 @@ async def prepare(context: Context, schedule: Schedule, missed: int, now_us: int
             lines=tuple(lines),
             actions=(
                 Action("More", f"/digest {first}-{last}", once=False),
-                *((Action("Verify", f"/verify {wanted.day}", once=False),) if issued else ()),
+                *((Action("Verify", f"/verify {wanted.day}-{last}", once=False),) if issued else ()),
             ),
             footer=footed(isolation),
             picture=await _picture(context, first, last),

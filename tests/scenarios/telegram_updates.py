@@ -100,7 +100,7 @@ _else = st.sampled_from(
         {"contact": {"phone_number": "+1", "first_name": "/stop t1"}},
         {"new_chat_members": [{"id": BOT_ID, "is_bot": True, "first_name": "x"}]},
         {"left_chat_member": {"id": BOT_ID, "is_bot": True, "first_name": "x"}},
-        {"migrate_to_chat_id": -100999}, {"migrate_from_chat_id": -999}, {"new_chat_title": "/stop t1"},
+        {"migrate_from_chat_id": -999}, {"new_chat_title": "/stop t1"},
         {"forum_topic_created": {"name": "/run evil", "icon_color": 1}}, {"forum_topic_closed": {}},
         {"general_forum_topic_hidden": {}}, {"message_auto_delete_timer_changed": {"message_auto_delete_time": 1}},
         {"web_app_data": {"data": "/stop t1", "button_text": "Stop"}}, {"delete_chat_photo": True},

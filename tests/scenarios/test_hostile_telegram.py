@@ -132,11 +132,11 @@ async def test_half_a_letter_is_no_bug_wherever_it_stands(tmp_path: Path) -> Non
             with no_troubles():
                 (answer,) = await there.press(ADA, card, data="\ud83d")
                 assert "not a button of this chat" in answer.text
-                words = ("/run \ud83d\x00", "\ud83d", "/st\ud83d", "/stop \ud83d", "/help \udc00")
+                words = ("/run \ud83d!\x00", "\ud83d", "/st\ud83d", "/stop \ud83d", "/help \udc00")
                 api.post([{"message": {**SAID, "text": text}} for text in words])
                 await there.handled()
             assert [message.text for message in api.screen(ADA) if "bug" in message.text] == []
-            assert [task.prompt for task in await there.tasks()] == ["mend it", "?"]
+            assert [task.prompt for task in await there.tasks()] == ["mend it", "?!"]
 
 
 async def test_a_page_of_nothing_holds_up_nobody(tmp_path: Path) -> None:

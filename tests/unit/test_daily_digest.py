@@ -211,3 +211,29 @@ def test_figures_of_whole_days_as_json(tmp_path: Path, capsys: pytest.CaptureFix
     assert (said["error_rate"], said["active_days"], said["peak"]) == (0.5, 1, {"date": day, "calls": 3})
     assert main([*command[:-1], "--tz", "Nowhere/Land"]) == 2
     assert main(["--home", str(tmp_path), "digest", "--from", "2020-01-02", "--to", "2020-01-01"]) == 2
+
+
+async def test_each_chats_post_verifies_its_own_receipt_of_a_day(tmp_path: Path) -> None:
+    clock = SetClock()
+    async with house(tmp_path, clock=clock) as there:
+        pin(tmp_path)
+        await there.say("/digest daily 18:00 UTC")
+        other = there.message("/digest daily 18:30 UTC", chat=ChatRef(CHAT.adapter, "c2"))
+        await there.core.call(other)
+        await there.store.write(work)
+        first = await posted(there, clock, "2026-11-29T18:00")
+        await there.store.write(work)
+        clock.at("2026-11-29T18:30")
+        await there.beats.look()
+        await there.settle(ChatRef(CHAT.adapter, "c2"))
+        one, two = await days(there)
+        assert (one.day, two.day) == ("2026-11-29", "2026-11-29") and one.sha256 != two.sha256
+        verify = next(button.command for button in first.actions if button.label == "Verify")
+        assert verify == f"/verify 2026-11-29-{one.last_seq}"
+        for command, issued in ((verify, one), ("/verify 2026-11-29", two)):
+            Path(two.path if issued is one else one.path).rename(tmp_path / "aside")
+            _, (card,) = await there.say(command)
+            assert shown(card.title) == "2026-11-29 · receipt verified", command
+            (tmp_path / "aside").rename(two.path if issued is one else one.path)
+        _, (card,) = await there.say(verify.replace("verify", "receipt"))
+        assert card.document == one.path

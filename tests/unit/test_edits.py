@@ -12,11 +12,11 @@ from bot.cards import Card, shown
 from bot.commands import every_command
 from bot.hearing.lanes import Lane, WaitingMessage
 from bot.hearing.sent import rest_of
-from bot.message import Cut, Message
+from bot.message import Attachment, Cut, Message
 from bot.registry import Registry
 from fleet.model import Isolation
 from fleet.store import sessions, tasks
-from fleet.store.chat import inbox
+from fleet.store.chat import attachments, inbox
 from fleet.store.core import Tx
 from tests.chat_house import ADA, CHAT, House, house
 
@@ -102,6 +102,15 @@ async def test_an_edit_of_a_task_that_is_at_work_starts_no_other(tmp_path: Path)
         (card,) = await ada.edit("p1", "/run fix the cart")
         assert "as it was before your edit" in shown(card.title)
         assert await ada.open() == {"t1": "fix the crat"}
+
+
+async def test_a_task_that_replaces_another_keeps_its_files_where_the_edit_names_none(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        ada, drawing = Typist(there), Attachment("cart.png", "/files/cart.png", "image/png", 3)
+        await ada.send("/run fix the crat", files=(drawing,))
+        await ada.edit("p1", "/run fix the cart")
+        kept = await there.store.read(lambda tx: attachments.of_note(tx, "t2", attachments.REQUEST))
+        assert [(file.name, file.path) for file in kept] == [("cart.png", "/files/cart.png")]
 
 
 async def test_only_a_forward_or_the_rest_of_a_split_text_belongs_to_what_was_sent_before(tmp_path: Path) -> None:

@@ -40,6 +40,10 @@ WHEN = (
     ("*/20 8-9 1,15 * * ask x", "every day 1, 15 of the month at minute 0, 20, 40 of hour 8, 9"),
     ("0 0 13 * fri ask x", "day 13 of the month or every Friday at 00:00"),
     ("30 * * 2 * ask x", "every day in months 2 at minute 30 of every hour"),
+    ("*/5 * * * * ask x", "every 5 min"),
+    ("0,30 * * * mon-fri ask x", "every weekday, every 30 min"),
+    ("*/7 * * * * ask x", "every day at minute 0, 7, 14, 21, 28, 35, 42, 49, 56 of every hour"),
+    ("* * * * * ask x", "every minute"),
     ("in 30 min run x", "once, Sat 28 Nov 19:00"),
     ("2027-12-01 08:00 ask x", "once, Wed 1 Dec 2027 08:00"),
 )
@@ -118,7 +122,7 @@ async def test_it_is_paused_run_now_edited_and_deleted(tmp_path: Path) -> None:
         assert (await one(there)).last_result == "stopped"
         await there.say("/schedules s1")
         await there.press(there.last(), "Edit")
-        assert "Send the new words for s1." in text(there.last())
+        assert "How should s1 change?" in text(there.last())
         await there.say("every day 7:00 Europe/Berlin")
         assert "every day at 07:00 · Europe/Berlin" in text(there.last())
         assert (await one(there)).work.prompt == "x"

@@ -74,7 +74,7 @@ def test_who_writes_in_a_groups_name_is_nameless_and_only_heard_when_they_mean_u
     group = {"id": -1002, "type": "supergroup", "title": "Fleet"}
     hidden = {"from": {"id": 1087968824, "is_bot": True, "first_name": "Group"}, "sender_chat": group}
     found = heard(group, text="/status@airboss_test_bot", **hidden)
-    assert found is not None and found.nameless and found.direct
+    assert found is not None and found.nameless and found.direct and found.sender.user == "0"
     assert heard(group, text="/status", **hidden) is None
     assert heard(group, text="/status@airboss_test_bot", **{**hidden, "sender_chat": NEWS}) is None
     assert heard(NEWS, text="/status@airboss_test_bot", **{**hidden, "sender_chat": NEWS}) is None
@@ -84,6 +84,7 @@ def test_a_group_tells_which_supergroup_it_has_become() -> None:
     found = heard({"id": -5, "type": "group", "title": "x"}, migrate_to_chat_id=-1001)
     assert found is not None and (found.chat.chat, found.moved_to, found.text) == ("-5", "-1001", "")
     assert Message.from_bytes(found.to_bytes()) == found
+    assert heard(migrate_to_chat_id=-1001) is None
     assert heard({"id": -1001, "type": "supergroup", "title": "x"}, migrate_from_chat_id=-5) is None
 
 

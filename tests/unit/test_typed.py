@@ -5,6 +5,7 @@ It is understood or asked about. It never silently becomes something else that c
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,16 @@ from bot.cards import Card, shown
 from bot.hearing import drafts
 from bot.hearing.drafts import Draft
 from bot.parse import RunRequest, run_request
-from fleet.model import ChatRef
-from fleet.store import queue
+from fleet.model import ChatRef, TaskState
+from fleet.questions import Option, Question
+from fleet.store import queue, tasks
 from fleet.store.core import Tx
 from fleet.store.named import of_another_kind, plain_id
-from tests.chat_house import ADA, CHAT, FLEET, House, house
+from tests.chat_flight import Flight
+from tests.chat_house import ADA, CHAT, FLEET, OTTO, House, house
+from tests.schedule_house import SetClock, look
+
+COLOURS = (Question("Which colour?", (Option("red", "like a fire engine"), Option("blue"))),)
 
 TWO_AGENTS = FLEET.replace(
     "[repos.shop]",
@@ -239,3 +245,52 @@ async def test_a_group_that_becomes_a_supergroup_keeps_what_was_set_there(tmp_pa
         assert kept is not None and kept.repo == "web"
         result = await there.core.call(there.message("/ask why?", chat=there_now))
         assert (await there.tasks())[0].repo == "web" and result.task == "t1"
+
+
+async def test_a_card_offers_nothing_that_is_always_refused(tmp_path: Path) -> None:
+    clock = SetClock()
+    async with house(tmp_path, clock=clock) as there:
+        await there.say("/schedule in 30 min run once")
+        await there.say("/digest daily 18:00")
+        clock.at("2026-11-28T19:00")
+        await look(there)
+        _, (over,) = await there.say("/schedules s1")
+        _, (digest,) = await there.say("/schedules s2")
+        assert ([button.label for button in over.actions], [button.label for button in digest.actions]) == (
+            [],
+            ["Pause", "Delete"],
+        )
+        assert "every day at 18:00" in await told(there, "/digest daily")
+
+
+async def test_what_is_asked_about_many_tasks_fits_a_phone(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        assert "No tasks yet" in await told(there, "/sessions")
+        for _ in range(12):
+            await there.say("/run x")
+        assert await told(there, "/sessions") == "0 sessions at work\n12 tasks wait in /queue."
+        assert (await told(there, "/stop")).endswith("Add a task: …, t5, t6, t7, t8, t9, t10, t11, t12")
+        assert "11. t11" in await told(there, "/queue t12")
+        await there.say("/stop all yes")
+        assert "12 tasks stopping already, and no other is open" in await told(there, "/stop all")
+
+
+async def test_an_answer_after_the_end_says_so_and_two_at_once_are_one(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.ask("{}", questions=COLOURS)
+        red, blue, _ = there.last().actions
+        answers = [there.message(pressed=red.token, sender=OTTO), there.message(pressed=blue.token)]
+        ended = await asyncio.gather(*map(there.core.call, answers))
+        assert sorted(result.status for result in ended) == [0, 2]
+        await flight.ask("{}", questions=COLOURS)
+        await there.store.write(lambda tx: tasks.move(tx, "t1", TaskState.STOPPED, "by Ada", "airboss"))
+        assert "t1 has ended: it is stopped\n/retry t1 runs it again." in await told(there, "/approve a2 red")
+
+
+async def test_a_schedules_new_words_without_a_verb_are_told_what_is_missing(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/schedule every day 9:00 ask x")
+        assert "How should s1 change?" in await told(there, "/schedule edit s1")
+        assert "write ask before its words" in await told(there, "make it blue")
+        assert "“make it blue”" in await told(there, "ask make it blue")

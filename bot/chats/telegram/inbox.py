@@ -149,9 +149,9 @@ def to_message(update: Update, me: BotUser, addressed: Addressed) -> Message | N
     if update.callback_query is not None:
         return _pressed(update.update_id, update.callback_query)
     said = update.message or update.edited_message
-    if said is not None and said.migrate_to_chat_id is not None:
-        return _moved(update.update_id, said, said.migrate_to_chat_id)
-    nameless = said is not None and said.sender_chat is not None and said.sender_chat.id == said.chat.id
+    if update.message is not None and update.message.migrate_to_chat_id is not None:
+        return _moved(update.update_id, update.message, update.message.migrate_to_chat_id)
+    nameless = said is not None and _is_nameless(said)
     if said is None or said.from_user is None or (said.from_user.is_bot and not nameless):
         return None
     if said.sender_chat is not None and not nameless:
@@ -184,7 +184,7 @@ def to_message(update: Update, me: BotUser, addressed: Addressed) -> Message | N
     return Message(
         adapter=NAME,
         update_id=str(update.update_id),
-        sender=_person(said.from_user.id),
+        sender=_person(0 if nameless else said.from_user.id),
         chat=ChatRef(NAME, str(said.chat.id), str(thread or "")),
         text="" if forwarded else text,
         reply_to=_answered(said, thread),
@@ -207,10 +207,18 @@ def to_message(update: Update, me: BotUser, addressed: Addressed) -> Message | N
     )
 
 
-def _moved(update_id: int, said: telegram.Message, to: int) -> Message:
+def _is_nameless(said: telegram.Message) -> bool:
+    """Whether an anonymous admin wrote it, in the name of the group that it stands in."""
+    group = said.chat.type in ("group", "supergroup")
+    return group and said.sender_chat is not None and said.sender_chat.id == said.chat.id
+
+
+def _moved(update_id: int, said: telegram.Message, to: int) -> Message | None:
     """The service message in a group that becomes a supergroup."""
-    sender = _person(said.from_user.id if said.from_user is not None else 0)
-    return Message(NAME, str(update_id), sender, ChatRef(NAME, str(said.chat.id)), private=False, moved_to=str(to))
+    if said.chat.type != "group":
+        return None
+    here = ChatRef(NAME, str(said.chat.id))
+    return Message(NAME, str(update_id), _person(0), here, private=False, moved_to=str(to))
 
 
 def _pressed(update_id: int, query: CallbackQuery) -> Message | None:
