@@ -38,13 +38,13 @@ async def daily_digest(context: Context, call: Call) -> Effect:
     if not call.message.private:
         demand(call.person, Right.RUN, attempted="set the digest of a shared chat")
     if not given:
-        found, zone = await context.store.read(
+        found, mine = await context.store.read(
             lambda tx: (schedules.digest_in(tx, channel), sounds.zone_of(tx, config, call.actor))
         )
         hint = line(f"Write {_EXAMPLE}.")
         if found is None:
             return reply(call, Card(line("No daily digest here"), (hint,)))
-        card = cards.schedule_card(found, "daily digest", zone, now, config.isolation, every=False)
+        card = cards.schedule_card(found, "daily digest", mine, now, config.isolation, every=False)
         return reply(call, replace(card, lines=(*card.lines, hint)))
     off = keyword(given[0]) in ("off", "no", "none", "stop")
     at, zone = (None, "") if off else _wanted(given, now)

@@ -146,7 +146,7 @@ def _part(context: Context, first: str, rest: str) -> str:
 def _which(first: str, rest: str, part: str) -> Card:
     verb, named, *_ = part.removeprefix("/schedule ").lstrip("/").split()
     return Card(
-        line("Pause the whole fleet, or only ", one_line(first, 40), "?"),
+        line("Pause the whole fleet, or only ", one_line(first, 60), "?"),
         (line("Nothing is paused yet."),),
         actions=(
             Action(f"{verb.capitalize()} {named}", part),

@@ -7,7 +7,7 @@ without one, the card has no button to approve it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from hashlib import sha256
@@ -21,7 +21,7 @@ from fleet import questions
 from fleet.agent_events import TurnOutcome
 from fleet.agents.resets import clock_of, limit_ends_us
 from fleet.model import Task, TaskMode, TaskState, Turn
-from fleet.questions import Question
+from fleet.questions import Option, Question
 from fleet.store import halts, sessions
 from fleet.store.approvals import EXPIRED, Approval, ApprovalDecision
 from fleet.store.core import Tx
@@ -33,7 +33,8 @@ FIXES: Final = "Reply to this card, and the agent fixes it in the same conversat
 SHOWN_CHARACTERS: Final = 2_400
 SHOWN_LINES: Final = 24
 REMIND_US: Final = 30 * 60_000_000
-_OPTIONS_SHOWN: Final = 6
+_OPTIONS_EXPLAINED: Final = 6
+_OPTIONS_SHOWN: Final = 12
 _VERBS: Final = {
     "allow": "approved",
     "deny": "denied",
@@ -274,11 +275,7 @@ def _question_card(task: Task, asked: Approval, context: AskContext) -> Card:
     lines: list[Line] = []
     for question in every:
         lines.append(line(one_line(question.text, 300)))
-        lines += [
-            line(f"{number} · ", one_line(option.label, 60), " — " if option.description else "",
-                 *((one_line(option.description, 120),) if option.description else ()))
-            for number, option in enumerate(question.options[:_OPTIONS_SHOWN], 1)
-        ]  # fmt: skip
+        lines += _option_lines(question.options)
     lines.append(line(_how_to_answer(every)))
     offered = every[0].options[:_OPTIONS_SHOWN] if _by_button(every) else ()
     buttons = [
@@ -294,6 +291,18 @@ def _question_card(task: Task, asked: Approval, context: AskContext) -> Card:
         tone=Tone.WAITING,
         mention=task.requester,
     )
+
+
+def _option_lines(options: Sequence[Option]) -> list[Line]:
+    """Each option with its number; of many only what they are called."""
+    brief = len(options) > _OPTIONS_EXPLAINED
+    shown = [
+        line(f"{number} · ", one_line(option.label, 60),
+             *((" — ", one_line(option.description, 120)) if option.description and not brief else ()))
+        for number, option in enumerate(options[:_OPTIONS_SHOWN], 1)
+    ]  # fmt: skip
+    left = len(options) - len(shown)
+    return [*shown, *([line(f"and {left} more that are not shown")] if left > 0 else [])]
 
 
 def _by_button(every: tuple[Question, ...]) -> bool:

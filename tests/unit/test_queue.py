@@ -103,7 +103,7 @@ async def test_all_tasks_are_stopped_after_one_question(tmp_path: Path) -> None:
         assert shown(done.title) == "Stopping 2 tasks"
         assert "not stopped: t3" in shown(done.lines[-1])
         in_reply = there.message("/stop all", reply_to="m1")
-        assert shown((await there.hand_over(in_reply))[1][0].title) == "Stop all? 3 open tasks"
+        assert shown((await there.hand_over(in_reply))[1][0].title) == "Stop all? 1 open task"
 
 
 async def test_only_an_admin_puts_somebody_elses_task_first(tmp_path: Path) -> None:

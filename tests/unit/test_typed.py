@@ -17,7 +17,7 @@ from bot.hearing.drafts import Draft
 from bot.parse import RunRequest, run_request
 from fleet.model import ChatRef, TaskState
 from fleet.questions import Option, Question
-from fleet.store import queue, tasks
+from fleet.store import approvals, queue, tasks
 from fleet.store.core import Tx
 from fleet.store.named import of_another_kind, plain_id
 from tests.chat_flight import Flight
@@ -286,6 +286,21 @@ async def test_an_answer_after_the_end_says_so_and_two_at_once_are_one(tmp_path:
         await flight.ask("{}", questions=COLOURS)
         await there.store.write(lambda tx: tasks.move(tx, "t1", TaskState.STOPPED, "by Ada", "airboss"))
         assert "t1 has ended: it is stopped\n/retry t1 runs it again." in await told(there, "/approve a2 red")
+
+
+async def test_every_option_of_a_question_is_shown_or_counted(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        many = tuple(Option(f"colour {number}", "of many") for number in range(1, 15))
+        await flight.ask("{}", questions=(Question("Which?", many),))
+        card = there.last()
+        assert "12 · colour 12\nand 2 more that are not shown" in everything(card) and "of many" not in everything(
+            card
+        )
+        assert [button.label for button in card.actions][-2:] == ["12 · colour 12", "No answer"]
+        await there.hand_over(there.message("14", OTTO, reply_to="m1"))
+        (answer,) = await there.store.write(lambda tx: approvals.take_decided(tx, "t1.1"))
+        assert answer.reason == "colour 14"
 
 
 async def test_a_schedules_new_words_without_a_verb_are_told_what_is_missing(tmp_path: Path) -> None:

@@ -118,6 +118,8 @@ def instead_of(name: str, words: str, code: str) -> Iterator[str]:
     them."""
     shown = escape(one_line(name).one_line(80))
     note = f"The file {shown} could not be sent: Slack says {escape(code)}."
+    if code in NOT_HERE:  # words may go to a public channel without being in it, files may not
+        note += " Type `/invite @airboss` for the next ones."
     parts = pieces_of(words, _TEXT) if words else []
     for part in parts[:_MOST_MESSAGES]:
         yield escape(part)
