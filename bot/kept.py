@@ -63,7 +63,8 @@ KEPT: Final = (
     Retained("Signed checkpoints", ("checkpoints/",), "the newest 2,000"),
     Retained("Controllers, as they were last seen", ("controllers",), "for a day, or until they end in order"),
     Retained("Which controller leads a task", ("leads",), "until the task has ended and is closed"),
-    Retained("Leases, and how often each lock was given", ("leases", "lock_tokens"), "until they are released"),
+    Retained("Leases", ("leases",), "until they are released"),
+    Retained("How often each lock was given", ("lock_tokens",), "permanently"),
     Retained(
         "Locks that tasks gave back",
         ("locks", "holds"),

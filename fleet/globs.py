@@ -161,10 +161,6 @@ class Glob:
 
         return _walk(steps, (len(mine), len(names))) is not None
 
-    def overlaps(self, other: Glob) -> bool:
-        """Whether some path is named by both. Where one of them folds case, both do."""
-        return self.common(other) is not None
-
     def common(self, other: Glob) -> str | None:
         """A path that both name, ``None`` where there is none. Where one of them folds case, both do."""
         if self.fold is not other.fold:

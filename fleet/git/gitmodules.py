@@ -84,8 +84,6 @@ def resolved(named: Named, above: Above) -> str:
     decoded = unquote(url)
     if len(url) > _LONGEST or any(not text.isprintable() for text in (url, decoded)):
         raise Unusable("its address is too long, or has characters that are not printable")
-    if url.startswith("-") or decoded.startswith("-"):
-        raise Unusable("its address looks like an option")
     if url.startswith(("./", "../")) or url in (".", ".."):
         url = _relative(above.url, url)
     if url.startswith("~"):

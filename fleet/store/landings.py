@@ -17,9 +17,6 @@ from fleet.store.tables import landings
 _BY_ID = Statement(select(landings).where(landings.c.id == bindparam("row")))
 _ADD = Statement(insert(landings).returning(*landings.c))
 _FINISH = Statement(update(landings).where(landings.c.id == bindparam("row")))
-_OPEN = Statement(
-    select(landings).where(landings.c.repo == bindparam("of"), landings.c.outcome == "").order_by(landings.c.id)
-)
 _OF_TASK = Statement(select(landings).where(landings.c.task == bindparam("of")).order_by(landings.c.id))
 
 
@@ -74,11 +71,6 @@ def finish(tx: Tx, intent_id: int, outcome: IntentOutcome) -> None:
     if row.outcome:
         raise ValueError(f"landing {intent_id} was {row.outcome} and cannot become {outcome}")
     _FINISH.run(tx.connection, {"row": intent_id, "outcome": str(outcome), "finished_us": tx.now_us()})
-
-
-def open_intents(tx: Tx, repo: str) -> list[Intent]:
-    """A repository's attempts without a recorded outcome, oldest first."""
-    return [_intent(row) for row in _OPEN.all(tx.connection, {"of": repo})]
 
 
 def may_have_landed(tx: Tx, task: str) -> bool:

@@ -6,7 +6,6 @@ slot starts its work once or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, delete, func, insert, select, update
@@ -245,11 +244,6 @@ def queued(tx: Tx, schedule_id: str) -> list[Slot]:
 def recent_slots(tx: Tx, schedule_id: str, most: int) -> list[Slot]:
     """The last slots of a schedule, newest first."""
     return [_slot(row) for row in tx.connection.execute(_RECENT, {"wanted": schedule_id, "most": most})]
-
-
-def of_owners(tx: Tx, owners: Collection[str]) -> list[Schedule]:
-    """The live schedules of these people, oldest first."""
-    return [schedule for schedule in listed(tx) if schedule.owner in owners]
 
 
 def _record_set(tx: Tx, made: Schedule, actor: str) -> None:

@@ -52,7 +52,6 @@ _JS_BUILTINS: Final = frozenset(
     {"Object", "Array", "Function", "String", "Number", "JSON", "Math", "Promise", "Error"}
 )
 _JS_GLOBALS: Final = frozenset({"globalThis", "global", "console", "process", "Reflect", *_JS_BUILTINS})
-_JS_LISTS: Final = frozenset({"readdir", "readdirSync", "opendir", "opendirSync", "glob", "globSync", "cpSync"})
 _JS_FUNCTIONS: Final = frozenset({"function_declaration", "function_expression"})
 _JS_ERROR: Final = "new Error"
 _JS_SHOWS: Final = frozenset(

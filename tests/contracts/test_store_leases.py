@@ -123,7 +123,7 @@ def test_a_landing_is_intended_only_under_its_lease(store: Store) -> None:
     with pytest.raises(LeaseLost), store.transaction() as tx:
         landings.intend(tx, first.fence, repo="r", ref="main", old="a", new="b", tree="t", task="t1")
     with store.transaction() as tx:
-        assert landings.open_intents(tx, "r") == []
+        assert landings.of_task(tx, "t1") == []
 
 
 def test_a_holder_that_was_frozen_past_its_lease_is_refused_when_it_wakes(store: Store, store_url: str) -> None:

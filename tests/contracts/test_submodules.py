@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import OriginAway, Refused
-from fleet.git import merging, submodules
+from fleet.git import merging, submodule_mirrors, submodules
 from fleet.git.handed_over import TreeRefused
 from fleet.git.moving import Move
 from fleet.git.repository import Repository
 from fleet.git.shared import shared_repository
 from fleet.git.submodule_changes import SubmoduleChange, SubmoduleChangeKind, changes
+from fleet.git.submodule_mirrors import SubmoduleSource
 from fleet.git.workspace import Workspaces
 from fleet.machines.local import LocalExecutor
 from fleet.machines.runner.trees import check
@@ -395,4 +396,7 @@ async def test_a_path_of_this_machine_is_not_asked_for_a_remote_repository(nest:
         remote = Repository("p", "ssh://example.com/p.git", "main", here.mirror)
         with pytest.raises(Refused, match="is a path of this machine"):
             await submodules.bring(remote, base)
+        other = SubmoduleSource("vendor/lib", nest.advance_lib({"lib.c": url}), url, ())
+        with pytest.raises(OriginAway, match="transport 'file' not allowed"):  # nor where a server leads there
+            await submodule_mirrors.bring(remote, other)
         assert await submodules.bring(here, base)

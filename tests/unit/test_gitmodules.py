@@ -38,6 +38,9 @@ def test_a_path_is_one_only_beside_another_path() -> None:
     for url in ("/srv/lib.git", "file:///srv/lib.git", "FILE:///srv/lib.git"):
         with pytest.raises(Unusable):
             resolved(Named("x", url), REMOTE)
+    for url in ("~/lib.git", "~root/lib.git"):  # whose home that is depends on who asks
+        with pytest.raises(Unusable):
+            resolved(Named("x", url), local)
 
 
 @pytest.mark.parametrize(

@@ -82,21 +82,3 @@ def become(login: str) -> list[str]:
 def as_login(login: str, work: str) -> list[str]:
     """The command that runs a part of the runner as another login; the image comes on its standard input."""
     return [*become(login), sys.executable, "-I", "-S", "-E", "-c", START, "runner", work]
-
-
-def may_become(login: str) -> bool:
-    """Whether this login may."""
-    import subprocess
-
-    try:
-        done = subprocess.run(
-            [*become(login), "true"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=20,
-            cwd="/",
-        )
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return done.returncode == 0
