@@ -16,7 +16,6 @@ from fleet.git.moving import Move
 from fleet.git.repository import Repository
 from fleet.git.shared import shared_repository
 from fleet.git.submodule_changes import SubmoduleChange, SubmoduleChangeKind, changes
-from fleet.git.submodule_mirrors import SubmoduleSource
 from fleet.git.workspace import Workspaces
 from fleet.machines.local import LocalExecutor
 from fleet.machines.runner.trees import check
@@ -162,10 +161,7 @@ async def test_a_repository_here_gives_what_it_has_checked_out(nest: Nest) -> No
     git(nest.folder, "clone", "--quiet", "--recurse-submodules", str(nest.bare), str(clone), env=allowed)
     (nest.folder / "lib.git").rename(nest.folder / "gone.git")
     repository = Repository("p", str(clone), "main", nest.folder / "other" / "p.git")
-    assert set(await submodules.bring(repository, await repository.fetch())) == {
-        "vendor/lib",
-        "vendor/lib/deep",
-    }
+    assert [*await submodules.bring(repository, await repository.fetch())] == ["vendor/lib", "vendor/lib/deep"]
 
 
 async def test_another_controller_brings_them_for_itself(store: Store, ground: Ground, nest: Nest) -> None:
@@ -233,8 +229,8 @@ async def test_one_that_is_removed_is_said(ground: Ground, nest: Nest) -> None:
 
 async def test_a_clone_that_was_left_there_goes_back(ground: Ground) -> None:
     make_work(ground.path / "tools", {"x": "1"})
-    for named in (None, "[submodule\n"):  # what the agent broke is its own to mend, too, and nobody waits for it
-        ground.write({".gitmodules": named} if named else {})
+    for named in (gitmodules(vendor__lib="../lib.git"), "[submodule\n"):  # a broken one is its agent's to mend, too
+        ground.write({".gitmodules": named})
         with pytest.raises(TreeRefused, match="'tools' is a git repository inside the workspace"):
             await ground.taken()
 
@@ -355,7 +351,6 @@ HOSTILE = [
     ("", "does not say where it comes from"),
     (gitmodules(vendor__lib="ext::sh -c evil"), "not usable: only https, ssh"),
     (gitmodules(vendor__lib="git://user:secret@example.com/lib.git"), r"'git://\*\*\*@example.com"),
-    (gitmodules(vendor__lib="-u./evil"), "looks like an option"),
     (gitmodules(vendor__lib='"https://example.com/\\nhost=evil"'), "not printable"),
     (gitmodules(vendor__lib="../lib.git") + '[submodule "two"]\n\tpath = vendor/lib\n', "two submodules at"),
     (gitmodules(vendor__lib="../lib.git").replace('"vendor/lib"', '"../../hooks"'), "name would lead out"),
@@ -398,7 +393,7 @@ async def test_a_path_of_this_machine_is_not_asked_for_a_remote_repository(nest:
         remote = Repository("p", "ssh://example.com/p.git", "main", here.mirror)
         with pytest.raises(Refused, match="is a path of this machine"):
             await submodules.bring(remote, base)
-        other = SubmoduleSource("vendor/lib", nest.advance_lib({"lib.c": url}), url, ())
+        other = submodule_mirrors.SubmoduleSource("vendor/lib", nest.advance_lib({"lib.c": url}), url, ())
         with pytest.raises(OriginAway, match="transport 'file' not allowed"):  # nor where a server leads there
             await submodule_mirrors.bring(remote, other)
         assert await submodules.bring(here, base)
