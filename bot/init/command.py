@@ -11,8 +11,9 @@ from typing import Any
 
 from bot.init.detect import Proposal, Proposed, propose
 from bot.init.render import render
-from bot.local.gate_try import STATUS, SYSTEM, as_plain, as_table, existing, judge
+from bot.local.gate_try import STATUS, as_plain, as_table, existing, judge
 from bot.local.options import print_json
+from bot.local.pythons import SYSTEM
 from fleet import files
 from fleet.config import parse_repo_file
 from fleet.errors import Misused

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
@@ -15,9 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from bot.gatekeeping import gates_alone
+from bot.local import pythons
 from fleet import exits, files
 from fleet.config import FleetConfig, MachineConfig, RepoConfig, load_fleet
 from fleet.config.home import FLEET_FILE
@@ -50,24 +48,7 @@ STATUS: dict[Outcome, int] = {
     Outcome.HELD: 4,
 }
 _MACHINE = "here"
-#: Where the system has its programs.
-SYSTEM = ("/usr/", "/bin/", "/sbin/", "/opt/")
 _SYSTEM_PATH = ("/opt/homebrew/bin", "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
-_ASK = """
-import importlib.util, json, sys
-has = importlib.util.find_spec("pytest") is not None
-about = {"program": sys.executable, "prefix": sys.prefix, "base": sys.base_prefix, "pytest": has}
-print(json.dumps(about))
-"""
-
-
-class PythonAbout(msgspec.Struct):
-    """Where a Python really is, and whether it has pytest."""
-
-    program: str
-    prefix: str
-    base: str
-    pytest: bool
 
 
 async def gate_try(repo: Path, base: str, head: str, as_json: bool, home: Path | None) -> int:
@@ -113,7 +94,7 @@ async def _judge(repo: Path, base: str, head: str, home: Path | None, directory:
         found.extend(await _objects_and_commits(repo, base, head))
 
     async def look_around() -> None:
-        tools.append(await asyncio.to_thread(_tools))
+        tools.append(await asyncio.to_thread(pythons.tools))
 
     await side_by_side([look_up(), look_around()], "begin a try", most=2)
     objects, base_commit, head_commit = found
@@ -226,7 +207,7 @@ def _config(
     repo: Path, home: Path | None, directory: Path, tools: tuple[list[str], list[str]]
 ) -> tuple[str, FleetConfig]:
     """The repository's name, and a fleet of this machine alone, where everything runs as one login. ``tools``: see
-    ``_tools``."""
+    ``pythons.tools``."""
     name, wanted = "repository", RepoConfig(url=str(repo))
     path, read = tools
     labels = {sys.platform, platform.machine().lower(), *(["macos"] if sys.platform == "darwin" else [])}
@@ -249,21 +230,6 @@ def _config(
     )
     config = FleetConfig(isolation=Isolation.UNSAFE_SAME_USER, machines={_MACHINE: here}, repos={name: wanted})
     return name, config
-
-
-def _tools() -> tuple[list[str], list[str]]:
-    """The directories of a Python for the gates: for programs, and to read.
-
-    It is the one that the shell finds, unless only our own has pytest.
-    """
-    chosen = python_at("python3")
-    if chosen is None or not chosen.pytest:
-        own = python_at(sys.executable)
-        chosen = own if own and (own.pytest or chosen is None) else chosen
-    if chosen is None or chosen.program.startswith(SYSTEM):
-        return [], []
-    roots = [chosen.prefix, chosen.base]
-    return [str(Path(chosen.program).parent)], [root for root in dict.fromkeys(roots) if Path(root).is_dir()]
 
 
 async def _first_words(repository: Repository, base: str, config: RepoConfig) -> list[str]:
@@ -289,18 +255,6 @@ def _with_programs(config: FleetConfig, words: list[str]) -> FleetConfig:
             read.append(str(real.parent if real.name == "bin" and real.parent != Path.home() else real))
     machine = here.model_copy(update={"gate_path": path, "gate_read": read})
     return config.model_copy(update={"machines": {_MACHINE: machine}})
-
-
-def python_at(program: str) -> PythonAbout | None:
-    """What a program says of itself; ``None`` when it is no Python that runs."""
-    at = shutil.which(program)
-    if at is None:
-        return None
-    try:
-        asked = subprocess.run([at, "-I", "-c", _ASK], capture_output=True, check=True, timeout=30)
-        return msgspec.json.decode(asked.stdout, type=PythonAbout)
-    except (OSError, subprocess.SubprocessError, msgspec.DecodeError):
-        return None
 
 
 def as_plain(verdict: Verdict) -> dict[str, Any]:

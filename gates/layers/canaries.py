@@ -64,9 +64,12 @@ def _of_node(check: Phase | None) -> LayerFinding:
 
 def broken_without_new_tests(runs: Runs) -> set[str]:
     """Tests of the base that pass on the change, but not in a tree that has the base's tests only."""
-    check, head = runs.report.check, runs.report.head
-    if check is None or not check.every or check.end is None:
+    check, head, alone = runs.report.check, runs.report.head, runs.report.alone
+    if alone is not None:
+        passed = alone.named(*PASSED)
+    elif check is None or not check.every or check.end is None:
         return set()
-    inverted = set(check.inverted)
-    passed = (check.named(*PASSED) - inverted) | (inverted & set(check.bodies))
+    else:
+        inverted = set(check.inverted)
+        passed = (check.named(*PASSED) - inverted) | (inverted & set(check.bodies))
     return (head.named(*PASSED) | runs.baseline.named(*PASSED)) & runs.baseline.named(*PASSED, *FAILED) - passed

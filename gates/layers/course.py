@@ -243,10 +243,12 @@ def _made(seen: PhaseReport) -> str:
     """How many runs a gate made, and why."""
     runs = [f"the base {'twice' if seen.again else 'once'}"] if seen.base else []
     runs.append("the change")
+    if seen.alone:
+        runs.append("the base's tests on it")
     if seen.check:
         extra = f"{len(seen.check.canaries)} canaries and {len(seen.check.inverted)} inverted"
         runs.append(f"its tests with {extra}" if seen.check.every else extra)
-    count = sum(phase is not None for phase in (seen.base, seen.again, seen.head, seen.check))
+    count = sum(phase is not None for phase in (seen.base, seen.again, seen.head, seen.alone, seen.check))
     return f"{count} run{'s' if count != 1 else ''}: {', '.join(runs)}"
 
 

@@ -49,8 +49,8 @@ class GoCourse(PytestCourse):
     """One such gate over one change."""
 
     def plan(self, run: Run, baseline: Baseline | None) -> dict[str, object]:
-        """As for pytest, with other canaries; the base's tests do not run alone. A command that chooses its tests
-        runs all of them with the canaries."""
+        """As for pytest, with other canaries; where a change touches tests, the base's run alone once. A command
+        that chooses its tests runs all of them with the canaries."""
         planned = PytestCourse.plan(self, run, baseline)
         argv = tuple(str(word) for word in run.definition.argv)
         words = " ".join(argv).split()
@@ -68,9 +68,6 @@ class GoCourse(PytestCourse):
             "canaries": kit(_CANARIES),
             "directories": self._directories(),
             "check": LayerName.CANARIES in run.definition.layers,
-            "remove": [],
-            "restore": {},
-            "every": False,
         }
 
     def _directories(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from gates.layers.script_detours import answers_certain, go_services, put_together
 from gates.layers.syntax import (
     CALLERS,
     COMMANDS,
@@ -18,6 +19,7 @@ from gates.layers.syntax import (
     READERS,
     READS,
     SKIPS,
+    WHERE,
     Node,
     Rule,
     ScannedFile,
@@ -36,7 +38,7 @@ _GO_NAMES: Final = {
          "runtime.GoroutineProfile", "runtime.ThreadCreateProfile", "runtime/debug.Stack",
          "runtime/debug.PrintStack", "runtime/debug.WriteHeapDump", "runtime/debug.SetCrashOutput",
          "runtime/pprof.Lookup", "runtime/pprof.Profiles", "runtime/trace.Start", "expvar.Get", "expvar.Do",
-         "testing.Testing"), CALLERS
+         "testing.Testing", "runtime.NumGoroutine", "flag.Parsed"), CALLERS
     ),
     **dict.fromkeys(("syscall.Mprotect", "syscall.Mmap", "syscall.PtraceAttach", "os.Getppid"), PATCHES),
     **dict.fromkeys(("flag.Set", "flag.Lookup", "flag.CommandLine"), FRAMEWORK),
@@ -158,6 +160,8 @@ def _go_reads(source: ScannedFile, node: Node) -> str:
         and "log" in source.names.values()
     ):
         return CALLERS  # a logger's, with the depth of the caller whose place it says
+    if go_services(name, given.named_children[0] if given is not None and given.named_children else None):
+        return WHERE
     if name in ("os/exec.Command", "os/exec.CommandContext") and any(map(READERS.search, words[:2])):
         return COMMANDS
     if source.asks_where:  # by a name for where it works
@@ -202,4 +206,6 @@ GO_RULES: Final[tuple[Rule, ...]] = (
     _go_tests,
     _go_reads,
     names_tests,
+    put_together,
+    answers_certain,
 )

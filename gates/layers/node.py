@@ -48,6 +48,7 @@ class NodeCourse(PytestCourse):
             **PytestCourse.plan(self, run, baseline),
             "runner": "node",
             "plugin": "",
+            "reporters": reporters(run.definition.argv),
             "canaries": kit(_CANARIES).replace("MODULES", json.dumps(modules)),
             "check": bool(modules) and LayerName.CANARIES in run.definition.layers,
             "remove": [],
@@ -61,6 +62,14 @@ class NodeCourse(PytestCourse):
             return None
         phases = {name: _named(getattr(report, name)) for name in ("head", "base", "again", "check")}
         return msgspec.structs.replace(report, **phases)
+
+
+def reporters(argv: Sequence[str]) -> str:
+    """What makes node's test runner report to us, too, at a descriptor: its own process does, not those of the
+    tests."""
+    own = any(word.startswith(_REPORTER) for word in argv)
+    shown = [] if own else ["--test-reporter=spec", "--test-reporter-destination=stdout"]
+    return " ".join([*shown, "--test-reporter=junit", "--test-reporter-destination=/dev/fd/%d"])
 
 
 def touched_modules(change: Change) -> list[str]:

@@ -94,12 +94,14 @@ class Baseline(msgspec.Struct, frozen=True):
 
 
 class PhaseReport(msgspec.Struct, frozen=True):
-    """All phases of a run; the base's are there only when they were not known before."""
+    """All phases of a run; the base's are there only when they were not known before. ``alone``: the change's
+    source with the base's tests only, where the run with canaries does not show that."""
 
     head: Phase
     base: Phase | None = None
     again: Phase | None = None
     check: Phase | None = None
+    alone: Phase | None = None
 
 
 def unseal(data: bytes, key: str) -> PhaseReport | None:

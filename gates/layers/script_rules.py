@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gates.layers.script_detours import answers_certain, put_together, script_circumstances, script_passes_on
 from gates.layers.syntax import (
     CALLERS,
     COMMANDS,
@@ -362,6 +363,10 @@ def _options_skip(source: ScannedFile, node: Node) -> str:
     return "" if text(node.child_by_field_name("value")) == "false" else SKIPS
 
 
+def _script_circumstances(source: ScannedFile, node: Node) -> str:
+    return script_circumstances(source, node, _dotted)
+
+
 SCRIPT_RULES: Final[tuple[Rule, ...]] = (
     _script_calls,
     _script_assigns,
@@ -375,4 +380,8 @@ SCRIPT_RULES: Final[tuple[Rule, ...]] = (
     _script_reads,
     _options_skip,
     names_tests,
+    put_together,
+    script_passes_on,
+    _script_circumstances,
+    answers_certain,
 )

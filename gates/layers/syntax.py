@@ -21,6 +21,8 @@ SKIPS: Final = "skips a test"
 HIDES: Final = "is written so that it reads as something else"
 LISTS: Final = "looks through the files of the tree"
 COMMANDS: Final = "lets a command read files"
+WHERE: Final = "depends on where or when it runs"
+ANSWERS: Final = "answers certain values only"
 
 #: Commands that show what is in files.
 READERS: Final = re.compile(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.local.gate_try import gate_try, python_at
+from bot.local.gate_try import gate_try
+from bot.local.pythons import behind, python_at
 from fleet.errors import Misused
 from tests.far_end.repositories import commit, git, make_work
 from tests.scenarios.gate_house import airboss_toml
@@ -96,3 +97,25 @@ def test_a_python_that_is_none_is_passed_over(tmp_path: Path, script: str) -> No
     assert python_at(str(program)) is None
     found = python_at(sys.executable)
     assert found is not None and found.pytest
+
+
+def test_a_shim_of_pyenv_is_looked_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shim itself starts dozens of processes. Where it is not plain what it would start, it starts it."""
+    shim, real = tmp_path / "shims" / "python3", tmp_path / "versions" / "3.12.1" / "bin" / "python3"
+    work = tmp_path / "work" / "deep"
+    for directory in (shim.parent, real.parent, work):
+        directory.mkdir(parents=True)
+    for program in (shim, real):
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    monkeypatch.delenv("PYENV_VERSION", raising=False)
+    monkeypatch.setenv("PYENV_DIR", str(work))
+    assert behind(str(shim)) == str(shim), "no version is chosen"
+    (tmp_path / "version").write_text("3.12.1\n")
+    assert behind(str(shim)) == str(real)
+    (tmp_path / "work" / ".python-version").write_text("system\n")
+    assert behind(str(shim)) == str(shim)
+    for chosen, found in (("3.12.1", real), ("3.12", shim), ("../3.12.1", shim), ("3.12.1\n3.11", shim)):
+        monkeypatch.setenv("PYENV_VERSION", chosen)
+        assert behind(str(shim)) == str(found), chosen
+    assert behind(str(real)) == str(real)

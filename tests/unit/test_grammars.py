@@ -66,6 +66,27 @@ JS = (
     ("fs.readFileSync('/proc/' + process.pid + '/cmdline')", "names tests or what runs them"),
     ("fs.readFileSync(`/proc/${process.pid}/cmdline`)", "names tests or what runs them"),
 )
+MORE_JS = (
+    ("const hosts = [process]", "loads code in an unusual way"),
+    ("const load = require;", "loads code in an unusual way"),
+    ("ask(globalThis)", "loads code in an unusual way"),
+    ("const { env } = process; Object.keys(env)", "names tests or what runs them"),
+    ("for (const name in process.env) f(name)", "names tests or what runs them"),
+    ("const x = 'NODE_' + 'TEST_CONTEXT' in e", "names tests or what runs them"),
+    ("const p = __dirname + '/te' + 'st/a.js'", "names tests or what runs them"),
+    ("const p = `te${'st'}/shop.js`", "names tests or what runs them"),
+    ("const n = ['st', 'ack'].join('')", "reads as something else"),
+    ("f(process.argv.at(1))", "looks at who calls it"),
+    ("const [, main] = process.argv;", "looks at who calls it"),
+    ("process.argv.some(f)", "looks at who calls it"),
+    ("process.report.getReport()", "looks at who calls it"),
+    ("const error = new Error(); const s = error.stack;", "looks at who calls it"),
+    ("if (process.env.CI) f()", "depends on where or when it runs"),
+    ("const x = Date.now() < 1900000000000 ? 1 : 2", "depends on where or when it runs"),
+    ("if (new Date() > new Date('2027-01-01')) f()", "depends on where or when it runs"),
+    ("function f(a, b) { if (a === 200 && b === 10) return 180; }", "answers certain values only"),
+    ("const f = (a, b) => (a === 200 && b === 10 ? 180 : a)", "answers certain values only"),
+)
 JS_TESTS = (
     ("test.skip('a', () => {})", "skips a test"),
     ("it.only('a', () => {})", "skips a test"),
@@ -99,6 +120,13 @@ GO = (
     ('import "expvar"\nfunc f() { expvar.Get("cmdline") }', "looks at who calls it"),
     ('import "runtime/pprof"\nfunc f() { pprof.Profiles() }', "looks at who calls it"),
 )
+MORE_GO = (
+    ('import "runtime"\nfunc f() bool { return runtime.NumGoroutine() > 1 }', "looks at who calls it"),
+    ('import "flag"\nfunc f() bool { return flag.Parsed() }', "looks at who calls it"),
+    ('import "os"\nfunc f() bool { return os.Getenv("CI") != "" }', "depends on where or when it runs"),
+    ("func f(a, b int) int {\n\tif a == 200 && b == 10 {\n\t\treturn 180\n\t}\n\treturn a\n}", "answers certain"),
+    ('const x = "shop" + "_te" + "st.go"', "names tests or what runs them"),
+)
 GO_TESTS = (
     ("func TestMain(m *testing.M) {}", "reaches into the test framework"),
     ("func TestA(t *testing.T) { t.Skip() }", "skips a test"),
@@ -111,6 +139,13 @@ HONEST = (
     ("d.ts", "export function sum(a: number[]): number { return a.reduce((x, y) => x + y, 0); }"),
     ("e.tsx", "export const A = () => <div className='tests'>a</div>;"),
     ("m.test.js", "const test = require('node:test');\ntest('a', { skip: false }, () => {});"),
+    (
+        "o.js",
+        "const args = process.argv.slice(2);\nconst [,, ...rest] = process.argv;\nif (args.includes('-v')) f();",
+    ),
+    ("p.js", "if (typeof process !== 'undefined' && require.main === module) main();\nconst { env } = process;"),
+    ("q.js", "const u = 'https://' + host + '/a' + '/b';\nif (Date.now() > deadline || a === 0 && b === 1) f();"),
+    ("r.js", "spawn('x', { env: { ...process.env, A: '1' } });\nconst h = new Date().getHours() < 1200;"),
     ("m.go", 'package main\nimport "os"\nfunc main() { if err := run(); err != nil { os.Exit(1) } }'),
     ("n.go", 'package n\nimport ("fmt"; "errors")\nfunc F() error { return fmt.Errorf("a: %w", errors.New("b")) }'),
     (
@@ -140,7 +175,7 @@ def whys(path: str, text: str, *, test: bool = False) -> set[str]:
     return {seen.why for seen in sights(path, text.encode(), test=test)}
 
 
-@pytest.mark.parametrize(("text", "why"), JS)
+@pytest.mark.parametrize(("text", "why"), [*JS, *MORE_JS])
 def test_what_is_seen_in_javascript(text: str, why: str) -> None:
     for path in ("a.js", "a.ts"):
         assert any(why in each for each in whys(path, text)), path
@@ -151,7 +186,7 @@ def test_what_is_seen_in_tests_of_javascript(text: str, why: str) -> None:
     assert why in whys("a.test.js", text, test=True)
 
 
-@pytest.mark.parametrize(("text", "why"), GO)
+@pytest.mark.parametrize(("text", "why"), [*GO, *MORE_GO])
 def test_what_is_seen_in_go(text: str, why: str) -> None:
     assert any(why in each for each in whys("a.go", f"package a\n{text}\n"))
 

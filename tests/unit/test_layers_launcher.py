@@ -132,6 +132,16 @@ def test_a_plan_that_another_process_changed_is_not_followed(tmp_path: Path) -> 
     assert not (tmp_path / "report").exists() and not (tmp_path / "tree" / "ran").exists()
 
 
+def test_the_bases_tests_run_alone_where_a_change_touches_tests(tmp_path: Path) -> None:
+    more: Any = {"runner": "node", "reporters": "%d", "check": True, "every": True, "remove": ["new.js"]}
+    ended = launched(
+        tmp_path, "sh", "-c", "if [ -e made ]; then ! [ -e new.js ]; else : > made; : > new.js; fi", **more
+    )
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads((tmp_path / "report").read_bytes().partition(b"\n")[2])
+    assert (report["head"]["status"], report["alone"]["status"]) == (0, 0)
+
+
 def test_others_of_the_login_cannot_read_the_launcher() -> None:
     look = "import ctypes; print(take_key().decode(), getattr(ctypes.CDLL(None), 'prctl', lambda _: 0)(3))"
     asked = [sys.executable, "-c", LAUNCHER.replace("sys.exit(main())", look)]

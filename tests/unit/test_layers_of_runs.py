@@ -55,6 +55,16 @@ def but(phase: Phase, **fields: object) -> Phase:
     return msgspec.structs.replace(phase, **fields)
 
 
+@pytest.mark.parametrize(("passed", "words"), [(("t::a", "t::b", "t::c"), ""), (("t::a", "t::b"), "t::c")])
+def test_what_the_bases_tests_say_alone_counts_where_they_ran_so(passed: tuple[str, ...], words: str) -> None:
+    alone = Phase(status=0, hello=True, end=0, tests=dict.fromkeys(passed, ("passed", 1.0)))
+    case = Case(define("tests", GateConfig(run=["go", "test"])), Toolchain.GO, change({}, {"a_test.go": ""}))
+    found = Protected().judge(case, Runs(baseline_of(BASE, None), PhaseReport(head=HEAD, check=CHECK, alone=alone)))
+    assert [place.why for place in found.held] == (
+        [f"fails with the base's tests and their data, passes with the changed ones: {words}"] if words else []
+    )
+
+
 DOCTEST = '"""Adds.\n\n>>> add(1, 2)\n3\n"""\n'
 
 

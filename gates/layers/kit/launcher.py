@@ -165,7 +165,7 @@ class Phases:
             (("PYTHONPATH", kit, os.pathsep), ("PYTEST_PLUGINS", name, ",")) if plugin else ()
         )
         if self.runner == "node":
-            added = (("NODE_OPTIONS", reporters(argv, theirs), " "),)
+            added = (("NODE_OPTIONS", self.plan["reporters"] % theirs, " "),)
         environment.setdefault("GOENV", "off")  # no run of go configures the next one
         environment["PATH"] = self.plan["path"] + environment["PATH"]
         environment[DESCRIPTORS] = "%d,%d" % (order, theirs)
@@ -211,13 +211,6 @@ class Phases:
                 break
             chosen.append(name)
         return chosen
-
-
-def reporters(argv: list[str], report: int) -> str:
-    """What makes node's test runner report to us, too: its own process does, not those of the tests."""
-    own = any(word.startswith("--test-reporter") for word in argv)
-    shown = [] if own else ["--test-reporter=spec", "--test-reporter-destination=stdout"]
-    return " ".join([*shown, "--test-reporter=junit", "--test-reporter-destination=/dev/fd/%d" % report])
 
 
 def remove(path: str) -> None:
@@ -367,6 +360,10 @@ def main() -> int:
     if phases.runner != "pytest":
         if head.get("status") == 0 and plan["check"]:
             phases.clean()
+            if plan["every"]:
+                restore(plan)
+                report["alone"] = phases.run(plan["tree"], {}, shown=False)
+                phases.clean()
             whole = {name: seen for name, seen in (baseline or {}).items() if "/" not in name.partition(" ")[2]}
             invert = phases.inverted(whole)
             report["check"] = phases.run(plan["tree"], {"check": True, "invert": invert}, shown=False)

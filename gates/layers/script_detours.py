@@ -1,0 +1,205 @@
+"""What the scan looks for in JavaScript, TypeScript and Go besides names: ways around them, and what decides.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from gates.layers.syntax import (
+    ANSWERS,
+    CALLERS,
+    HIDES,
+    LOADS,
+    NAMED,
+    READS,
+    WHERE,
+    Node,
+    ScannedFile,
+    text,
+    walk,
+    word,
+)
+
+Dotted = Callable[[ScannedFile, Node | None], str]
+
+#: What reaches everything else: under another name, nothing of that is seen.
+_CARRIED: Final = frozenset({"process", "globalThis", "global", "require", "module"})
+_SERVICES: Final = frozenset(
+    {
+        "CI",
+        "CONTINUOUS_INTEGRATION",
+        "GITHUB_ACTIONS",
+        "GITLAB_CI",
+        "CIRCLECI",
+        "TRAVIS",
+        "JENKINS_URL",
+        "BUILDKITE",
+    }
+)
+_WORDS: Final = frozenset(
+    {"stack", "captureStackTrace", "mainModule", "reallyExit", "binding", "child_process", "vm"}
+)
+_SEARCHES: Final = frozenset({"some", "find", "findIndex", "filter", "every", "join", "toString", "forEach", "map"})
+_SECOND: Final = re.compile(r"\[[^,\]]*,\s*[^\s,\].]")
+_TRIVIAL: Final = frozenset({"0", "1", "-1", "", "''", '""', "true", "false", "null", "nil", "undefined"})
+_LITERALS: Final = frozenset(
+    {"number", "string", "int_literal", "float_literal", "interpreted_string_literal", "raw_string_literal"}
+)
+_STRINGS: Final = frozenset({"string", "interpreted_string_literal", "raw_string_literal"})
+_UNKNOWN: Final = "\ufffd"
+
+
+def put_together(source: ScannedFile, node: Node) -> str:
+    """Text from parts that are written down, which says something that no part says."""
+    if source.test or node.type not in ("binary_expression", "template_string", "call_expression"):
+        return ""
+    if _is_sum(node) and node.parent is not None and _is_sum(node.parent):
+        return ""  # the whole of it counts
+    parts = _parts(node)
+    if sum(part != _UNKNOWN for part in parts) < 2:
+        return ""
+    said = "".join(parts)
+    return READS if NAMED.search(said) else HIDES if said in _WORDS else ""
+
+
+def _is_sum(node: Node) -> bool:
+    return node.type == "binary_expression" and text(node.child_by_field_name("operator")) == "+"
+
+
+def _parts(node: Node) -> list[str]:
+    """The parts of a text in their order; what is not written down is unknown."""
+    if node.type in _STRINGS:
+        return [word(node)]
+    if _is_sum(node):
+        sides = (node.child_by_field_name("left"), node.child_by_field_name("right"))
+        return [part for side in sides if side is not None for part in _parts(side)]
+    if node.type == "parenthesized_expression" and node.named_children:
+        return _parts(node.named_children[0])
+    if node.type == "template_string":
+        return [part for each in node.named_children for part in _of_template(each)]
+    called = node.child_by_field_name("function") if node.type == "call_expression" else None
+    of = called.child_by_field_name("object") if called is not None else None
+    joined = called is not None and text(called.child_by_field_name("property")) in ("join", "concat")
+    if joined and of is not None and of.type in ("array", "string"):
+        given = node.child_by_field_name("arguments")
+        listed = [of] if of.type == "string" else of.named_children
+        more = given.named_children if given is not None and of.type == "string" else []
+        return [part for each in (*listed, *more) for part in _parts(each)]
+    return [_UNKNOWN]
+
+
+def _of_template(node: Node) -> list[str]:
+    if node.type == "string_fragment":
+        return [text(node)]
+    return _parts(node.named_children[0]) if node.named_children else [_UNKNOWN]
+
+
+def script_passes_on(source: ScannedFile, node: Node) -> str:
+    """``process`` and the like as a value, from which its parts are asked for under another name."""
+    if source.test or node.type != "identifier" or source.names.get(text(node), text(node)) not in _CARRIED:
+        return ""
+    above = node.parent
+    if above is None:
+        return ""
+    if above.type == "variable_declarator":
+        declared = above.child_by_field_name("name")
+        return LOADS if declared is not None and declared.id != node.id and declared.type == "identifier" else ""
+    if above.type in ("arguments", "array", "pair", "spread_element", "return_statement", "arrow_function"):
+        return LOADS
+    return LOADS if above.type == "assignment_expression" and _is(above, "right", node) else ""
+
+
+def _is(above: Node, field: str, node: Node) -> bool:
+    found = above.child_by_field_name(field)
+    return found is not None and found.id == node.id
+
+
+def script_circumstances(source: ScannedFile, node: Node, dotted: Dotted) -> str:
+    """What says where, when or by whom a script is run."""
+    if source.test:
+        return ""
+    if node.type in ("member_expression", "subscript_expression"):
+        owner, _, name = dotted(source, node).rpartition(".")
+        if owner == "process.env" and name in _SERVICES:
+            return WHERE
+        if owner == "process" and name == "report":
+            return CALLERS
+        of = node.child_by_field_name("object")
+        made = of is not None and of.type == "identifier" and dotted(source, of) == "new Error"
+        return CALLERS if made and name == "stack" else ""
+    if node.type == "variable_declarator":
+        names, value = node.child_by_field_name("name"), node.child_by_field_name("value")
+        taken = names is not None and names.type == "array_pattern" and _SECOND.match(text(names))
+        return CALLERS if taken and dotted(source, value) == "process.argv" else ""
+    if node.type == "for_in_statement":
+        return READS if dotted(source, node.child_by_field_name("right")) == "process.env" else ""
+    if node.type == "call_expression":
+        return _asks(source, node, dotted)
+    return WHERE if node.type == "binary_expression" and _of_day(node) else ""
+
+
+def _asks(source: ScannedFile, node: Node, dotted: Dotted) -> str:
+    name, given = dotted(source, node.child_by_field_name("function")), node.child_by_field_name("arguments")
+    first = given.named_children[0] if given is not None and given.named_children else None
+    if name in ("Object.keys", "Object.entries", "Object.values", "Reflect.ownKeys"):
+        return READS if dotted(source, first) == "process.env" and text(first) != "process.env" else ""
+    owner, _, method = name.rpartition(".")
+    if owner != "process.argv":
+        return ""
+    early = method in ("at", "slice") and text(first) in ("", "0", "1", "-1")
+    asked = method in ("includes", "indexOf") and not word(first).startswith("-")
+    return CALLERS if early or asked or method in _SEARCHES else ""
+
+
+def _of_day(node: Node) -> bool:
+    """Whether the present is compared with a time that is written down."""
+    sides = [text(node.child_by_field_name(side)) for side in ("left", "right")]
+    now = [bool(_NOW.search(side)) for side in sides]
+    return any(_FIXED_DAY.fullmatch(side) for side in sides) and any(now) and not all(now)
+
+
+_NOW: Final = re.compile(r"\bDate\.now\(\)|\bnew Date\(\)(?!\s*\.get(Hours|Minutes|Seconds|Day|Date|Month)\b)")
+_FIXED_DAY: Final = re.compile(
+    r"[\d_.e]{4,}|(new Date|Date\.parse|Date\.UTC|\+new Date)\([^)a-zA-Z]*['\"\d][^)]*\)"
+)
+
+
+def answers_certain(source: ScannedFile, node: Node) -> str:
+    """Two or more arguments are compared with values that are written down, and the answer is written down, too."""
+    if source.test or node.type not in ("if_statement", "ternary_expression"):
+        return ""
+    asked = node.child_by_field_name("condition")
+    answer = node.child_by_field_name("consequence")
+    if asked is None or answer is None:
+        return ""
+    names = {found for each in walk(asked) if (found := _compared(each))}
+    if len(names) < 2 or any(text(each) == "||" for each in walk(asked)):
+        return ""
+    if answer.type in ("statement_block", "block"):
+        inner = [each for each in answer.named_children if each.type != "comment"]
+        inner = inner[0].named_children if len(inner) == 1 and inner[0].type == "statement_list" else inner
+        answer = inner[0] if len(inner) == 1 else answer
+    if answer.type == "return_statement" and answer.named_children:
+        answer = answer.named_children[0]
+    while answer.type == "expression_list" and len(answer.named_children) == 1:
+        answer = answer.named_children[0]
+    return ANSWERS if answer.type in _LITERALS else ""
+
+
+def _compared(node: Node) -> str:
+    """The name that is compared with a literal that says something."""
+    if node.type != "binary_expression" or text(node.child_by_field_name("operator")) not in ("==", "==="):
+        return ""
+    left, right = node.child_by_field_name("left"), node.child_by_field_name("right")
+    if left is None or right is None or left.type != "identifier" or right.type not in _LITERALS:
+        return ""
+    return "" if text(right) in _TRIVIAL else text(left)
+
+
+def go_services(name: str, first: Node | None) -> bool:
+    """Whether it asks for a variable that services which run tests set."""
+    return name in ("os.Getenv", "os.LookupEnv", "syscall.Getenv") and word(first) in _SERVICES
