@@ -19,7 +19,7 @@ from fleet.agents.framing import Line, LineFramer, Oversized
 from fleet.errors import Unavailable, Unreachable
 from fleet.events import SPOOL_STALLED, LinkChanged
 from fleet.failpoints import failpoint
-from fleet.flight import attachments, commits, tampering
+from fleet.flight import attachments, commits, last_words, tampering
 from fleet.flight.background import BackgroundWork
 from fleet.flight.commits import Ruled
 from fleet.flight.halting import Halting
@@ -27,7 +27,6 @@ from fleet.flight.line_batch import LineBatch
 from fleet.flight.pipe_reader import LinkDown, LinkUp, PipeReader, Read, Woken
 from fleet.flight.services import Services, state_of
 from fleet.flight.silence import Silence
-from fleet.flight.testimony import with_limits
 from fleet.flight.turn_wait import TurnWait
 from fleet.model import Session, Task, Turn
 from fleet.ports import Accepted, Ended, Executor, Output, Pulse, Stalled, Step
@@ -393,7 +392,7 @@ class Follower:
         ended = await tampering.input_checked(self._services.store, self.session.pipe, ended)
         step = self._driver.ended(state_of(self.session), ended.exit)
         open_turn = self._turn is not None and self._turn.ended_us == 0
-        happened = tuple(with_limits(item, ended.reached) for item in step.happened) if open_turn else ()
-        size, last = self._reader.offset, Step(step.state, happened)
+        told = [await last_words.added(self._executor, self.session.pipe, item, ended) for item in step.happened]
+        size, last = self._reader.offset, Step(step.state, tuple(told) if open_turn else ())
         await self._apply(last, also=lambda tx: commits.note_end(tx, self.session, ended, size))
         self._ended = ended

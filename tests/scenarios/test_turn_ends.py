@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ def stand() -> Iterator[Stand]:
             put.put(home)
             settings = {**put.env, "HOME": str(home)}
             made.agents[name] = {"driver": name, "program": [agents.binary(name)], "settings": settings}
+        broken = "import sys; sys.exit('warning: old\\nerror: unknown option --verbose')"
+        made.agents["broken"] = {"driver": "claude", "program": [sys.executable, "-c", broken]}
         made.configure()
         with (made.home / "fleet.toml").open("a") as fleet:
             fleet.write("\n[limits]\nbackground_seconds = 1\noverloaded_retries = 1\nresume_after_limit = true\n")
@@ -56,6 +59,11 @@ class Each:
         if self.name == "codex":
             return call("exec_command", cmd="sleep 1")
         return call("Bash", command="sleep 1", description="wait for it")
+
+
+def test_an_agent_that_ends_at_once_says_why(stand: Stand) -> None:
+    answer = stand[0].say("/run on=macbook agent=broken please", wait=True)
+    assert "exit status 1: warning: old · error: unknown option --verbose" in stand[0].why(answer.task)
 
 
 @pytest.mark.parametrize("each", sampled(("claude", "codex"), 1), indirect=True)
