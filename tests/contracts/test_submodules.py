@@ -4,102 +4,37 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from fleet.errors import OriginAway, Refused
-from fleet.git import merging, submodule_mirrors, submodules
+from fleet.git import merging, submodules
 from fleet.git.handed_over import TreeRefused
 from fleet.git.moving import Move
 from fleet.git.repository import Repository
 from fleet.git.shared import shared_repository
 from fleet.git.submodule_changes import SubmoduleChange, SubmoduleChangeKind, changes
 from fleet.git.workspace import Workspaces
-from fleet.machines.local import LocalExecutor
 from fleet.machines.runner.trees import check
 from fleet.shared_commits import StoredPacks
 from fleet.store.core import Store
+from tests.contracts.nested import LIB, Nest, gitmodules, grounded, nest_in, record
 from tests.contracts.test_taking import Ground
 from tests.contracts.test_workspace import Limits
-from tests.far_end.repositories import advance, commit, git, make_bare, make_work
-
-LIB = {"lib.c": "int lib;\n", "include/lib.h": "extern int lib;\n", ".gitignore": "*.o\n"}
-DEEP = {"deep.txt": "deep\n"}
+from tests.far_end.repositories import commit, git, make_bare, make_work
 
 
-def gitmodules(**urls: str) -> str:
-    """The file, with a submodule at each path."""
-    places = {name.replace("__", "/"): url for name, url in urls.items()}
-    return "".join(f'[submodule "{path}"]\n\tpath = {path}\n\turl = {url}\n' for path, url in places.items())
-
-
-def record(bare: Path, files: dict[str, str | bytes], **links: str) -> str:
-    """Somebody lands ``files``, and commits at paths, on ``main``; an empty commit removes what was at its path."""
-    work, shared = bare.with_suffix(".work"), {"GIT_OBJECT_DIRECTORY": str(bare / "objects")}
-    (work / ".git/objects/info/alternates").write_text(f"{bare / 'objects'}\n")
-    before = git(bare, "rev-parse", "main")
-    git(work, "reset", "--quiet", "--hard", before, env=shared)
-    rows = (f"{160000 if at else 0} {at or '0' * 40}\t{name.replace('__', '/')}\n" for name, at in links.items())
-    git(work, "update-index", "--index-info", stdin="".join(rows).encode(), env=shared)
-    for name in links:
-        (work / name.replace("__", "/")).mkdir(parents=True, exist_ok=True)  # an absent one would be a removed one
-    for name, content in files.items():
-        (work / name).write_bytes(content.encode() if isinstance(content, str) else content)
-    if files:
-        git(work, "add", "--", *files, env=shared)
-    git(work, "commit", "--quiet", "--message", "submodules", env=shared)
-    made = git(work, "rev-parse", "HEAD")
-    git(bare, "update-ref", "refs/heads/main", made, before)
-    return made
-
-
-@dataclass
-class Nest:
-    """A repository with a library in it, which has one more in it."""
-
-    folder: Path
-    bare: Path
-    lib: str
-    deep: str
-
-    def advance_lib(self, files: dict[str, str | bytes]) -> str:
-        return advance(self.folder / "lib.git", files)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Nest:
-    folder = tmp_path_factory.mktemp("model")
-    deep = make_bare(folder / "deep.git", dict(DEEP))
-    lib = make_bare(folder / "lib.git", dict(LIB))
-    bare = make_bare(folder / "origin.git", {"a.txt": "1\n", "vendor-x": "sorts between\n"})
-    at_deep = git(deep, "rev-parse", "main")
-    at_lib = record(lib, {".gitmodules": gitmodules(deep="../deep.git")}, deep=at_deep)
-    record(bare, {".gitmodules": gitmodules(vendor__lib="../lib.git")}, vendor__lib=at_lib)
-    return Nest(folder, bare, at_lib, at_deep)
-
-
-@pytest.fixture
-def nest(model: Nest, tmp_path: Path) -> Nest:
-    """A copy of its own: git takes thirty processes to make one."""
-    folder = tmp_path / "nest"
-    shutil.copytree(model.folder, folder, symlinks=True)
-    for config in (*folder.glob("*.git/config"), *folder.glob("*.work/.git/config")):
-        config.write_text(config.read_text().replace(str(model.folder), str(folder)))
-    for borrowed in folder.glob("*.work/.git/objects/info/alternates"):
-        borrowed.write_text(borrowed.read_text().replace(str(model.folder), str(folder)))
-    return replace(model, folder=folder, bare=folder / "origin.git")
+@pytest.fixture(name="nest")
+def own_nest(tmp_path: Path) -> Nest:
+    return nest_in(tmp_path / "nest")
 
 
 @pytest.fixture
 async def ground(nest: Nest) -> AsyncIterator[Ground]:
-    repository = Repository("p", str(nest.bare), "main", nest.folder / "home" / "p.git")
-    machine = LocalExecutor("near", root=str(nest.folder / "agent"))
-    base = await repository.fetch()
-    work = Path(await Workspaces(Limits).prepare(machine, repository, base, "t1.1"))
-    yield Ground(repository, machine, work, base)
-    await machine.close()
+    async with grounded(nest) as there:
+        yield there
 
 
 # --- in their places ------------------------------------------------------------------------------------
@@ -168,6 +103,30 @@ async def test_another_controller_brings_them_for_itself(store: Store, ground: G
     other = shared_repository("p", str(nest.bare), "main", nest.folder / "other" / "p.git", StoredPacks(store))
     work = Path(await Workspaces(Limits).prepare(ground.machine, other, await other.fetch(), "t2.1"))
     assert (work / "vendor/lib/deep/deep.txt").exists()
+
+
+async def test_nothing_is_put_behind_a_link_nor_over_what_the_agent_has_there(ground: Ground, nest: Nest) -> None:
+    outside = nest.folder / "outside"
+    (outside / "lib").mkdir(parents=True)
+    shutil.rmtree(ground.path / "vendor")
+    (ground.path / "vendor").symlink_to(outside)
+    prepare = partial(Workspaces(Limits).prepare, ground.machine, ground.repository, ground.base, "t1.1")
+    await prepare()
+    assert list((outside / "lib").iterdir()) == []
+    (ground.path / "vendor").unlink()
+    inside = ground.path / "vendor/lib"
+    inside.mkdir(parents=True)
+    (inside / "mine.txt").write_text("mine\n")
+    await prepare()
+    assert [each.name for each in inside.iterdir()] == ["mine.txt"]
+
+
+async def test_one_that_was_being_filled_when_its_machine_died_is_filled_anew(ground: Ground) -> None:
+    inside = ground.path / "vendor/lib"
+    (inside / ".git/airboss-filled").rename(inside / ".git/airboss-filling")
+    (inside / "lib.c").unlink()
+    await Workspaces(Limits).prepare(ground.machine, ground.repository, ground.base, "t1.1")
+    assert (inside / "lib.c").read_text() == LIB["lib.c"] and (inside / ".git/airboss-filled").exists()
 
 
 # --- what an agent does ---------------------------------------------------------------------------------
@@ -300,100 +259,3 @@ async def test_a_move_onto_a_base_without_it_removes_it(ground: Ground, nest: Ne
         await Workspaces(Limits).move(ground.machine, ground.repository, str(ground.path), move)
     assert not (ground.path / "vendor/lib").exists()
     assert (await replace(ground, base=base).taken()).tree == merged.tree
-
-
-# --- what cannot be had ---------------------------------------------------------------------------------
-
-
-async def test_a_commit_that_nobody_has_is_refused_with_its_name_and_address(nest: Nest) -> None:
-    record(nest.bare, {}, vendor__lib="1" * 40)
-    repository = Repository("p", str(nest.bare), "main", nest.folder / "home" / "p.git")
-    with pytest.raises(Refused, match=rf"'vendor/lib' is recorded at {'1' * 40}, which .*/lib.git does not have"):
-        await submodules.bring(repository, await repository.fetch())
-
-
-async def test_a_repository_that_is_away_may_come_back(nest: Nest) -> None:
-    away = (nest.folder / "lib.git").rename(nest.folder / "away.git")
-    repository = Repository("p", str(nest.bare), "main", nest.folder / "home" / "p.git")
-    base = await repository.fetch()
-    with pytest.raises(OriginAway, match=rf"{nest.lib} could not be fetched from .*/lib.git"):
-        await submodules.bring(repository, base)
-    away.rename(nest.folder / "lib.git")
-    assert len(await submodules.bring(repository, base)) == 2
-
-
-async def test_a_fetch_that_was_killed_is_made_again(nest: Nest) -> None:
-    """It left its locks and half a pack."""
-    repository = Repository("p", str(nest.bare), "main", nest.folder / "home" / "p.git")
-    base = await repository.fetch()
-    (nest.folder / "lib.git").rename(nest.folder / "away.git")
-    with pytest.raises(OriginAway):
-        await submodules.bring(repository, base)
-    (nest.folder / "away.git").rename(nest.folder / "lib.git")
-    (mirror,) = (repository.mirror / "submodules").iterdir()
-    (mirror / "shallow.lock").write_text("")
-    (mirror / "objects/pack/tmp_pack_x").write_text("half")
-    assert len(await submodules.bring(repository, base)) == 2
-
-
-async def test_a_repository_in_itself_ends(nest: Nest) -> None:
-    """Each commit of it records another one of it, deeper than anybody builds."""
-    at = git(nest.folder / "deep.git", "rev-parse", "main")
-    for _ in range(6):
-        at = record(nest.folder / "deep.git", {".gitmodules": gitmodules(again="./../deep.git")}, again=at)
-    record(nest.bare, {".gitmodules": gitmodules(vendor__lib="../deep.git")}, vendor__lib=at)
-    repository = Repository("p", str(nest.bare), "main", nest.folder / "home" / "p.git")
-    with pytest.raises(Refused, match=r"'vendor/lib(/again)+' cannot be used: it is too deep"):
-        await submodules.bring(repository, await repository.fetch())
-
-
-HOSTILE = [
-    ("", "does not say where it comes from"),
-    (gitmodules(vendor__lib="ext::sh -c evil"), "not usable: only https, ssh"),
-    (gitmodules(vendor__lib="git://user:secret@example.com/lib.git"), r"'git://\*\*\*@example.com"),
-    (gitmodules(vendor__lib='"https://example.com/\\nhost=evil"'), "not printable"),
-    (gitmodules(vendor__lib="../lib.git") + '[submodule "two"]\n\tpath = vendor/lib\n', "two submodules at"),
-    (gitmodules(vendor__lib="../lib.git").replace('"vendor/lib"', '"../../hooks"'), "name would lead out"),
-    (gitmodules(vendor__lib="../lib.git") + gitmodules(vendor__lib="../evil.git"), "says two things"),
-    ("[submodule", "git cannot read it"),
-    ("[include]\n\tpath = /dev/null\n" + gitmodules(other="../lib.git"), "does not say"),
-]
-
-
-async def test_hostile_gitmodules_are_refused_in_words(nest: Nest) -> None:
-    repository = Repository("p", str(nest.bare), "main", nest.folder / "home" / "p.git")
-    await repository.fetch()
-    mirror = repository.mirror
-
-    def with_file(mode: str, text: str, path: str = "vendor/lib") -> str:
-        """A commit's tree with this as its ``.gitmodules``."""
-        blob = git(mirror, "hash-object", "-w", "--stdin", stdin=text.encode())
-        inside = git(mirror, "mktree", "--missing", stdin=f"160000 commit {nest.lib}\t{path[7:]}\n".encode())
-        rows = f"{mode} blob {blob}\t.gitmodules\n040000 tree {inside}\tvendor\n"
-        return git(mirror, "mktree", stdin=rows.encode())
-
-    good = gitmodules(vendor__lib="../lib.git")
-    cases = [(with_file("100644", text), words) for text, words in HOSTILE]
-    cases.append((with_file("120000", "a.txt"), "it is not a file"))
-    cases.append((with_file("100644", good, "vendor/-x"), "does not say"))
-    cases.append((with_file("100644", good, "vendor/git~1"), "read as .git"))
-    for tree, words in cases:
-        with pytest.raises(Refused, match=words) as refused:
-            await submodules.bring(repository, tree)
-        assert "secret" not in str(refused.value)
-    assert not (mirror / "submodules").exists(), "nothing was asked"
-
-
-async def test_a_path_of_this_machine_is_not_asked_for_a_remote_repository(nest: Nest) -> None:
-    """A remote repository could otherwise have any of the controller's own repositories shown to its agents."""
-    for url in (str(nest.folder / "lib.git"), f"file://{nest.folder}/lib.git"):
-        record(nest.bare, {".gitmodules": gitmodules(vendor__lib=url)})
-        here = Repository("p", str(nest.bare), "main", nest.folder / "home" / "p.git")
-        base = await here.fetch()
-        remote = Repository("p", "ssh://example.com/p.git", "main", here.mirror)
-        with pytest.raises(Refused, match="is a path of this machine"):
-            await submodules.bring(remote, base)
-        other = submodule_mirrors.SubmoduleSource("vendor/lib", nest.advance_lib({"lib.c": url}), url, ())
-        with pytest.raises(OriginAway, match="transport 'file' not allowed"):  # nor where a server leads there
-            await submodule_mirrors.bring(remote, other)
-        assert await submodules.bring(here, base)

@@ -77,7 +77,7 @@ def make_bare(path: Path, files: dict[str, str | bytes]) -> Path:
     The second one with the same files is a copy of the first: git takes eight processes to make one.
     """
     key = json.dumps({name: str(content) for name, content in files.items()}, sort_keys=True)
-    model = Path(_models()) / hashlib.sha256(key.encode()).hexdigest()
+    model = models() / hashlib.sha256(key.encode()).hexdigest()
     if not model.exists():
         building = model.with_suffix(f".{len(list(model.parent.iterdir()))}")
         work = make_work(building / "bare.work", files)
@@ -95,11 +95,11 @@ def make_bare(path: Path, files: dict[str, str | bytes]) -> Path:
 
 
 @cache
-def _models() -> str:
+def models() -> Path:
     """Where this process keeps what it copies."""
     directory = tempfile.mkdtemp(prefix="airboss-models-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    return directory
+    return Path(directory)
 
 
 def advance(bare: Path, files: dict[str, str | bytes], message: str = "another's work") -> str:

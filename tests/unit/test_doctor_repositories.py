@@ -12,7 +12,7 @@ from bot.doctor.findings import Finding, Severity
 from bot.doctor.repositories import apart, check_repositories
 from fleet.config import FleetConfig, parse_fleet
 from fleet.git.repository import Repository
-from tests.contracts.test_submodules import gitmodules, record
+from tests.contracts.nested import gitmodules, record
 from tests.far_end.repositories import advance, git, make_bare
 
 GATES = '[gates.tests]\nrun = ["true"]\nneeds = ["linux"]\n'
