@@ -16,6 +16,7 @@ from bot.telling.log_card import SHOWN_CHARACTERS, SHOWN_LINES
 from fleet.errors import Misused
 from fleet.model import Isolation, Session, Task
 from fleet.store import sessions, tasks
+from fleet.store.chat import threads
 from fleet.store.core import Tx
 from fleet.untrusted import clean
 
@@ -24,6 +25,7 @@ FILE_LIMIT: Final = 4 << 20
 
 _NAMED_IN_A_HINT: Final = 8
 _NAMED = re.compile(r"#?t\d+(?:\.\d+)*", re.IGNORECASE)
+_OF_SCHEDULE = re.compile(r"/schedule (?:pause|resume) (s\d+)")
 _LEADING_ID = re.compile(r"[#@]?(t)(\d+(?:\.\d+)*)[,;:!]*(?=\s|$)|#?()(\d+(?:\.\d+)*)(?=\s|$)", re.IGNORECASE)
 
 
@@ -57,6 +59,9 @@ def find_task(tx: Tx, call: Call, word: str, *, newest: bool = False) -> Task:
         return tasks.find(tx, word.split(".", maxsplit=1)[0])
     if call.task:
         return tasks.task(tx, call.task)
+    if named := schedule_replied_to(tx, call):
+        hint = f"/schedule pause {named} · /schedule delete {named} · /schedules {named}"
+        raise Misused(attempted=f"do /{call.verb}", cause=f"you reply to {named}, which is no task", hint=hint)
     chat = call.message.chat
     here = [
         task
@@ -76,6 +81,14 @@ def find_task(tx: Tx, call: Call, word: str, *, newest: bool = False) -> Task:
         cause="no task is named" if not here else "several tasks are open",
         hint=f"Add a task: {ids}" if ids else "There are no tasks yet: /run starts one.",
     )
+
+
+def schedule_replied_to(tx: Tx, call: Call) -> str:
+    """The schedule whose card this message replies to; empty for another card or none."""
+    stored = threads.card_of_message(tx, call.message.chat, call.message.reply_to)
+    commands = " ".join(action.command for action in Card.from_json(stored).actions) if stored else ""
+    found = _OF_SCHEDULE.search(commands)
+    return found.group(1) if found else ""
 
 
 def split_task(call: Call) -> tuple[str, str]:

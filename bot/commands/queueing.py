@@ -11,7 +11,7 @@ from functools import partial
 from bot import plain, words
 from bot.cards import Action, Card, Line, Tone, footed, line, one_line
 from bot.commands import choose, colliding
-from bot.commands.common import reply, task_meant
+from bot.commands.common import reply, schedule_replied_to, task_meant
 from bot.landing_view import landing_lines, plain_places
 from bot.outbox.posting import Posts
 from bot.pages import ROWS, Page, wanted
@@ -128,6 +128,8 @@ async def pause(context: Context, call: Call) -> Effect:
     first, rest = headed(call.args)
     if keyword(first) in _WHOLE:
         return partial(_pause, call, queue.FLEET, _reason(rest))
+    if not first:
+        first = call.task or await context.store.read(lambda tx: schedule_replied_to(tx, call))
     if not call.message.pressed and (part := _part(context, first, rest)):
         return choose.asking(call, _which(first, rest, part), had_words=True)
     return partial(_pause, call, queue.FLEET, _reason(call.args))
@@ -166,6 +168,8 @@ async def drain(context: Context, call: Call) -> Effect:
 async def resume(context: Context, call: Call) -> Effect:
     """The end of a pause; of a repository that is named, of a stop of its landings."""
     given, config = split(call.args), context.config()
+    replied = "" if given else await context.store.read(lambda tx: schedule_replied_to(tx, call))
+    given = [replied] if replied and not call.message.pressed else given
     if not given or keyword(given[0]) in _WHOLE:
         return partial(_resume, context, call, queue.FLEET)
     repo = choose.named(given[0], config.repos)

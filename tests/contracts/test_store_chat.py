@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
 
 from fleet.errors import Refused
 from fleet.model import ChatRef
+from fleet.store import tables
 from fleet.store.chat import buttons as button_rows
 from fleet.store.chat import inbox, outbox, settings
 from fleet.store.core import Store, Tx
@@ -53,6 +55,8 @@ def test_an_update_cannot_be_handled_twice(store: Store) -> None:
         inbox.ignored(tx, numbers[1], "a stranger")
         inbox.failed(tx, numbers[2], "a bug")
         assert inbox.pending(tx) == []
+        kept = tx.connection.execute(select(tables.inbox.c.payload).order_by(tables.inbox.c.id)).scalars()
+        assert [bytes(payload) for payload in kept] == [b"x", b"", b"x"], "what was for others is forgotten"
     for number in numbers:
         with pytest.raises(ValueError, match="not pending"), store.transaction() as tx:
             inbox.done(tx, number)

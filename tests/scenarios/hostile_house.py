@@ -144,7 +144,7 @@ def _payloads(tx: Tx, updates: Sequence[int]) -> dict[int, Any]:
             tables.inbox.c.update_id.in_([str(update) for update in updates])
         )
     )
-    return {int(number): json.loads(payload) for number, payload in rows}
+    return {int(number): json.loads(payload or b"{}") for number, payload in rows}  # forgotten: it was ignored
 
 
 @dataclass(repr=False)
@@ -278,7 +278,7 @@ class Siege:
         for number, plan in zip(numbers, plans, strict=True):
             voice, row = forge.voice(plan), kept.get(number)
             self.played[plan.how if plan.how in ("says", "presses") else "others"] += 1
-            if row is not None:
+            if row:
                 self.played["kept"] += 1
                 chat = forge.pressed_in(plan) if plan.how == "presses" else forge.chat(plan)["id"]
                 assert (row["sender"]["user"], row["chat"]["chat"]) == (str(voice), str(chat)), plan

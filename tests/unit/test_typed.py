@@ -63,6 +63,26 @@ def test_an_option_is_read_as_a_shell_takes_it(args: str, meant: RunRequest) -> 
     assert run_request(args) == meant
 
 
+async def test_a_lone_word_in_reply_to_a_card_is_about_that_card(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run one")
+        _, (made,) = await there.say("/schedule every day 9:00 run x")
+        messages = [post.card for post in there.phone.sent if not post.edits]
+        of_task, of_schedule = "m1", f"m{messages.index(made) + 1}"
+
+        async def replied(text: str, to: str) -> str:
+            _, cards = await there.hand_over(there.message(text, reply_to=to))
+            return "\n".join(map(everything, cards))
+
+        assert "or only s1?" in await replied("pause", of_schedule)
+        assert "or only t1?" in await replied("pause", of_task)
+        assert "/schedule resume s1" in await replied("resume", of_schedule)
+        assert "you reply to s1, which is no task\n/schedule pause s1" in await replied("stop", of_schedule)
+        assert not await there.store.read(queue.pauses)
+        assert not await there.store.read(lambda tx: tasks.stop_requested(tx, "t1"))
+        assert "t1 · stopping" in await replied("stop", of_task)
+
+
 @pytest.mark.parametrize(
     ("args", "option"),
     [
@@ -226,6 +246,15 @@ def test_an_id_is_found_in_what_a_keyboard_puts_around_it() -> None:
     assert {plain_id(typed) for typed in ("t7", "#T7!", "(t7)", "t7…", "`t7`", " t7. ")} == {"t7"}
     assert of_another_kind("#S3.", "t") == "s3 is a schedule: /schedules s3"
     assert [of_another_kind(typed, "t") for typed in ("t3", "shop", "s", "sx3", "")] == [""] * 5
+
+
+async def test_whom_the_platform_hides_has_no_rights_and_is_told_why(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        hidden = replace(there.message("/run rm -rf", private=False), nameless=True)
+        _, (card,) = await there.hand_over(hidden)
+        assert everything(card).startswith("I cannot see who you are") and not await there.tasks()
+        await there.hand_over(replace(there.message("/run x", private=False, direct=False), nameless=True))
+        assert len(there.phone.sent) == 1 and not await there.tasks()
 
 
 async def test_a_group_that_becomes_a_supergroup_keeps_what_was_set_there(tmp_path: Path) -> None:

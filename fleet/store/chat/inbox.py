@@ -18,7 +18,9 @@ _SEEN = select(inbox.c.id).where(
 _NEW = select(*(bindparam(column.name, type_=column.type) for column in _KEPT)).where(~_SEEN.exists())
 # One statement, since every message takes this path; no other writer can come between the check and the insert.
 _INSERT = Statement(insert(inbox).from_select(_KEPT, _NEW).returning(inbox.c.id))
-_SETTLE = Statement(update(inbox).where(inbox.c.id == bindparam("row"), inbox.c.state == InboxState.PENDING))
+_IS_PENDING = (inbox.c.id == bindparam("row"), inbox.c.state == InboxState.PENDING)
+_SETTLE = Statement(update(inbox).where(*_IS_PENDING))
+_FORGET = Statement(update(inbox).where(*_IS_PENDING))
 
 _KNOWN = select(inbox.c.id, inbox.c.state, inbox.c.outcome).where(
     inbox.c.adapter == bindparam("adapter"), inbox.c.update_id == bindparam("update_id")
@@ -83,8 +85,9 @@ def done(tx: Tx, number: int, outcome: str = "") -> None:
 
 
 def ignored(tx: Tx, number: int, why: str, outcome: str = "") -> None:
-    """The update needs no action, because of ``why``."""
-    _settle(tx, number, InboxState.IGNORED, why, outcome)
+    """The update needs no action, because of ``why``. Its words may be for others: they are forgotten at once, and
+    only its key is kept."""
+    _settle(tx, number, InboxState.IGNORED, why, outcome, forget=True)
 
 
 def failed(tx: Tx, number: int, why: str, outcome: str = "") -> None:
@@ -92,7 +95,10 @@ def failed(tx: Tx, number: int, why: str, outcome: str = "") -> None:
     _settle(tx, number, InboxState.FAILED, why, outcome)
 
 
-def _settle(tx: Tx, number: int, state: InboxState, why: str, outcome: str) -> None:
+def _settle(tx: Tx, number: int, state: InboxState, why: str, outcome: str, *, forget: bool = False) -> None:
     values = {"row": number, "state": state, "why": why, "settled_us": tx.now_us(), "outcome": outcome}
-    if _SETTLE.run(tx.connection, values) != 1:
+    settled = (
+        _FORGET.run(tx.connection, {**values, "payload": b""}) if forget else _SETTLE.run(tx.connection, values)
+    )
+    if settled != 1:
         raise ValueError(f"update {number} of the inbox is not pending")

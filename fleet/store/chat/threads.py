@@ -28,6 +28,13 @@ def task_of_message(tx: Tx, chat: ChatRef, reply_to: str) -> str:
     return begun_here or _by_card(tx, chat, chat.thread, thread=True)
 
 
+def card_of_message(tx: Tx, chat: ChatRef, message_id: str) -> str:
+    """The card in one of our messages, as it is kept; empty for the messages of others, and those that are old."""
+    mine = (outbox.c.adapter == chat.adapter) & (outbox.c.chat == chat.chat) & (outbox.c.message_id == message_id)
+    newest = select(outbox.c.card_json).where(mine).order_by(outbox.c.id.desc()).limit(1)
+    return (tx.connection.execute(newest).scalar() or "") if message_id else ""
+
+
 def message_of(tx: Tx, number: int) -> str:
     """The platform's id of the message of an outbox row; empty before its delivery was recorded."""
     return tx.connection.execute(select(outbox.c.message_id).where(outbox.c.id == number)).scalar() or ""
