@@ -8,6 +8,7 @@ from bot import words
 from bot.cards import Action, Card, Line, Tone, line
 from bot.commands.common import find_task
 from bot.outbox.posting import Posts
+from bot.parse import keyword
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling.progress import Progress, footer
@@ -20,7 +21,7 @@ _END = "end"
 async def attach(context: Context, call: Call) -> Effect:
     """Shows who has the task in hand, or how to take it; with ``end`` the fleet takes over again."""
     given = split(call.args)
-    ends = [word.lower() for word in given[-1:]] == [_END]
+    ends = [keyword(word) for word in given[-1:]] == [_END]
     named = given[0] if given and not (ends and len(given) == 1) else ""
 
     def effect(posts: Posts) -> None:

@@ -146,11 +146,14 @@ class BotApi:
         return self._on_loop(lambda: self.world.group(title, kind=kind, forum=forum))
 
     def upgrade(self, chat: Chat) -> Chat:
-        """A group becomes a supergroup: a new id, and the old one is answered with where it went."""
+        """A group becomes a supergroup: a new id. Telegram says so in the old one, and whoever writes there is
+        answered with where it went."""
 
         def work() -> Chat:
             new = self.world.group(chat.title)
+            said = message_json(self.world, self.world.say(chat, 777000, ""), int(self.now()))
             chat.moved_to = new.id
+            self._update("message", {**said, "migrate_to_chat_id": new.id})
             return new
 
         return self._on_loop(work)

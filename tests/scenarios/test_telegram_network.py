@@ -16,6 +16,7 @@ from bot.registry import Registry
 from fleet.config import Secrets
 from fleet.errors import Misused
 from fleet.model import ChatRef
+from fleet.store.chat import moves
 from tests.far_end.bot_api import TOKEN, BotApi
 from tests.scenarios.telegram_house import ADA, OTTO, House, telegram_house
 
@@ -99,6 +100,8 @@ async def test_a_group_that_became_a_supergroup_takes_its_tasks_and_buttons_alon
         await there.say(OTTO, "/run something", chat=group.id)
         (task,) = await there.tasks()
         new = api.upgrade(group)
+        await there.handled()
+        assert await there.store.read(lambda tx: moves.now_at(tx, "telegram", str(group.id))) == str(new.id)
         await there.send(Card(line("news")), chat=group.id, task=task.id)
         await api.until(lambda: api.screen(new.id))
         card = Card(line("moved"), actions=(Action("Stop", "/stop t1"),))
