@@ -24,7 +24,7 @@ from fleet.faults import Point, fault
 from fleet.store import databases
 from fleet.store.group import PATIENCE_SECONDS, GroupWriter, Unit, WriterLock
 from fleet.store.listening import NoticeConnection
-from fleet.store.statements import plain
+from fleet.store.statements import forget_changes, plain, settle
 
 if TYPE_CHECKING:
     from fleet.events import Recorded
@@ -98,8 +98,10 @@ class Tx:
             plain(self.connection, "SAVEPOINT part")
             try:
                 yield
+                settle(self.connection)
             except BaseException:
                 del self._after[before:]
+                forget_changes(self.connection)
                 if databases.transaction_of(self.connection) is not databases.Transaction.GONE:
                     plain(self.connection, "ROLLBACK TO SAVEPOINT part")
                     plain(self.connection, "RELEASE SAVEPOINT part")

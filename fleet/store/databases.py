@@ -22,7 +22,7 @@ from fleet.errors import AirbossError, Misused, StoreUnavailable
 from fleet.store import tables
 from fleet.store.copying import copy_file
 from fleet.store.migrations import HEAD
-from fleet.store.statements import driver, plain
+from fleet.store.statements import begin_far, changing, end_far, forget_changes, plain, settle
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def prepare(database: Database, *, tables_only: bool = False) -> str:
     Uses one exclusive transaction, so that processes opening a new store together do it once.
     """
     with database.translating_errors("open the store", opening=True), database.writer.begin() as connection:
-        take_writer_lock(connection)
+        take_writer_lock(connection, ahead=False)
         found = _revision(connection)
         if tables_only:
             tables.metadata.create_all(connection)
@@ -141,15 +141,15 @@ def prepare(database: Database, *, tables_only: bool = False) -> str:
         return instance
 
 
-def take_writer_lock(connection: Connection) -> int:
+def take_writer_lock(connection: Connection, *, ahead: bool = True) -> int:
     """Waits until no other write transaction is open; SQLite's BEGIN IMMEDIATE already does. Returns the server's
-    time since the epoch in microseconds, read under the lock; 0: there is no server."""
+    time since the epoch in microseconds, read under the lock; 0: there is no server.
+
+    ``ahead``: the store's tables are there, and what the transaction surely asks of them is asked at once.
+    """
     if connection.dialect.name != "postgresql":
         return 0
-    server = driver(connection)
-    with server.pipeline():  # with its BEGIN in one go
-        found = server.execute(_WRITER_LOCK, (_WRITER_LOCK_KEY,))
-    return int(found.fetchone()[0])
+    return int(begin_far(connection, _WRITER_LOCK, (_WRITER_LOCK_KEY,), ahead=ahead))
 
 
 def transaction_of(connection: Connection) -> Transaction:
@@ -300,10 +300,31 @@ def _postgresql(url: URL, name: str) -> Database:
     (imported,) = (each for each in tables.ledger.indexes if each.name == "ix_ledger_imported_time_us")
     imported.dialect_kwargs["postgresql_where"] = imported.dialect_kwargs["sqlite_where"]
     writer = create_engine(url, connect_args=options, pool_pre_ping=True)
+    _send_late(writer)
     reader = create_engine(url, connect_args=options, pool_pre_ping=True).execution_options(
         isolation_level="REPEATABLE READ", postgresql_readonly=True
     )
     return Database(writer, reader, name)
+
+
+def _send_late(writer: Engine) -> None:
+    """What a write transaction changed goes to the server before whatever else is asked, or with its commit."""
+
+    @event.listens_for(writer, "before_cursor_execute")
+    def before(connection: Connection, *_: object) -> None:
+        changing(connection)
+
+    @event.listens_for(writer, "commit")
+    def commit(connection: Connection) -> None:
+        settle(connection, commit=True)
+
+    @event.listens_for(writer, "rollback")
+    def rollback(connection: Connection) -> None:
+        forget_changes(connection)
+
+    @event.listens_for(writer, "checkin")
+    def checkin(_: object, record: Any) -> None:
+        end_far(record.info)
 
 
 def _of_psycopg(error: BaseException) -> bool:

@@ -70,7 +70,7 @@ _KIND: Final[dict[type[Event], str]] = {
     if cls.KIND in (*_SINGLE, *_SESSIONS, *_OTHERS, ToolCallStarted.KIND, ToolCallEnded.KIND)
 }
 
-_SEGMENT = Statement(select(func.max(figure_segments.c.first_seq)))
+_SEGMENT = Statement(select(func.max(figure_segments.c.first_seq))).ahead({})
 _STARTS = Statement(select(figure_segments.c.first_seq).where(figure_segments.c.first_seq == given("at")))
 _CUT = Statement(insert(figure_segments))
 _ADD_CALLS = Statement(

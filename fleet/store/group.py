@@ -20,7 +20,7 @@ from sqlalchemy import Connection, RootTransaction
 from fleet.errors import StoreUnavailable
 from fleet.faults import Point, fault
 from fleet.store import databases
-from fleet.store.statements import plain
+from fleet.store.statements import forget_changes, plain, settle
 
 PATIENCE_SECONDS: Final = 0.02
 """How long a patient unit may wait to share a commit."""
@@ -151,6 +151,10 @@ class GroupWriter(Generic[U]):
                 # Adds the units that wait now, and those that arrive while the transaction is young.
                 most, until = 1 + min(len(self._waiting), _MOST), time.monotonic() + _OPEN_SECONDS
                 while self._waiting and (len(units) < most or time.monotonic() < until):
+                    if len(units) == 1:
+                        self._settle(first, connection)
+                        if first.error is not None:
+                            raise _Undone
                     units.append(self._waiting.popleft())
                     self._protected(units[-1], connection)
                 fault(Point.STORE_COMMIT, lambda: [unit.fn for unit in units])
@@ -209,10 +213,13 @@ class GroupWriter(Generic[U]):
         """Runs a unit after others. If it fails, the others stay, unless its error ended the transaction."""
         plain(connection, "SAVEPOINT unit")
         self._run(unit, connection, 0)
+        if unit.error is None:
+            self._settle(unit, connection)
         if unit.error is not None:
             if databases.transaction_of(connection) is databases.Transaction.GONE:
                 cause = f"an error in another write ended the transaction: {unit.error}"
                 raise StoreUnavailable(attempted=_ATTEMPTED, on=self._database.name, cause=cause)
+            forget_changes(connection)
             plain(connection, "ROLLBACK TO SAVEPOINT unit")
         plain(connection, "RELEASE SAVEPOINT unit")
 
@@ -222,6 +229,14 @@ class GroupWriter(Generic[U]):
                 unit.run(connection, now_us)
             if databases.transaction_of(connection) is not databases.Transaction.OPEN:
                 raise RuntimeError("a write function continued after a database error")
+        except BaseException as error:
+            unit.error = error
+
+    def _settle(self, unit: U, connection: Connection) -> None:
+        """What the unit changed is at the server: an error in it is its own, whoever comes after it."""
+        try:
+            with self._database.translating_errors(_ATTEMPTED):
+                settle(connection)
         except BaseException as error:
             unit.error = error
 

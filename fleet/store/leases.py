@@ -28,7 +28,7 @@ LEADERSHIP: Final = "controller"
 MEMBER: Final = "member:"
 """Before the name of a controller that leads tasks without leading the fleet: its lease."""
 
-_BY_NAME = Statement(select(leases).where(leases.c.name == bindparam("wanted")))
+_BY_NAME = Statement(select(leases).where(leases.c.name == bindparam("wanted"))).ahead({"wanted": LEADERSHIP})
 _CHANGE = Statement(update(leases).where(leases.c.name == bindparam("wanted")))
 _INSERT = Statement(insert(leases))
 _COLUMNS: Final = ("name", "holder", "token", "expires_us", "boot", "since_us", "lasts_us")

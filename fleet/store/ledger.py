@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
@@ -22,7 +21,7 @@ from fleet.events.codec import Unwritten, encode_all
 from fleet.events.counted import CountedLine, counted
 from fleet.store import contents, day_figures, figure_tables, rollups, tree, usage
 from fleet.store.core import Tx
-from fleet.store.statements import Statement, in_one_go
+from fleet.store.statements import Statement
 from fleet.store.tables import ledger
 
 _NOTHING = Refs()
@@ -101,10 +100,10 @@ def append_all(tx: Tx, entries: Iterable[Entry]) -> list[Recorded]:
         redact,
     )
     segment, calls = day_figures.segment(tx, recorded[0].seq), rollups.count(tx, recorded)
-    with in_one_go(tx.connection) if frontier.size else nullcontext():  # the first needs to know what was there
-        _INSERT.many_rows(tx.connection, COLUMNS, [row(each) for each in recorded])
-        tree.keep(tx, frontier, frontier.add_all([each.leaf for each in recorded]))
-        day_figures.count(tx, segment, recorded, *calls)
+    first = not frontier.size
+    _INSERT.many_rows(tx.connection, COLUMNS, [row(each) for each in recorded])
+    tree.keep(tx, frontier, frontier.add_all([each.leaf for each in recorded]), first=first)
+    day_figures.count(tx, segment, recorded, *calls)
     usage.count(tx, recorded)
     if any(said for _, said in shut):
         recorded = _with_contents(tx, recorded, [said for _, said in shut])

@@ -18,7 +18,7 @@ from fleet.store import leases
 from fleet.store.core import Tx
 from fleet.store.leases import Fence, Lease, Term
 from fleet.store.lock_tables import holds, lock_tokens, locks
-from fleet.store.statements import Statement, in_one_go
+from fleet.store.statements import Statement
 from fleet.store.tables import leases as leases_table
 from fleet.store.tables import sessions
 
@@ -77,6 +77,7 @@ _END_LOCK = Statement(
 )
 _STAMP: Final = ""
 """In the place of a scope: the row whose token is the stamp of the last change."""
+_TOKEN.ahead({"wanted": _STAMP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +139,6 @@ def stamp(tx: Tx) -> int:
 
 def write(tx: Tx, changes: Changes, new_stamp: int, *, first: bool) -> None:
     """Writes changes, with one statement for each kind. ``first``: there is no stamp yet."""
-    with in_one_go(tx.connection):
-        _write(tx, changes, new_stamp, first)
-
-
-def _write(tx: Tx, changes: Changes, new_stamp: int, first: bool) -> None:
     connection, now_us = tx.connection, tx.now_us()
     opened = [(Lease(hold.lease, hold.holder, 1, hold.expires_us), term) for hold, term in changes.opened]
     leases.begin_all(tx, opened)

@@ -1,12 +1,15 @@
 """Statements that run many times a second. They go to the driver itself: SQLAlchemy's own part costs ten times what
-SQLite does, and as much as a round trip to PostgreSQL."""
+SQLite does, and as much as a round trip to PostgreSQL.
+
+PostgreSQL is asked seldom. What a write transaction surely reads is read with its begin, and what it changes goes
+there with its next question or its commit: two round trips for a transaction that needs no other answer.
+"""
 
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -58,6 +61,15 @@ class _Compiled:
         return [values[name] if name in values else self.usual[name] for name in self.order]
 
 
+@dataclass(slots=True)
+class _Far:
+    """A write transaction on a server. ``changes`` are still to be sent; ``known`` was read with its begin, and is
+    forgotten with its first change."""
+
+    changes: list[tuple[str, Sequence[Any]]] = field(default_factory=list)
+    known: dict[Statement, tuple[Values, list[Any]]] = field(default_factory=dict)
+
+
 class Statement:
     """One statement without an expanding ``IN``. Every run gives the same names of values; raises ``ValueError``
     otherwise, since the SQL is written once.
@@ -81,20 +93,38 @@ class Statement:
     def all(self, connection: Connection, values: Values) -> list[Any]:
         """The rows."""
         compiled = self._for(connection, values)
+        if (far := _far(connection)) is not None:
+            known = far.known.get(self)
+            if known is not None and known[0] == values:
+                return known[1]
+            settle(connection)
         found = driver(connection).execute(compiled.sql, compiled.bound(values)).fetchall()
         return [compiled.make(row) for row in found]
+
+    def ahead(self, values: Values) -> Statement:
+        """From now on, every write transaction on a server begins with this, at no round trip of its own. For what
+        nearly all of them ask first."""
+        _AHEAD.append((self, values))
+        return self
 
     def run(self, connection: Connection, values: Values) -> int:
         """Changes rows; returns how many."""
         compiled = self._for(connection, values)
+        changing(connection)
         count: int = driver(connection).execute(compiled.sql, compiled.bound(values)).rowcount
         return count
 
     def many(self, connection: Connection, rows: Sequence[Values]) -> None:
-        """The same for each of these; nothing where there are none."""
+        """The same for each of these; nothing where there are none. On a server, how it went is known with the next
+        answer, or the commit."""
         if rows:
             compiled = self._for(connection, rows[0])
-            driver(connection).cursor().executemany(compiled.sql, [compiled.bound(values) for values in rows])
+            bound = [compiled.bound(values) for values in rows]
+            if (far := _far(connection)) is None:
+                driver(connection).cursor().executemany(compiled.sql, bound)
+            else:
+                far.known.clear()
+                far.changes.append((compiled.sql, bound))
 
     def many_rows(self, connection: Connection, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """The same, with the values of each run in the order of ``names``, which are all that it needs."""
@@ -183,19 +213,66 @@ def one_of(column: ColumnElement[Any], words: Iterable[str]) -> ColumnElement[bo
     return column.in_([literal_column(f"'{word}'", Text()) for word in words])
 
 
-@contextmanager
-def in_one_go(connection: Connection) -> Iterator[None]:
-    """What :class:`Statement` changes in the block goes to the server together, without a wait after each; how many
-    rows were changed is not known there. A statement that fails raises at the end of the block."""
-    if connection.dialect.name == _SQLITE:
-        yield
-    else:
-        with driver(connection).pipeline():
-            yield
+_AHEAD: Final[list[tuple[Statement, Values]]] = []
+_FAR: Final = "airboss_far"
+
+
+def _far(connection: Connection) -> _Far | None:
+    found: _Far | None = None if connection.dialect.name == _SQLITE else connection.info.get(_FAR)
+    return found
+
+
+def begin_far(connection: Connection, sql: str, values: Sequence[Any], *, ahead: bool) -> Any:
+    """Begins a write transaction on a server, with this statement; returns the first value that it answers.
+    ``ahead``: reads what was asked for with :meth:`Statement.ahead`, and sends changes late."""
+    server, asked = driver(connection), _AHEAD if ahead else []
+    with server.pipeline():  # with its BEGIN in one go
+        first = server.execute(sql, values)
+        made = [each._for(connection, given) for each, given in asked]
+        found = [server.execute(each.sql, each.bound(given)) for each, (_, given) in zip(made, asked, strict=True)]
+    if ahead:
+        far = connection.info[_FAR] = _Far()
+        for (each, given), compiled, cursor in zip(asked, made, found, strict=True):
+            far.known[each] = given, [compiled.make(row) for row in cursor.fetchall()]
+    return first.fetchone()[0]
+
+
+def end_far(info: dict[Any, Any]) -> None:
+    """The connection with this ``info`` is not used for a write transaction any more."""
+    info.pop(_FAR, None)
+
+
+def changing(connection: Connection) -> None:
+    """Before anything that may change rows and does not go through a :class:`Statement`'s ``many``."""
+    if (far := _far(connection)) is not None:
+        far.known.clear()
+        settle(connection)
+
+
+def settle(connection: Connection, *, commit: bool = False) -> None:
+    """Sends what was changed so far, ``commit``: with the commit. Raises the database's error."""
+    far = _far(connection)
+    if far is None or not far.changes:
+        return
+    changes, far.changes = far.changes, []
+    server = driver(connection)
+    with server.pipeline():
+        for sql, rows in changes:
+            for row in rows:
+                server.execute(sql, row)
+        if commit:  # an error before it ends the pipeline, and this is not run
+            server.execute("COMMIT", prepare=False)
+
+
+def forget_changes(connection: Connection) -> None:
+    """What was not sent yet is undone."""
+    if (far := _far(connection)) is not None:
+        far.changes.clear()
 
 
 def plain(connection: Connection, sql: str) -> None:
     """Runs a statement without values."""
+    changing(connection)
     driver(connection).execute(sql)
 
 

@@ -14,7 +14,7 @@ from fleet.store.statements import Statement
 from fleet.store.tables import ledger, ledger_frontier, ledger_nodes
 
 _ONE = 1
-_FRONTIER = Statement(select(ledger_frontier.c.size, ledger_frontier.c.hashes))
+_FRONTIER = Statement(select(ledger_frontier.c.size, ledger_frontier.c.hashes)).ahead({})
 _KEEP = Statement(update(ledger_frontier).values(size=bindparam("now"), hashes=bindparam("data")))
 _FIRST = Statement(insert(ledger_frontier))
 _ADD = Statement(insert(ledger_nodes))
@@ -40,9 +40,12 @@ def frontier(tx: Tx) -> Frontier:
     return Frontier() if row is None else Frontier.load(row.size, bytes(row.hashes))
 
 
-def keep(tx: Tx, grown: Frontier, nodes: list[Node]) -> None:
-    """Stores the tree after an append, and the subtrees that the append completed."""
-    if _KEEP.run(tx.connection, {"now": grown.size, "data": grown.dump()}) == 0:
+def keep(tx: Tx, grown: Frontier, nodes: list[Node], *, first: bool = False) -> None:
+    """Stores the tree after an append, and the subtrees that the append completed. ``first``: nothing was."""
+    now = {"now": grown.size, "data": grown.dump()}
+    if not first:
+        _KEEP.many(tx.connection, [now])
+    elif _KEEP.run(tx.connection, now) == 0:
         _FIRST.run(tx.connection, {"id": _ONE, "size": grown.size, "hashes": grown.dump()})
     if nodes:
         rows = [{"level": node.level, "position": node.position, "hash": node.hash} for node in nodes]

@@ -217,8 +217,8 @@ class OpenBook:
         changes, events = self._changes, self._events
         self._changes, self._events = locks.Changes(), []
         stamp, first = self._memory.restamp()
+        ledger.append_all(self._tx, events)  # first: it asks what nobody has changed yet
         locks.write(self._tx, changes, stamp, first=first)
-        ledger.append_all(self._tx, events)
 
     # --- parts ----------------------------------------------------------------------------------------
 
