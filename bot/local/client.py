@@ -85,17 +85,21 @@ def ask(
     key: str = "",
     patience_s: float = PATIENCE_S,
     silence_s: float | None = None,
+    wait_s: float | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """Sends one request, prints the answers, and returns the last.
 
     The request carries a key, and is sent again when the controller stops and returns: it is handled once.
+    ``wait_s``: how long it may wait in all; sent again, it has what is left of that.
     Raises ``NotServed`` when no controller runs, ``ControllerGone`` when the controller did not return in time, and
     ``TimeoutError`` when it says nothing for ``silence_s``.
     """
     key, said = key or os.urandom(16).hex(), set[str]()
-    channel = connect(home)
+    began, channel = time.monotonic(), connect(home)
     while True:
+        if wait_s is not None:
+            more["wait"] = max(0.0, began + wait_s - time.monotonic())
         try:
             with channel:
                 channel.settimeout(silence_s)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
 import secrets
 import sys
 import time
@@ -31,6 +32,9 @@ that leads a home which no controller serves."""
 
 _AGAIN_S: Final = 0.1
 
+_KEPT_S: Final = 8 * 24 * 3600.0
+"""A secret that nobody used for so long opens nothing any more: no lock lasts longer than a week."""
+
 
 def acquire(options: argparse.Namespace, home: Path) -> int:
     """Takes all of the resources, or none and says who holds them."""
@@ -43,7 +47,7 @@ def acquire(options: argparse.Namespace, home: Path) -> int:
         holder=options.holder,
         ttl_us=round(options.ttl * _US),
         shared=options.shared,
-        wait=options.wait,
+        wait_s=options.wait,
         hold=secrets.token_hex(8),
         secret_sha256=hashlib.sha256(secret.encode()).hexdigest(),
     )
@@ -72,6 +76,8 @@ def renew(options: argparse.Namespace, home: Path) -> int:
 
     def renewed(names: Sequence[str], secret: str) -> tuple[dict[str, Any], dict[str, Any]]:
         last = ask(home, op="renew", resources=names, repo=options.repo, secret=secret, ttl_us=ttl_us)
+        if not last["end"]:
+            _used(home, options.holder, names)
         return last, _with_secret(last, secret)
 
     return _for_each_secret(options, home, renewed)
@@ -113,15 +119,18 @@ def _with_secret(last: dict[str, Any], secret: str) -> dict[str, Any]:
     return data
 
 
-def ask(home: Path, *, patience_s: float = _PATIENCE_S, **request: Any) -> dict[str, Any]:
+def ask(
+    home: Path, *, patience_s: float = _PATIENCE_S, wait_s: float | None = None, **request: Any
+) -> dict[str, Any]:
     """Through the controller's socket, else as the leader for a moment; waits while another command does that.
+    ``wait_s``: how long to wait in line.
 
     Raises ``Unavailable`` when nobody answers: what was asked for was not done, or is undone.
     """
-    give_up, silence_s = time.monotonic() + patience_s, patience_s + request.get("wait", 0.0)
+    give_up, silence_s = time.monotonic() + patience_s, patience_s + (wait_s or 0.0)
     while True:
         try:
-            return client.ask(str(home), "lock", quiet=True, silence_s=silence_s, **request)
+            return client.ask(str(home), "lock", quiet=True, silence_s=silence_s, wait_s=wait_s, **request)
         except TimeoutError:
             from fleet.errors import Unavailable
 
@@ -137,7 +146,7 @@ def ask(home: Path, *, patience_s: float = _PATIENCE_S, **request: Any) -> dict[
         from bot.local.lock_alone import ask_alone
 
         try:
-            return asyncio.run(ask_alone(home, request))
+            return asyncio.run(ask_alone(home, {**request, "wait": wait_s}))
         except HomeInUse:
             if time.monotonic() > give_up:
                 raise
@@ -197,11 +206,22 @@ def _kept(home: Path, holder: str, resource: str) -> str:
     return ""
 
 
+def _used(home: Path, holder: str, resources: Sequence[str]) -> None:
+    """Their secrets are needed for as long again."""
+    for resource in resources:
+        with contextlib.suppress(OSError):
+            os.utime(_file(home, holder, resource))
+
+
 def _keep(home: Path, holder: str, resources: Sequence[str], secret: str) -> None:
     """Leaves the secret in the home, for this login alone; where that is not ours, the printed one must do."""
     try:
         (home / _KEPT).mkdir(mode=0o700, exist_ok=True)
         for resource in resources:
             files.replace(_file(home, holder, resource), f"{secret}\n".encode())
+        for old in (home / _KEPT).glob("*.secret"):
+            with contextlib.suppress(OSError):
+                if time.time() - old.stat().st_mtime > _KEPT_S:
+                    old.unlink()
     except OSError as error:
         sys.stderr.write(f"The secret is not kept in {home}: {error.strerror}. Keep the printed one (--json).\n")

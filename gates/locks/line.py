@@ -27,9 +27,14 @@ class Waiter:
     blocked: Blocked | None = None
     unlooked: bool = False
     scopes: frozenset[str] = field(init=False, repr=False)
+    things: frozenset[str] = field(init=False, repr=False)  # of named things that it wants for itself
 
     def __post_init__(self) -> None:
-        self.scopes = frozenset(want.resource.scope for want in self.request.wants)
+        wants = self.request.wants
+        self.scopes = frozenset(want.resource.scope for want in wants)
+        self.things = frozenset(
+            want.resource.scope for want in wants if not want.resource.repo and want.mode is LockMode.EXCLUSIVE
+        )
 
 
 def surely_behind(waiter: Waiter, line: Iterable[Waiter]) -> Blocked | None:
@@ -143,9 +148,8 @@ class Ahead:
         for at, want in enumerate(waiter.request.wants):
             if want.resource.scope in self._things:
                 continue  # whoever meets this one has met that one
-            if not want.resource.repo and want.mode is LockMode.EXCLUSIVE:
-                self._things.add(want.resource.scope)
             self._near.add(want.resource, (waiter.number, at), (waiter, want))
+        self._things |= waiter.things
 
 
 @dataclass(eq=False, slots=True)

@@ -277,10 +277,16 @@ class LockService:
         concerned = [waiter for waiter in line if freed is None or not waiter.scopes.isdisjoint(freed)]
         scopes = {scope for waiter in concerned for scope in waiter.scopes}
         ahead = Ahead([waiter for waiter in line if not waiter.scopes.isdisjoint(scopes)], won)
+        left = None if freed is None else set(freed)
         for waiter in concerned:
             if waiter.number in won or waiter.answer.done() or ahead.surely(waiter):
                 continue
-            tx.after_commit(_telling(self, waiter, ahead.attempt(page, waiter)))
+            answer = ahead.attempt(page, waiter)
+            tx.after_commit(_telling(self, waiter, answer))
+            if left is not None and isinstance(answer, Blocked):
+                left -= waiter.things
+                if not left:
+                    return  # whoever comes later wants what this one waits for
 
     async def _try(self, waiter: Waiter) -> LockAnswer:
         """One attempt, behind those who wait already; what it brought is told by the commit itself."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
+import sqlite3
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -99,12 +101,20 @@ def twice(tx: Tx) -> None:
     leases.begin_all(tx, [once, once])
 
 
+def twice_and_not(tx: Tx) -> None:
+    """What the database need never hear of."""
+    with contextlib.suppress(sqlite3.IntegrityError):
+        twice(tx)
+    raise Refused(attempted="write")
+
+
 async def test_what_the_database_refuses_late_is_the_error_of_that_write_alone(store: Store) -> None:
     with pytest.raises(Exception, match=r"(?i)unique"):
         await store.write(twice)
-    first, wrong, last = await together(store, put("a"), twice, put("b"))
+    first, wrong, undone, last = await together(store, put("a"), twice, twice_and_not, put("b"))
     assert first is last
     assert "unique" in str(wrong).casefold()
+    assert isinstance(undone, Refused)
     assert await values(store, "a", "b") == ["1", "1"]
 
 
@@ -133,8 +143,7 @@ async def test_in_a_part_it_ends_that_part_alone(store: Store) -> None:
         with pytest.raises(Exception, match=r"(?i)unique"), tx.part():
             twice(tx)
         with pytest.raises(Refused), tx.part():
-            leases.begin_all(tx, [(leases.Lease("undone", "me", 1, 0), leases.Term("boot", 0, 1))])
-            raise Refused(attempted="write")
+            twice_and_not(tx)
         settings.put(tx, "a", "1")
 
     await store.write(work)

@@ -114,6 +114,13 @@ def test_a_client_sends_the_same_message_again_when_its_connection_is_cut(
     assert capsys.readouterr().out == "asked\n", "what was shown is not shown again"
 
 
+def test_a_request_that_waits_has_what_is_left_when_it_is_sent_again(tmp_path: Path) -> None:
+    with far_end(tmp_path, b"", b'{"v": 1, "end": 1}\n') as asked:
+        client.ask(str(tmp_path), "lock", wait_s=60.0, patience_s=5)
+    first, again = (json.loads(line)["wait"] for line in asked)
+    assert 0 < again < first <= 60.0
+
+
 def test_a_client_whose_controller_stays_away_is_told_its_key(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
+import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def test_a_frozen_controller_is_unavailable_and_not_waited_for(
         frozen.bind("control.sock")
         frozen.listen()
         with pytest.raises(Unavailable, match="said nothing"):
-            lock_cli.ask(Path("."), patience_s=0.2, op="acquire", wait=0.1)
+            lock_cli.ask(Path("."), patience_s=0.2, op="acquire", wait_s=0.1)
 
 
 class Typed:
@@ -75,6 +77,22 @@ async def test_what_was_taken_apart_is_renewed_and_released_together(
         assert (status, data["held"][0]["holder"]) == (1, "ben"), "ben's secret is not anna's"
         assert "released" not in data, "what is refused is refused first"
         assert await typed("release", "x", "y", "--holder", "anna") == (0, {"leases": [], "released": ["x", "y"]})
+
+
+async def test_a_secret_is_kept_for_as_long_as_it_may_be_needed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, long_ago = tmp_path / "locks", time.time() - 9 * 24 * 3600
+    async with served(tmp_path, ME):
+        typed = Typed(tmp_path, capsys)
+        for name, holder in (("x", "anna"), ("y", "gone")):
+            assert (await typed("acquire", name, "--holder", holder, "--ttl", "60"))[0] == 0
+        for file in kept.iterdir():
+            os.utime(file, (long_ago, long_ago))
+        assert (await typed("renew", "x", "--holder", "anna", "--ttl", "60"))[0] == 0
+        assert (await typed("acquire", "z", "--holder", "ben", "--ttl", "60"))[0] == 0
+        assert len(list(kept.iterdir())) == 2, "that of y is gone, as is whoever took it"
+        assert (await typed("release", "x", "--holder", "anna"))[0] == 0
 
 
 async def test_a_circle_of_commands_is_refused_with_its_holders(
