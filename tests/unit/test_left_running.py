@@ -15,7 +15,7 @@ from fleet.flight.flight import Flight
 from fleet.flight.keeping import Keeper
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import PipeEnd, TaskMode, TaskState
-from fleet.store import left_running, sessions, tasks, trees
+from fleet.store import left_running, refusals, sessions, tasks, trees
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 from fleet.supervise import alongside
@@ -126,7 +126,11 @@ async def test_nobody_takes_up_an_agent_that_is_being_ended(there: World) -> Non
         sessions.update(tx, session.id, ended_us=tx.now_us())
         tasks.move(tx, task.id, TaskState.STOPPED, "", PERSON)
 
+    def may_be_told(tx: Tx) -> bool:
+        return refusals.closed(tx, tasks.task(tx, task.id))
+
     async def meanwhile() -> None:
+        assert not await there.store.read(may_be_told), "a message would begin its agent anew"
         with pytest.raises(Refused, match="its session is still ending") as refused:
             await there.store.write(goes_on)
         tried.append(refused.value.hint)
@@ -139,6 +143,7 @@ async def test_nobody_takes_up_an_agent_that_is_being_ended(there: World) -> Non
     await keeper.end_left()
     assert tried == ["Try again in a moment."]
     assert not await there.store.read(lambda tx: left_running.being_ended(tx, session.id)), "it could not be ended"
+    assert await there.store.read(may_be_told)
 
     assert await there.store.write(lambda tx: left_running.begin(tx, left)), "and whoever began dies"
     there.services.machines_seen["box"] = MachineSeen(MachineState.AWAY)
