@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,8 +14,8 @@ from fleet.store.core import Tx
 from fleet.untrusted import clean
 
 _REASON: Final = 200
-_WORD: Final = 4
-"""Letters from which on a word of a message counts as one that a reason must not repeat."""
+_WORD: Final = re.compile(r"\w{4,}")
+"""A word of a message that a reason must not repeat."""
 
 
 @dataclass(slots=True)
@@ -58,7 +59,10 @@ class Given:
         ledger.append(tx, event, actor=str(message.sender), source=Source.PERSON, refs=Refs())
 
     def _own_words(self, reason: str) -> str:
-        """The reason, unless it repeats what the person wrote after the verb."""
-        _, *words = self.message.text.split() or [""]
-        repeats = any(len(word) >= _WORD and word in reason for word in words)
-        return "" if repeats else clean(" ".join(reason.split()))[:_REASON]
+        """The reason, unless it repeats a word of theirs besides the verb."""
+        theirs = _words(self.message.text) - {self.verb}
+        return "" if theirs & _words(reason) else clean(" ".join(reason.split()))[:_REASON]
+
+
+def _words(text: str) -> set[str]:
+    return {word.casefold() for word in _WORD.findall(text)}

@@ -84,7 +84,7 @@ async def test_each_error_is_one_outcome_and_a_reason_repeats_no_word_of_theirs(
     tmp_path: Path,
 ) -> None:
     async with house(tmp_path) as there:
-        known = Given(there.message("/run xyzzy mend it"), heard=True, verb="run")
+        known = Given(there.message("/run Xyzzy, mend it"), heard=True, verb="run")
         for error, _, _ in OUTCOMES:
             await there.store.write(partial(known.note, error=error))
         found = [(event.outcome, event.reason) for event in await given(there)]
