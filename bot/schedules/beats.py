@@ -7,6 +7,7 @@ While the last run is open, a slot is skipped or queued, and that is shown. Noth
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -78,21 +79,30 @@ class Beats:
 
     async def look(self) -> int | None:
         """Starts all that is due now; returns when to look again, ``None``: when something changes."""
-        await self._end_runs()
         now = self._clock.now_us()
-        await self._pause_wrong()
+        ended, live, due, after = await self._store.read(
+            lambda tx: (
+                schedules.ended_runs(tx), schedules.listed(tx), schedules.due(tx, now), schedules.next_due_us(tx)
+            )
+        )  # fmt: skip
+        if ended:
+            await self._store.write(self._count_ends)
+        paused = await self._pause_wrong(live)
+        if not (ended or paused or due):
+            return after
         for schedule in await self._store.read(lambda tx: schedules.due(tx, now)):
             await self._apart(schedule, now)
         return await self._store.read(schedules.next_due_us)
 
     # --- what a schedule needs is gone --------------------------------------------------------------------
 
-    async def _pause_wrong(self) -> None:
-        config = self._context.config()
-        active = [s for s in await self._store.read(schedules.listed) if s.state is ScheduleState.ACTIVE]
-        for schedule in active:
-            if why := rules.wrong(config, schedule):
+    async def _pause_wrong(self, live: Sequence[Schedule]) -> bool:
+        config, found = self._context.config(), False
+        for schedule in live:
+            if schedule.state is ScheduleState.ACTIVE and (why := rules.wrong(config, schedule)):
                 await self._store.write(partial(self._pause, schedule=schedule, why=why))
+                found = True
+        return found
 
     def _pause(self, tx: Tx, schedule: Schedule, why: str) -> None:
         found = schedules.get(tx, schedule.id)
@@ -122,10 +132,6 @@ class Beats:
         posts.post(where, sounds.addressed(config, card), ping=ping)
 
     # --- a run has ended ----------------------------------------------------------------------------------
-
-    async def _end_runs(self) -> None:
-        if await self._store.read(schedules.ended_runs):
-            await self._store.write(self._count_ends)
 
     def _count_ends(self, tx: Tx) -> None:
         posts = self._outbox.open(tx)

@@ -30,7 +30,18 @@ from fleet.flight.testimony import claim_of, error_of, events_of, permission_ask
 from fleet.limits import words_for
 from fleet.model import AIRBOSS, PipeEnd, Session, Turn
 from fleet.ports import AgentDriver, Ended, Step
-from fleet.store import approvals, halts, inputs, kept_answers, reconciling, sessions, stalls, takeovers, windows
+from fleet.store import (
+    approvals,
+    halts,
+    inputs,
+    kept_answers,
+    reconciling,
+    sessions,
+    stalls,
+    takeovers,
+    tasks,
+    windows,
+)
 from fleet.store.approvals import Answer, ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.halts import Halt
@@ -190,6 +201,13 @@ def _take_back(tx: Tx, session: Session, turn_id: str, ask: str) -> None:
             ask, asked.tool, str(asked.decision), asked.decided_why, sha256_of(asked.request)
         )
         record(tx, decided, session, turn=turn_id, source=Source.AGENT)
+
+
+def nothing_to_take(tx: Tx, session: Session) -> tuple[bool, bool]:
+    """Whether no person said or decided anything that the agent has not received; and whether to stop the task."""
+    asked = approvals.untaken(tx, session.id) or stalls.decision(tx, session.task) is not None
+    nothing = not asked and not sessions.waiting_notes(tx, session.id)
+    return nothing, tasks.stop_requested(tx, session.task)
 
 
 def take_answers(tx: Tx, session: Session, turn: Turn | None, driver: AgentDriver) -> Session:

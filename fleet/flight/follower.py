@@ -11,6 +11,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -339,12 +340,14 @@ class Follower:
             failpoint("turn-closed")
 
     async def _take_from_people(self) -> None:
-        """Takes people's decisions and messages from the store, each exactly once; checks for a stop.
-
-        A note's files are sent to the machine before its text is taken, so that the agent finds them.
-        """
-        self._news = False
-        newest, files = await attachments.of_notes(self._services.store, self._executor, self.session)
+        """Takes people's decisions and messages from the store, each exactly once; checks for a stop."""
+        self._news, self._anew, store = False, False, self._services.store
+        nothing, self._stopping = await store.read(lambda tx: commits.nothing_to_take(tx, self.session))
+        if nothing:  # as at the start of nearly every turn: a commit costs more than a look
+            await self._send_inputs()
+            return
+        # A note's files are sent to the machine before its text is taken, so that the agent finds them.
+        newest, files = await attachments.of_notes(store, self._executor, self.session)
 
         def work(tx: Tx) -> tuple[Session, bool, bool]:
             if kept_answers.outlives_its_process(tx, self.session):
@@ -355,7 +358,7 @@ class Follower:
             anew = self._turn is not None and not self._over and stalls.decision(tx, self._task.id) is not None
             return session, tasks.stop_requested(tx, self._task.id), anew
 
-        self.session, self._stopping, self._anew = await self._services.store.write(work)
+        self.session, self._stopping, self._anew = await store.write(work)
         await self._send_inputs()
 
     async def _send_inputs(self) -> None:
@@ -373,10 +376,8 @@ class Follower:
 
     async def _seen(self, at_us: int) -> None:
         if at_us - self.session.seen_us > _SEEN_EVERY_US:
-            session_id = self.session.id
-            self.session = await self._services.store.write(
-                lambda tx: sessions.update(tx, session_id, seen_us=at_us)
-            )
+            seen = partial(sessions.update, session_id=self.session.id, seen_us=at_us)
+            self.session = await self._services.store.write(seen)
 
     async def _link(self, *, up: bool, why: str) -> None:
         if up == self._linked:

@@ -133,6 +133,8 @@ async def waiting(store: Store, executor: Executor, session: Session) -> Words |
 
     Raises ``Unreachable`` when messages wait whose files cannot be sent to the machine.
     """
+    if not await store.read(lambda tx: sessions.waiting_notes(tx, session.id)):
+        return None
     newest, enclosed = await attachments.of_notes(store, executor, session)
     every = await store.read(lambda tx: sessions.waiting_notes(tx, session.id))
     notes = tuple(note for note in every if note.id <= newest)

@@ -67,8 +67,9 @@ class Steps:
     async def step(self, task: Task) -> None:
         """Runs the step of the task's state. Raises ``StopWanted`` when a stop interrupts it."""
         if task.state in (TaskState.RUNNING, TaskState.LANDING):
-            session = await self._session(task)
-            merge = await self._services.store.read(lambda tx: merges.pending(tx, session.id))
+            session, merge = await self._services.store.read(
+                lambda tx: (last := sessions.of_task(tx, task.id)[-1], merges.pending(tx, last.id))
+            )
             if merge is not None:
                 await self._merge_back.go_on(task, session, merge)
                 return
@@ -163,8 +164,7 @@ class Steps:
         await self._agent.begin(session, TurnCause.REQUEST, task.prompt, self._running(task))
 
     async def _run(self, task: Task) -> None:
-        session = await self._session(task)
-        turn = await self._turn(session)
+        session, turn = await self._at(task)
         if turn.ended_us == 0:
             follower = await self._waits.unless_stopped(self._agent.follow(session), "start the agent")
             await self._in_touch(task)
@@ -188,8 +188,10 @@ class Steps:
                 task, TaskState.UNAVAILABLE, f"{session.agent} did not start on {session.machine}: {why}"
             )
             return
-        turn = await self._turn(session)
-        if await self._in_hand(task):
+        turn, hand = await self._services.store.read(
+            lambda tx: (sessions.turns(tx, session.id)[-1], takeovers.current(tx, task.id))
+        )
+        if hand is not None:
             await self._stalling.stall(task, session)
             return
         if turn.outcome is not TurnOutcome.COMPLETED:
@@ -249,8 +251,7 @@ class Steps:
             await self._move(task, TaskState.REFUSED, f"{why}; /retry {task.id} starts again from the base")
 
     async def _judge(self, task: Task) -> None:
-        session = await self._session(task)
-        turn = await self._turn(session)
+        session, turn = await self._at(task)
         if await self._merge_back.unresolved(task, session, turn):
             return
         candidate = Candidate(task, session, turn, turn.snapshot, turn.tree, session.base, round=1)
@@ -392,9 +393,9 @@ class Steps:
         await self._services.store.write(lambda tx: move_unless_said(tx, task.id, state, why))
 
     async def _session(self, task: Task) -> Session:
-        found = await self._services.store.read(lambda tx: sessions.of_task(tx, task.id))
-        return found[-1]
+        return (await self._services.store.read(lambda tx: sessions.of_task(tx, task.id)))[-1]
 
-    async def _turn(self, session: Session) -> Turn:
-        found = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))
-        return found[-1]
+    async def _at(self, task: Task) -> tuple[Session, Turn]:
+        return await self._services.store.read(
+            lambda tx: (last := sessions.of_task(tx, task.id)[-1], sessions.turns(tx, last.id)[-1])
+        )

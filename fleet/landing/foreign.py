@@ -22,11 +22,12 @@ async def look(context: LandingContext, repo: str, current: str) -> None:
     """Compares where the branch is with where it was last seen. Raises ``LandingsStopped``."""
     store, repository = context.store, context.repository
     known = await store.read(lambda tx: base_tips.of_repo(tx, repo))
-    if known is None or known.ref != repository.ref:
-        await store.write(lambda tx: base_tips.seen(tx, BaseTip(repo, repository.ref, current)))
-    elif known.commit != current:
-        await _note(context, known, current)
-    known = await store.read(lambda tx: base_tips.of_repo(tx, repo))
+    if known is None or (known.ref, known.commit) != (repository.ref, current):
+        if known is None or known.ref != repository.ref:
+            await store.write(lambda tx: base_tips.seen(tx, BaseTip(repo, repository.ref, current)))
+        else:
+            await _note(context, known, current)
+        known = await store.read(lambda tx: base_tips.of_repo(tx, repo))
     if known is not None and known.stopped:
         raise LandingsStopped(known.stopped)
 

@@ -70,6 +70,9 @@ _TOLD = (
     & one_of(approvals.c.decision, _WORDS)
 )
 _DECIDED = Statement(select(approvals).where(_TOLD).order_by(approvals.c.decided_us, approvals.c.number))
+_UNTAKEN = Statement(
+    select(approvals.c.id).where(approvals.c.session == bindparam("of"), approvals.c.taken_us == 0).limit(1)
+)
 _TAKE = Statement(update(approvals).where(_TOLD))
 
 
@@ -285,6 +288,11 @@ def take_decided(tx: Tx, session_id: str) -> list[Answer]:
     if found:
         _TAKE.run(tx.connection, {"of": session_id, "taken_us": tx.now_us()})
     return found
+
+
+def untaken(tx: Tx, session_id: str) -> bool:
+    """Whether a question of this session was not acted on, answered or not."""
+    return _UNTAKEN.one(tx.connection, {"of": session_id}) is not None
 
 
 def hold_decision(tx: Tx, task: str) -> Answer | None:

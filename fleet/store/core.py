@@ -24,6 +24,7 @@ from fleet.faults import Point, fault
 from fleet.store import databases
 from fleet.store.group import PATIENCE_SECONDS, GroupWriter, Unit, WriterLock
 from fleet.store.listening import NoticeConnection
+from fleet.store.readers import Readers
 from fleet.store.statements import forget_changes, plain, settle
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ class _Shared:
         self.shared_as = ""
         self.lock = WriterLock()
         self.writer: GroupWriter[_Write[Any]] = GroupWriter(database, self.lock, _notify)
+        self.readers = Readers(database)
         self.reads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
         self.reports = ThreadPoolExecutor(1, thread_name_prefix="store-report")
 
@@ -356,6 +358,7 @@ class Store:
         self._shared.writer.close()
         self._shared.reads.shutdown()
         self._shared.reports.shutdown()
+        self._shared.readers.close()
         self._shared.database.dispose()
 
     def __enter__(self) -> Store:
@@ -368,7 +371,10 @@ class Store:
 
     def _snapshot(self, fn: Callable[[Tx], T]) -> T:
         database = self._shared.database
-        with database.translating_errors("read the store", reading=True), database.reader.begin() as connection:
+        with (
+            database.translating_errors("read the store", reading=True),
+            self._shared.readers.snapshot() as connection,
+        ):
             fault(Point.STORE_READ, lambda: (fn,))
             return fn(Tx(self, connection))
 
