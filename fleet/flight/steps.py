@@ -67,9 +67,7 @@ class Steps:
     async def step(self, task: Task) -> None:
         """Runs the step of the task's state. Raises ``StopWanted`` when a stop interrupts it."""
         if task.state in (TaskState.RUNNING, TaskState.LANDING):
-            session, merge = await self._services.store.read(
-                lambda tx: (last := sessions.of_task(tx, task.id)[-1], merges.pending(tx, last.id))
-            )
+            session, merge = await self._services.store.read(lambda tx: merges.of_task(tx, task.id))
             if merge is not None:
                 await self._merge_back.go_on(task, session, merge)
                 return

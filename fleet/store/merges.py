@@ -68,6 +68,12 @@ def pending(tx: Tx, session: str) -> Merge | None:
     return next((merge for merge in of_session(tx, session)[-1:] if merge.state is not MergeState.TOLD), None)
 
 
+def of_task(tx: Tx, task: str) -> tuple[Session, Merge | None]:
+    """A task's last session, and its move of :func:`pending`."""
+    session = sessions.of_task(tx, task)[-1]
+    return session, pending(tx, session.id)
+
+
 def moved(tx: Tx, merge: Merge, turn: Turn) -> Session:
     """The worktree has been moved: so has the session, and what its last turn left is the merge."""
     _set(tx, merge, MergeState.MOVED)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -100,21 +99,6 @@ async def test_a_reader_sees_one_moment(store: Store) -> None:
         return first, settings.get(tx, "a")
 
     assert await store.read(looks_twice) == ("", "")
-
-
-async def test_a_read_that_failed_leaves_nothing_to_the_next(store: Store) -> None:
-    seen = list[object]()
-
-    def fails(tx: Tx) -> None:
-        seen.append(settings.get(tx, "a"))  # its moment is this one
-        raise ZeroDivisionError
-
-    for value in ("1", "2", "3"):
-        await store.write(partial(settings.put, key="a", value=value))
-        for _ in range(4):  # each of the threads that read
-            with pytest.raises(ZeroDivisionError):
-                await store.read(fails)
-    assert seen == [value for value in ("1", "2", "3") for _ in range(4)]
 
 
 async def test_writing_in_a_read_is_a_bug_and_not_an_excuse(store: Store) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -325,3 +326,18 @@ async def test_long_reads_delay_no_short_one(store: Store) -> None:
     assert await values(store, "a") == [""]
     go_on.set()
     await asyncio.gather(*long, *short)
+
+
+async def test_a_read_that_failed_leaves_nothing_to_the_next(store: Store) -> None:
+    seen = list[object]()
+
+    def fails(tx: Tx) -> None:
+        seen.append(settings.get(tx, "a"))  # its moment is this one
+        raise ZeroDivisionError
+
+    for value in ("1", "2", "3"):
+        await store.write(partial(settings.put, key="a", value=value))
+        for _ in range(4):  # each of the threads that read
+            with pytest.raises(ZeroDivisionError):
+                await store.read(fails)
+    assert seen == [value for value in ("1", "2", "3") for _ in range(4)]
