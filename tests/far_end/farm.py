@@ -2,7 +2,7 @@
 
 Each allocation is the login of one SSH server with a home of its own. Files in the directory tell it to misbehave:
 ``refuse`` (acquire fails with these words), ``say`` (acquire prints this instead), ``stuck`` (release fails with
-these words), ``wait`` (acquire waits until the file is gone).
+these words), ``wait`` (acquire waits until the file is gone), ``hold`` (so does release).
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ if verb == "acquire":
     target = json.loads((here / "target.json").read_text())
     print(told("say") or json.dumps({**target, "home": str(here / "homes" / name)}))
 elif verb == "release":
+    while (here / "hold").exists():
+        time.sleep(0.02)
     if told("stuck"):
         sys.exit(told("stuck"))
     (slots / name).unlink(missing_ok=True)

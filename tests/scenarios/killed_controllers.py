@@ -10,7 +10,7 @@ import contextlib
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -114,8 +114,14 @@ class KilledControllers:
     def play(self, play: Play) -> None:
         """Raises ``AssertionError``, with the logs of both."""
         self.played.append(play)
-        try:
+        with self.explained():
             self._play(play)
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """An error in the block has the logs of both, and what is open."""
+        try:
+            yield
         except Exception as error:
             for world in self.both.homes[:2]:
                 error.add_note(f"--- {world.home.name}\n{self.both.said(world)[-1500:]}\n{_log(world)}")
@@ -239,7 +245,7 @@ class KilledControllers:
                 missing = [piece for piece in text.splitlines() if piece not in message.text]
                 footer = f"shown again · {missing[0]}" if missing else ""
                 assert not missing or (row.again and footer in message.text), (play, text, message.text)
-        unknown = [message.text for message in shown.values() if message.id not in known]
+        unknown = [message.text for message in shown.values() if message.text and message.id not in known]
         assert len(unknown) <= again, (play, unknown, "twice, and the second does not say so")
         for number in range(1, self.asked()):
             state = self.state(f"t{number}")

@@ -7,7 +7,6 @@ that did not land, budgets, lines and pools, an outage of a minute, and the end 
 from __future__ import annotations
 
 import contextlib
-import time
 
 import pytest
 
@@ -15,6 +14,7 @@ from tests.conftest import FULL, SEED
 from tests.far_end.bot_api import TOKEN, BotApi
 from tests.scenarios.killed_controllers import ORDINARY, POINTS, Play
 from tests.scenarios.killed_flights import killed_controllers
+from tests.scenarios.outage import play_outage
 from tests.scenarios.pair import Pair, pair
 from tests.scenarios.telegram_house import ADA
 
@@ -25,12 +25,13 @@ _IN_ONE_FLEET = 10
 _FIRSTS = range(SEED, SEED + _SEEDS, _IN_ONE_FLEET)
 
 
+@pytest.mark.timeout(900 if FULL else 300)
 @pytest.mark.parametrize("what", [*_FIRSTS, *(("outage", "poller") if FULL else ())])
 def test_two_controllers_land_everything_once_whatever_happens(what: int | str) -> None:
     match what:
         case "outage":
-            with pair("third") as both:
-                _outage(both)
+            with killed_controllers() as fleet:
+                play_outage(fleet)
         case "poller":
             with pair("third") as both:
                 _poller(both)
@@ -38,30 +39,6 @@ def test_two_controllers_land_everything_once_whatever_happens(what: int | str) 
             with killed_controllers() as fleet:
                 for seed in range(first, min(first + _IN_ONE_FLEET, SEED + _SEEDS)):
                     fleet.play(Play.of(seed, POINTS if FULL else ORDINARY))
-
-
-def _outage(both: Pair) -> None:
-    """The store is away for a minute: nobody is put out for it."""
-    one, other = both.homes[:2]
-    with both.standby(one, "--join"):
-        one.until(one._answers, "the first coordinates")
-        with both.standby(other, "--join") as member:
-            one.until(lambda: both.conditions(one).get("other") == "shares", "the other takes part")
-            go = both.first.directory / "go"
-            tasks = [
-                one.say(f"/run shell while [ ! -e {go} ]; do sleep 0.1; done; echo x > {name}.txt").task
-                for name in ("north", "south")
-            ]
-            one.until(lambda: len(both.events("turn.started")) == 2, "two agents are at work")
-            both.server.disconnect(both.url)
-            both.server.stop()
-            time.sleep(60.0)
-            go.touch()
-            both.server.start()
-            assert [one.wait(task).status for task in tasks] == [0, 0], both.said(one)
-            assert member.poll() is None, both.said(other)
-            assert sorted(of for of, _ in both.events("landing.done")) == tasks
-            assert both.conditions(one) == {"home": "leads", "other": "shares"}
 
 
 def _poller(both: Pair) -> None:
