@@ -72,12 +72,15 @@ def write_what_it_can(stream: object) -> None:
 
 def _not_served(error: Exception) -> bool:
     """Whether no controller answers; then this says so, and how to start one."""
-    from bot.local.client import ControllerGone, NotServed
+    from bot.local.client import ControllerFrozen, ControllerGone, NotServed
 
-    if not isinstance(error, NotServed):
+    if isinstance(error, ControllerFrozen):
+        sys.stderr.write(f"🔌 {error}\n")
+    elif isinstance(error, NotServed):
+        sys.stderr.write(f"🔌 No controller is running: {error}.\nStart it: {_STARTS}\n")
+    else:
         return False
-    sys.stderr.write(f"🔌 No controller is running: {error}.\nStart it: {_STARTS}\n")
-    if isinstance(error, ControllerGone) and error.key:
+    if isinstance(error, ControllerGone | ControllerFrozen) and error.key:
         sys.stderr.write(
             "If it received your message, it handles it after its start. "
             f"To send it again safely, add --key {error.key}\n"

@@ -49,6 +49,12 @@ def running(served: Mapping[str, Any], own: str, home: Path) -> Iterator[Finding
         start = "start it: systemctl start airboss, or airboss serve"
         yield Finding(Severity.WARN, _SUBJECT, "no controller is running on this home", start)
         return
+    if served.get("frozen"):
+        mend = "see airboss.log; if it stays so, end it with kill -9 and start it again: nothing is lost"
+        yield Finding(
+            Severity.BAD, _SUBJECT, "it runs, and does not answer: it is frozen, or has too much to do", mend
+        )
+        return
     if "version" not in served:
         mend = "end it, and start it as the login that owns the home: systemctl start airboss, or airboss serve"
         yield Finding(Severity.BAD, _SUBJECT, "a controller of another login serves this home", mend)

@@ -171,14 +171,17 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     from bot.doctor.repositories import apart, check_repositories
     from bot.doctor.reviewers import check_reviewers
     from bot.doctor.speech import check_speech
-    from bot.local.client import NotServed, ask
+    from bot.local.client import ControllerFrozen, NotServed, ask
     from fleet.machines.executors import Executors
     from fleet.store.controllers import Contender
     from gates.review.agent import AgentReviewers
 
     served: dict[str, Any] = {}
     with contextlib.suppress(NotServed):
-        served = await asyncio.to_thread(ask, str(home), "status")
+        try:
+            served = await asyncio.to_thread(ask, str(home), "status")
+        except ControllerFrozen:
+            served = {"frozen": True}
     executors = Executors(config, home)
     try:
         findings = await examine(config, home, executors, controller_pid=int(served.get("pid", 0)))

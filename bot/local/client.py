@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from bot.local.sockets import short
@@ -15,6 +15,9 @@ from bot.local.sockets import short
 SOCKET = "control.sock"
 PATIENCE_S: Final = 120.0
 """How long a client waits for a controller that stopped before it had answered."""
+
+LOOK_S: Final = 10.0
+"""After so long a silence a controller is asked whether it lives, and has as long to say so."""
 
 _AGAIN_S: Final = 0.25
 
@@ -28,6 +31,18 @@ class ControllerGone(NotServed):
 
     def __init__(self, key: str = "") -> None:
         super().__init__("it stopped before it answered")
+        self.key = key
+
+
+class ControllerFrozen(Exception):
+    """A controller is there, takes what it is sent, and says nothing. ``key``: the key of the message."""
+
+    def __init__(self, key: str = "") -> None:
+        super().__init__(
+            "A controller is running, and does not answer: it is frozen, or has too much to do.\n"
+            "airboss.log says what it did last. If it stays so, end it with kill -9 and start it again.\n"
+            "Nothing is lost."
+        )
         self.key = key
 
 
@@ -64,18 +79,39 @@ def send(channel: socket.socket, do: str, **more: Any) -> None:
     channel.sendall(json.dumps({"v": 1, "do": do, **more}).encode() + b"\n")
 
 
-def answers(channel: socket.socket) -> Iterator[dict[str, Any]]:
-    """The answers to one request; the last has ``end``. Raises ``ControllerGone`` when the controller stops."""
+def answers(channel: socket.socket, silent: Callable[[], None]) -> Iterator[dict[str, Any]]:
+    """The answers to one request; the last has ``end``. ``silent`` is called whenever the channel's time is over;
+    what it raises ends this. Raises ``ControllerGone`` when the controller stops."""
+    rest = b""
+    while True:
+        try:
+            data = channel.recv(1 << 16)
+        except TimeoutError:
+            silent()
+            continue
+        except ConnectionError as error:
+            raise ControllerGone from error
+        if not data:
+            raise ControllerGone
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            answer = json.loads(line)
+            yield answer
+            if "end" in answer:
+                return
+
+
+def demand_life(home: str, look_s: float = LOOK_S) -> None:
+    """Raises ``ControllerFrozen`` where a controller takes a question and does not answer it."""
     try:
-        with channel.makefile("rb") as lines:
-            for line in lines:
-                answer = json.loads(line)
-                yield answer
-                if "end" in answer:
-                    return
-    except (ConnectionError, ValueError) as error:  # a line that was cut in two is no JSON
-        raise ControllerGone from error
-    raise ControllerGone
+        with connect(home) as channel:
+            channel.settimeout(look_s)
+            send(channel, "status")
+            channel.recv(1)
+    except TimeoutError as error:
+        raise ControllerFrozen from error
+    except (NotServed, OSError):
+        return  # it ended: whoever waits for it hears so
 
 
 def ask(
@@ -86,24 +122,34 @@ def ask(
     patience_s: float = PATIENCE_S,
     silence_s: float | None = None,
     wait_s: float | None = None,
+    look_s: float = LOOK_S,
     **more: Any,
 ) -> dict[str, Any]:
     """Sends one request, prints the answers, and returns the last.
 
     The request carries a key, and is sent again when the controller stops and returns: it is handled once.
     ``wait_s``: how long it may wait in all; sent again, it has what is left of that.
-    Raises ``NotServed`` when no controller runs, ``ControllerGone`` when the controller did not return in time, and
-    ``TimeoutError`` when it says nothing for ``silence_s``.
+    Raises ``NotServed`` when no controller runs, ``ControllerGone`` when the controller did not return in time,
+    ``ControllerFrozen`` when it does not even say that it lives, and ``TimeoutError`` when it says nothing for
+    ``silence_s``.
     """
     key, said = key or os.urandom(16).hex(), set[str]()
+
+    def silent() -> None:
+        if silence_s is not None:
+            raise TimeoutError
+        demand_life(home, look_s)
+
     began, channel = time.monotonic(), connect(home)
     while True:
         if wait_s is not None:
             more["wait"] = max(0.0, began + wait_s - time.monotonic())
         try:
             with channel:
-                channel.settimeout(silence_s)
-                return _exchange(channel, said, do, {"id": key, **more})
+                channel.settimeout(look_s if silence_s is None else silence_s)
+                return _exchange(channel, said, silent, do, {"id": key, **more})
+        except ControllerFrozen as error:
+            raise ControllerFrozen(key) from error
         except ControllerGone:
             try:
                 channel = reconnect(home, patience_s)
@@ -111,14 +157,18 @@ def ask(
                 raise ControllerGone(key) from error
 
 
-def _exchange(channel: socket.socket, said: set[str], do: str, more: dict[str, Any]) -> dict[str, Any]:
+def _exchange(
+    channel: socket.socket, said: set[str], silent: Callable[[], None], do: str, more: dict[str, Any]
+) -> dict[str, Any]:
     """``said``: what was printed already, which a second answer repeats."""
     before, last = frozenset(said), dict[str, Any]()
     try:
         send(channel, do, colour=sys.stdout.isatty(), **more)
+    except TimeoutError:
+        raise ControllerFrozen from None  # what fits between us is full
     except OSError as error:
         raise ControllerGone from error
-    for last in answers(channel):
+    for last in answers(channel, silent):
         text = last.get("out", "")
         if text and text not in before:
             said.add(text)

@@ -16,6 +16,8 @@ import pytest
 
 from bot import cli
 from bot.cli import main
+from bot.doctor.controller import running
+from bot.doctor.findings import Severity
 from bot.local import client
 from bot.local.client import SOCKET
 
@@ -173,3 +175,36 @@ def test_a_terminal_that_is_not_utf_8_shows_what_it_can(encoding: str) -> None:
     terminal.write("✓ a │ \udc80")
     terminal.flush()
     assert b" a " in shown.getvalue()
+
+
+def test_a_controller_that_takes_a_question_and_says_nothing_is_frozen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(str(tmp_path / SOCKET))
+        server.listen()
+        with pytest.raises(client.ControllerFrozen) as ended:
+            client.ask(str(tmp_path), "say", text="/run it", key="mine", look_s=0.05)
+    assert cli._explained(ended.value) == 3
+    said = capsys.readouterr().err
+    assert "is running, and does not answer" in said and "--key mine" in said
+    (finding,) = running({"frozen": True}, "1", tmp_path)
+    assert (finding.level, finding.what.partition(":")[0]) == (Severity.BAD, "it runs, and does not answer")
+
+
+def test_one_that_says_that_it_lives_is_waited_for(controller: Path) -> None:
+    client.demand_life(str(controller), 60)
+    here, there = socket.socketpair()
+    with here, there:
+        here.settimeout(0.02)
+        silences: list[int] = []
+
+        def silent() -> None:
+            silences.append(1)
+            if len(silences) == 3:
+                there.sendall(b'{"out": "a"}\n{"en')
+            if len(silences) == 5:
+                there.sendall(b'd": 1}\n')
+
+        assert list(client.answers(here, silent)) == [{"out": "a"}, {"end": 1}]
+    assert len(silences) >= 5
