@@ -14,7 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -160,12 +161,37 @@ _COUNT = "needs_root"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if os.geteuid() == 0:
-        return
-    left_out = [item for item in items if item.get_closest_marker("needs_root")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not item.get_closest_marker("needs_root")]
-    config.stash[_without_root] = len(left_out)
+    if os.geteuid() != 0:
+        left_out = [item for item in items if item.get_closest_marker("needs_root")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("needs_root")]
+        config.stash[_without_root] = len(left_out)
+    items[:] = dealt(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def dealt(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
+    """The tests in an order by which no worker is alone with a long one at the end.
+
+    Each of the workers begins with an equal stretch of the list, and who is done takes from another's end. So each
+    stretch begins with modules of long tests, which wait for programs, and ends with unit tests, which do not.
+    """
+    modules = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
+    long, short = (
+        [tests for tests in modules if not _is_unit(tests[0])],
+        [item for tests in modules if _is_unit(tests[0]) for item in tests],
+    )
+    order: list[pytest.Item] = []
+    for worker in range(workers):
+        order += [item for tests in long[worker::workers] for item in tests]
+        upto = len(items) * (worker + 1) // workers
+        fill = max(0, upto - len(order))
+        order += short[:fill]
+        del short[:fill]
+    return order + short
+
+
+def _is_unit(item: pytest.Item) -> bool:
+    return item.path.parent.name == "unit"
 
 
 @pytest.hookimpl(optionalhook=True)

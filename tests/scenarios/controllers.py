@@ -1,7 +1,7 @@
 """Controllers and commands as processes of their own, forked from one that has imported the product once.
 
-The import is two thirds of a start, and the scenarios make more than a hundred. A controller that needs more in its
-environment, some of which is read by the import, or that is looked at from outside is started as a person does it.
+The import is two thirds of a start, and the scenarios make more than a hundred. A controller with something in its
+environment that counts from its first moment, or that is looked at from outside, is started as a person does it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from typing import Protocol
 
 #: What the process that is forked has imported: what ``airboss serve`` imports, and what it makes once.
 _PRELOADED = ["bot.cli", "bot.local.serving", "bot.app", "tests.scenarios.preloaded"]
+
+#: What a process that has begun without it cannot be given any more: the import and the loader read it.
+_FROM_THE_FIRST = frozenset({"AIRBOSS_FAULT", "LD_PRELOAD"})
 
 
 class Controller(Protocol):
@@ -116,6 +119,12 @@ def airboss(*argv: str, home: Path, stdin: str = "", timeout: float = 200.0) -> 
         environment = {**os.environ, "AIRBOSS_HOME": str(home)}
         status = Forked(environment, said, complained, argv=argv, heard=heard).wait(timeout)
         return subprocess.CompletedProcess(argv, status, said.read_text(), complained.read_text())
+
+
+def begun(environment: Mapping[str, str], log: Path, *, argv: Sequence[str] = ("serve",)) -> Controller:
+    """A controller, forked unless its environment asks for a new program."""
+    begin = Forked if _FROM_THE_FIRST.isdisjoint(environment) else started
+    return begin(environment, log, argv=argv)
 
 
 def started(

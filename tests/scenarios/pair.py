@@ -13,7 +13,7 @@ from fleet.store import leads, ledger, sessions
 from fleet.store.core import Store
 from tests.empty_store import filled_database
 from tests.far_end.postgres import Postgres, running_postgres
-from tests.scenarios.controllers import Controller, Forked, airboss, started
+from tests.scenarios.controllers import Controller, airboss, begun
 from tests.scenarios.house import House, house
 from tests.schema import load, problems
 
@@ -50,8 +50,7 @@ class Pair:
     def standby(self, world: House, how: str = "--standby", **environment: str) -> Iterator[Controller]:
         """``airboss serve --standby`` on one of the homes; it is killed if it still runs, frozen or not."""
         environment = {**os.environ, "AIRBOSS_HOME": str(world.home), **environment}
-        begin = started if "LD_PRELOAD" in environment else Forked
-        made: Controller = begin(environment, self.log(world), argv=("serve", how))
+        made = begun(environment, self.log(world), argv=("serve", how))
         try:
             yield made
         finally:

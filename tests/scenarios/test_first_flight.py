@@ -44,7 +44,7 @@ def test_a_red_gate_sends_the_same_agent_back_and_the_second_turn_lands(served: 
 
 def test_an_agent_that_says_all_tests_pass_is_not_believed(served: House) -> None:
     before = served.commits()[0]
-    answer = served.say("/run on=macbook write BAD for ever\nshell date +%s%N >> work.txt", wait=True)
+    answer = served.say("/run on=macbook write BAD for ever\nshell date +%N >> work.txt", wait=True)
     assert answer.status == 1, answer.shown
     assert served.commits()[0] == before
     claims = [body["claim"] for body in served.bodies("turn.closed")]

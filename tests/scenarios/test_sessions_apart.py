@@ -30,7 +30,7 @@ def served() -> Iterator[House]:
 
 
 def test_an_agent_cannot_change_the_work_of_another_task(served: House) -> None:
-    victim = served.say("/run on=evo-x2 agent=plain write BAD victim\nshell date +%s%N > when.txt", wait=True)
+    victim = served.say("/run on=evo-x2 agent=plain write BAD victim\nshell date +%N > when.txt", wait=True)
     assert victim.status == 1, "its workspace stays to be read"
     theirs = served.workspace(victim.task)
     written = (theirs / "work.txt").read_text()

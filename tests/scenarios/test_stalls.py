@@ -249,7 +249,7 @@ def test_a_rework_turn_that_stops_short_is_not_spent() -> None:
         flag = made.directory / "died"
         dies = f"shell grep -q half work.txt && test -e {flag} && rm {flag} && kill -9 $PPID; true"
         flag.touch()
-        answer = made.say(f"/run on=macbook {dies}\nwrite half\nshell date +%s%N > when.txt", wait=True)
+        answer = made.say(f"/run on=macbook {dies}\nwrite half\nshell date +%N > when.txt", wait=True)
         assert answer.status == 4, answer.shown
         assert not flag.exists()
         causes = [recorded.event.body()["cause"] for recorded in made.of(answer.task, "turn.started")]

@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from fleet.exits import Exited
 from fleet.store import ledger
 from fleet.store.core import Store
 from tests.empty_store import filled
-from tests.session_files import CALLS, FAILED, MONTH, SESSIONS, SUBAGENTS, reference_month
 from tests.unit.test_import import Home, home
 
 __all__ = ["home"]
@@ -67,10 +65,13 @@ def _with_bytes(line: str) -> str:
 
 def spans(file: Path) -> list[Any]:
     """As OpenTelemetry's own definition reads the file."""
-    requests = [Parse(_with_bytes(line), ExportTraceServiceRequest()) for line in file.read_text().splitlines()]
-    return [
-        span for each in requests for of in each.resource_spans for scope in of.scope_spans for span in scope.spans
-    ]
+    return [span for line in file.read_text().splitlines() for span in spans_of(line)]
+
+
+def spans_of(line: str) -> list[Any]:
+    """As it reads one line."""
+    request = Parse(_with_bytes(line), ExportTraceServiceRequest())
+    return [span for of in request.resource_spans for scope in of.scope_spans for span in scope.spans]
 
 
 def test_a_row_says_who_what_when_and_how_and_no_words(home: Home, tmp_path: Path) -> None:
@@ -148,25 +149,6 @@ def test_spans_have_the_names_of_the_genai_conventions(home: Home, tmp_path: Pat
     assert session.name == "invoke_agent claude"
     assert (used["gen_ai.usage.input_tokens"], used["gen_ai.usage.output_tokens"]) == (7, 8)
     assert session.end_time_unix_nano >= session.start_time_unix_nano > 0
-
-
-def test_the_reference_month_is_the_same_in_each_form(home: Home, tmp_path: Path) -> None:
-    reference_month(tmp_path / "projects")
-    home.load(tmp_path / "projects")
-    for form in ("csv", "parquet", "otlp"):
-        assert export(home, form, tmp_path / form, *MONTH)["calls"] == CALLS
-    with duckdb.connect() as connection:
-        for read in ("read_csv", "read_parquet"):
-            query = (
-                "SELECT count(*), count(*) FILTER (outcome = 'failed'), count(DISTINCT session), "
-                f"count(*) FILTER (subagent) FROM {read}(?)"
-            )
-            file = str(tmp_path / read.removeprefix("read_"))
-            assert connection.execute(query, [file]).fetchall() == [(CALLS, FAILED, SESSIONS, SUBAGENTS)]
-    found = spans(tmp_path / "otlp")
-    kinds = Counter(span.name.split()[0] for span in found)
-    assert kinds == {"execute_tool": CALLS, "invoke_agent": SESSIONS}
-    assert len({(span.trace_id, span.span_id) for span in found}) == len(found)
 
 
 def test_a_call_over_the_first_midnight_keeps_its_start(home: Home, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections import Counter
@@ -13,22 +12,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.cards import shown
 from bot.cli import main
 from bot.days import days_of
-from bot.digest import in_period
-from bot.digest_card import digest_card, headline
 from bot.local import importing
 from fleet.agents.codex_files import CodexFile
 from fleet.events import Refs, Source, ToolCallEnded, ToolCallStarted
-from fleet.model import Isolation
 from fleet.range_figures import RangeFigures
-from fleet.store import ledger, recount, sessions
+from fleet.store import ledger, sessions
 from fleet.store.core import Store
 from tests import session_files
 from tests.rows import asked, placed
-from tests.schema import load, problems
-from tests.session_files import MONTH, ClaudeSession, codex_line, reference_month, reference_month_of_codex
+from tests.session_files import MONTH, ClaudeSession, codex_line, reference_month_of_codex
 
 AT = datetime(2026, 11, 3, 23, 59, 59, tzinfo=UTC)
 
@@ -61,41 +55,6 @@ def home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Home:
 def kept(home: Home) -> list[bytes]:
     with home.store() as store, store.transaction() as tx:
         return [recorded.canonical for recorded in ledger.read(tx, limit=100_000)]
-
-
-def test_the_reference_month_is_imported_once_and_counted_exactly(home: Home, tmp_path: Path) -> None:
-    reference_month(tmp_path / "files")
-    first = home.load(tmp_path / "files")
-    assert not problems(first, load("import.json"))
-    assert (first["sessions"], first["known"], first["malformed"]) == (session_files.SESSIONS, 0, 0)
-    assert first["added"] > 2 * session_files.CALLS + session_files.SESSIONS
-    figures = home.days(*MONTH)
-    assert figures["tool_calls"] == session_files.CALLS
-    assert figures["active_days"] == session_files.DAYS
-    assert figures["sessions"] == session_files.SESSIONS
-    assert figures["peak"] == {"date": "2026-11-03", "calls": session_files.PEAK}
-    assert figures["failed"] == session_files.FAILED
-    assert figures["subagents"] == session_files.SUBAGENTS
-    assert figures["error_rate"] == session_files.FAILED / session_files.CALLS
-    assert (figures["denied"], figures["unfinished"]) == (0, 0)
-    assert figures["by_machine"] == {"laptop": session_files.CALLS}
-    with home.store() as store:
-        made = asyncio.run(in_period(store, days_of(*MONTH, "UTC").period))
-    said = (
-        "21,875 tool calls · 24 active days · 46 sessions · peak 4,004 · "
-        "0.0046 % failed (1 in 21,875) · 128 subagents"
-    )
-    card = digest_card(made, Isolation.SEPARATE_LOGINS)
-    assert headline(made.figures) == said == shown(card.lines[1])
-    assert shown(card.lines[0]).startswith("2026-11-03 08:00 to 2026-11-"), "the first file is not the earliest"
-    with home.store() as store, store.transaction() as tx:
-        assert recount.kept(tx) == recount.computed(tx)
-    for zone in ("Pacific/Auckland", "America/Los_Angeles"):  # some of the sessions are on other days there
-        there = counted_by_hand(tmp_path / "files", zone)
-        figures = home.days("2026-11-01", "2026-12-01", "--tz", zone)
-        assert figures["tool_calls"] == session_files.CALLS == there.total()
-        assert figures["active_days"] == len(there)
-        assert figures["peak"] == {"date": max(there, key=there.__getitem__), "calls": max(there.values())}
 
 
 def test_codex_gives_the_same_figures_of_the_same_month(tmp_path: Path) -> None:
