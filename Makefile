@@ -7,7 +7,7 @@ BOOT := $(PYTHON) deploy/bootstrap.py
 export PYTHONDONTWRITEBYTECODE :=
 export AIRBOSS_AGENTS_DIR ?= $(CURDIR)/.cache/agents/node_modules/.bin
 FIGURES = $(basename $(notdir $(shell grep -l '^def main' tests/bench/*.py)))
-PYTEST := $(BIN)/python3 -m pytest -n 3 --dist worksteal
+PYTEST := $(BIN)/python3 -m pytest -n 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo install agents test lint types unit torture bench pictures lock clean
@@ -30,7 +30,9 @@ test: ## run every check: lint, types, unit, contracts, scenarios
 	@$(BOOT) tests
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
-	@$(BIN)/mypy --no-error-summary > .cache/types.log 2>&1 & types=$$!; $(PYTEST) $(ARGS); tests=$$?; \
+	@$(BIN)/mypy --no-error-summary > .cache/types.log 2>&1 & types=$$!; \
+		test -d tests/unit/__pycache__ || $(BIN)/python3 -m pytest --collect-only -q > /dev/null 2>&1; \
+		$(PYTEST) $(ARGS); tests=$$?; \
 		wait $$types || { cat .cache/types.log; exit 1; }; exit $$tests
 
 lint: ## run ruff: rules and format

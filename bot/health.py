@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from types import MappingProxyType
 from typing import Final
@@ -17,6 +16,7 @@ from bot.reload import LiveConfig
 from fleet.config.home import FLEET_FILE
 from fleet.errors import StoreUnavailable
 from fleet.ports import Clock
+from fleet.records import dataclass
 from fleet.store import tasks
 from fleet.supervise import Health, Supervisor
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Final
 
 from fleet.agents.logins import KEEPINGS
 from fleet.config import AgentConfig, FleetConfig, MachineConfig
 from fleet.config.paying import is_keyed
+from fleet.records import dataclass
 
 _NAMED: Final = 3
 

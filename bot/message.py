@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 
 from fleet.errors import Malformed
 from fleet.model import ChatRef, PersonId
+from fleet.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
+
+from fleet.records import dataclass
 
 FLEET: Final = "fleet"
 """The verb before every other one, for what a chat's menu does not list: ``/fleet retry t1`` is ``/retry t1``."""

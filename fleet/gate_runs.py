@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from fleet.records import dataclass
 from fleet.verdict import GateResult
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from fleet.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from fleet import files
 from fleet.config import parse_repo_file
 from fleet.errors import Misused
 from fleet.git.command import Git
+from fleet.records import dataclass
 from fleet.setup.repo_file import REPO_FILE
 from fleet.untrusted import clean
 from fleet.verdict import GateResult, Verdict

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from fleet.records import dataclass
 
 DECODE_CAP = 8 * 1024 * 1024
 """The longest line, in bytes, that is passed on for decoding."""

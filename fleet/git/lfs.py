@@ -12,7 +12,6 @@ import hashlib
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +20,7 @@ from fleet.errors import Refused, Unavailable
 from fleet.git.repository import Repository
 from fleet.git.shared import SharedRepository
 from fleet.git.trees import TreeEntry, blobs, entries
+from fleet.records import dataclass
 
 LFS: Final = "lfs"
 _POINTER: Final = re.compile(

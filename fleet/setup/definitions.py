@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
@@ -18,6 +17,7 @@ from fleet.errors import Misused, RepositoryUnusable
 from fleet.git.repository import Repository
 from fleet.git.trees import TreeEntry, entries
 from fleet.ignoring import IgnorePatterns
+from fleet.records import dataclass
 from fleet.setup import repo_file
 
 Tree = Mapping[str, TreeEntry]

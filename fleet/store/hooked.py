@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from fleet.model import ChatRef
+from fleet.records import dataclass
 from fleet.store.core import Tx
 from fleet.store.usage_tables import hooked
 

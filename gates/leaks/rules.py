@@ -12,7 +12,6 @@ import hashlib
 import os
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -20,6 +19,7 @@ from msgspec import Struct
 
 from fleet import processes
 from fleet.errors import Unavailable
+from fleet.records import dataclass
 
 _ARGV: Final = (
     *("scan", "-", "--format", "jsonl", "--jobs", "1", "--quiet"),
@@ -30,6 +30,8 @@ _ENDED: Final = (0, 200)  # without finds, with finds
 _SECONDS: Final = 300.0
 #: What every secret that a rule knows has: a word of some length, or a password in an address.
 _WORTH: Final = re.compile(r"[\w+/=.~-]{16}|://[^\s/]*@|PRIVATE KEY")
+#: What each file of a patch has above its lines: two ids, too short for any rule.
+_IDS: Final = re.compile(r"^index [0-9a-f]{7,12}\.\.[0-9a-f]{7,12}\b", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ _DECODER = msgspec.json.Decoder(_Report)
 
 async def matches(text: str) -> list[Match]:
     """Everything in ``text`` that a rule takes for a secret. Raises ``Unavailable`` when it cannot be searched."""
-    if not _WORTH.search(text):
+    if not _WORTH.search(_IDS.sub("", text)):
         return []
     data = text.encode("utf-8", "replace")
     key = hashlib.sha256(data).digest()

@@ -7,10 +7,11 @@ numbers of everything else are moved back, before anyone sees the findings.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
+from fleet.records import dataclass
 from gates.review.exchange import Remark, RemarkSeverity
 from gates.review.shown import Mark, ShownFile, ShownLine, render
 

@@ -111,12 +111,14 @@ def _run(environment: dict[str, str], streams: tuple[str, str, str], argv: list[
     sys.exit(main(argv))
 
 
-def airboss(*argv: str, home: Path, stdin: str = "", timeout: float = 200.0) -> subprocess.CompletedProcess[str]:
+def airboss(
+    *argv: str, home: Path, stdin: str = "", timeout: float = 200.0, **environ: str
+) -> subprocess.CompletedProcess[str]:
     """One command of the command line, whole. Raises ``subprocess.TimeoutExpired``."""
     with tempfile.TemporaryDirectory() as room:
         heard, said, complained = (Path(room) / name for name in ("stdin", "stdout", "stderr"))
         heard.write_text(stdin)
-        environment = {**os.environ, "AIRBOSS_HOME": str(home)}
+        environment = {**os.environ, **environ, "AIRBOSS_HOME": str(home)}
         status = Forked(environment, said, complained, argv=argv, heard=heard).wait(timeout)
         return subprocess.CompletedProcess(argv, status, said.read_text(), complained.read_text())
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
+from tests.scenarios.controllers import airboss
 from tests.scenarios.house import House, house
 
 HELD = '/run write GOOD first\nshell echo "print(1)" >> check.py'
@@ -57,14 +56,13 @@ def test_a_declared_lock_is_waited_for_and_freed_with_a_reason(served: House) ->
 
 def test_a_lock_taken_by_hand_keeps_tasks_off_and_survives_a_restart(served: House) -> None:
     words = ("path:shop:work.txt", "--holder", "anna", "--ttl", "600")
-    lock = [sys.executable, "-m", "bot.cli", "--home", str(served.home), "lock"]
-    subprocess.run([*lock, "acquire", *words], check=True, capture_output=True)
+    airboss("lock", "acquire", *words, home=served.home).check_returncode()
     waiting = served.say("/run --lock work.txt write GOOD after anna")
     served.until(lambda: "locked by anna" in served.say(f"/session {waiting.task}").shown, "it waits for anna")
     served.kill()
     served.start()
     served.until(lambda: f"{waiting.task} waits" in served.say("/locks").shown, "it waits again")
-    subprocess.run([*lock, "release", *words[:3]], check=True, capture_output=True)
+    airboss("lock", "release", *words[:3], home=served.home).check_returncode()
     landed = served.wait(waiting.task)
     assert landed.status == 0, landed.shown
     assert served.main() == "GOOD after anna"

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from tests.scenarios import controllers
 from tests.scenarios.house import House, house
 
 
 def airboss(built: House, *words: str) -> subprocess.CompletedProcess[str]:
     """A command of the login whose HOME is in the house."""
-    argv = [sys.executable, "-m", "bot.cli", "--home", str(built.home), *words]
-    env = {**os.environ, "HOME": str(built.directory / "person")}
-    return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return controllers.airboss(*words, home=built.home, HOME=str(built.directory / "person"))
 
 
 def told(done: subprocess.CompletedProcess[str], status: int) -> dict[str, Any]:

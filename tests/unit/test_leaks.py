@@ -116,6 +116,17 @@ async def test_the_kept_rules_know_tokens_with_their_lines_and_ignore_exemptions
     assert await rules.matches(ordinary) == []
 
 
+async def test_the_ids_of_a_patch_alone_are_not_searched_and_hide_nothing() -> None:
+    """A start of the rules costs 0.4 s, and each ``/diff`` has such a line."""
+    head = "diff --git a/a b/a\nindex 3514d7e..1293002 100644\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n"
+    before = len(rules._searched)
+    assert await rules.matches(f"{head}-one\n+two\n") == []
+    assert len(rules._searched) == before
+    for line in (f"+{TOKEN}", f"index 3514d7e..1293002 {TOKEN}", f"index {TOKEN}"):
+        (found,) = await rules.matches(f"{head}{line}\n")
+        assert (found.line, found.text) == (6, TOKEN)
+
+
 def test_leaks_are_kept_as_json_without_values() -> None:
     found = (Leak("a.py", 3, "github-pat", "0" * 32), Leak('ü "', 0, "DEMO_KEY", "1" * 32))
     assert from_json(to_json(found)) == found
