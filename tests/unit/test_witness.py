@@ -7,7 +7,6 @@ import hashlib
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fleet.config import WitnessConfig
 from fleet.errors import Malformed
 from fleet.events import AgentSaid, Source, leaf_hash, merkle
+from fleet.records import dataclass
 from fleet.store import ledger
 from fleet.store.core import Store
 from fleet.store.ledger import Entry
@@ -185,14 +185,14 @@ async def test_a_log_asks_its_witnesses(witness: Witness, tmp_path: Path) -> Non
         assert await asked.store.read(ledger.size) == 501
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Overtaken(Checkpoints):
     """Something happens between a checkpoint and the question whether a witness signs it."""
 
     meanwhile: Callable[[], Awaitable[None]]
 
     async def keep(self) -> tuple[Checkpoint, str]:
-        kept = await super().keep()
+        kept = await Checkpoints.keep(self)
         await self.meanwhile()
         return kept
 
