@@ -22,14 +22,14 @@ def filled(path: Path) -> Path:
     return path
 
 
-def filled_database(server: Postgres, url: str) -> None:
-    """Makes the new database at ``url`` an empty store, with an id of its own when it is opened."""
+def filled_database(server: Postgres) -> str:
+    """The URL of a new database that is an empty store. It gets an id of its own when it is opened."""
     if _TEMPLATE not in server.databases():
         made = server.new_database()
         with Store.open(made) as store:
             _forget_id(store)
         server.rename(made, _TEMPLATE)
-    server.copy(_TEMPLATE, url)
+    return server.new_database(_TEMPLATE)
 
 
 @cache

@@ -112,8 +112,7 @@ def main() -> int:
     with running_postgres(durable=True) as server:
         for _ in range(ROUNDS):
             for controllers, seconds in ((4, four), (1, one)):
-                url = server.new_database()
-                filled_database(server, url)
+                url = filled_database(server)
                 seconds.append(together(url, controllers))
                 print(f"{controllers}: {AGENTS * LINES / seconds[-1]:,.0f} lines a second", flush=True)
     if CORES < 8:

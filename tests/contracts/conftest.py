@@ -26,20 +26,18 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a store that nobody has made yet."""
+    """The URL of a store that nobody has made yet; of the test's store, if it has one."""
+    has_one = "store" in request.fixturenames
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'airboss.db'}"
+        path = tmp_path / "airboss.db"
+        return f"sqlite:///{filled(path) if has_one else path}"
     server: Postgres = request.getfixturevalue("postgres")
-    return server.new_database()
+    return filled_database(server) if has_one else server.new_database()
 
 
 @pytest.fixture
-def store(request: pytest.FixtureRequest, store_url: str, tmp_path: Path) -> Iterator[Store]:
+def store(store_url: str) -> Iterator[Store]:
     """A new store."""
-    if store_url.startswith("sqlite"):
-        filled(tmp_path / "airboss.db")
-    else:
-        filled_database(request.getfixturevalue("postgres"), store_url)
     with Store.open(store_url) as opened:
         yield opened
 

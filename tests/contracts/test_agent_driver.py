@@ -25,6 +25,7 @@ from fleet.agent_events import (
     Used,
 )
 from fleet.exits import Signalled
+from tests.conftest import sampled
 from tests.contracts.agent_stand import AGENTS, Stand
 from tests.far_end.scripted_model import Answer, Asking, Refusal, Reply, Words, call, say
 
@@ -229,7 +230,7 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSALS)
+@pytest.mark.parametrize("what", sampled(REFUSALS, 3))
 async def test_a_refusal_of_the_model_is_the_outcome_of_the_turn(stand: Stand, what: str) -> None:
     refusal, outcome, words = REFUSALS[what]
     stand.model.script([stand.shell("echo half > made"), refusal])

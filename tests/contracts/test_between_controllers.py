@@ -50,9 +50,7 @@ ids = ["phone::ada"]
 
 @pytest.fixture
 def url(postgres: Postgres) -> str:
-    made = postgres.new_database()
-    filled_database(postgres, made)
-    return made
+    return filled_database(postgres)
 
 
 async def test_a_wake_news_of_a_queue_and_who_wants_a_slot_back_are_heard_elsewhere(url: str) -> None:

@@ -37,9 +37,7 @@ DAY = "2026-11-28"
 
 @pytest.fixture
 def url(postgres: Postgres) -> str:
-    made = postgres.new_database()
-    filled_database(postgres, made)
-    return made
+    return filled_database(postgres)
 
 
 @pytest.fixture

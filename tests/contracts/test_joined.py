@@ -59,9 +59,7 @@ class Homes:
 
 @pytest.fixture
 def homes(postgres: Postgres, tmp_path: Path) -> Homes:
-    made = postgres.new_database()
-    filled_database(postgres, made)
-    return Homes(made, tmp_path)
+    return Homes(filled_database(postgres), tmp_path)
 
 
 async def until(true: Callable[[], object]) -> None:

@@ -32,9 +32,7 @@ HEAD, B = (Contender(f"{host}:/home:1:x", host, "/home", "1") for host in ("a", 
 
 @pytest.fixture
 def url(postgres: Postgres) -> str:
-    made = postgres.new_database()
-    filled_database(postgres, made)
-    return made
+    return filled_database(postgres)
 
 
 async def test_what_is_committed_is_told_to_others_and_nothing_else(url: str) -> None:

@@ -217,8 +217,7 @@ async def test_whoever_is_asked_shows_the_gate_that_another_runs(postgres: Postg
     here, there = tmp_path / "here" / "g1.log", tmp_path / "there" / "g1.log"
     here.parent.mkdir()
     there.parent.mkdir()
-    url = postgres.new_database()
-    filled_database(postgres, url)
+    url = filled_database(postgres)
     with Store.open(url) as store:
         here.write_text("half of it\n")
         async with alongside(tails.follow(store, here, "g1", "t1", pause=0.01), "tell"):
@@ -231,8 +230,7 @@ async def test_whoever_is_asked_shows_the_gate_that_another_runs(postgres: Postg
 
 
 async def test_a_persons_file_reaches_the_agent_from_another_home(postgres: Postgres, tmp_path: Path) -> None:
-    url = postgres.new_database()
-    filled_database(postgres, url)
+    url = filled_database(postgres)
     sent = tmp_path / "files" / "a photo.txt"
     sent.parent.mkdir()
 

@@ -268,13 +268,13 @@ async def test_discard_removes_only_ours(world: World) -> None:
     assert Path(again, "app.py").exists()
 
 
-@pytest.mark.parametrize("name", ["", "-rf", "../x", "a/b", "a\nb", ".hidden", "x" * 200])
-async def test_a_name_is_never_a_path(world: World, name: str) -> None:
+async def test_a_name_is_never_a_path(world: World) -> None:
     base = await world.repository.fetch()
-    with pytest.raises(Misused):
-        await world.workspaces.prepare(world.agent, world.repository, base, name)
-    with pytest.raises(Misused):
-        await world.workspaces.checkout(world.gate, world.repository, base, name)
+    for name in ("", "-rf", "../x", "a/b", "a\nb", ".hidden", "x" * 200):
+        with pytest.raises(Misused):
+            await world.workspaces.prepare(world.agent, world.repository, base, name)
+        with pytest.raises(Misused):
+            await world.workspaces.checkout(world.gate, world.repository, base, name)
 
 
 async def test_each_limit_is_named_and_nothing_is_taken(world: World) -> None:
@@ -323,25 +323,24 @@ open("f", "w").close()
 """
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        ("ln -s /usr/bin/python3 python", "the symbolic link 'python' points out of the repository"),
-        ("git init -q vendor", "'vendor/' is a git repository inside the workspace"),
-        (
-            "git init -q v && cd v && git -c user.name=x -c user.email=x@x commit -q --allow-empty -m x",
-            "'v' is a git repository inside the workspace",
-        ),
-        ("f=$(git ls-files | grep -v '^[.]' | head -n 1); rm -- $f; mkfifo -- $f", "can only add regular files"),
-        (f"{sys.executable} -c '{_DEEPER_THAN_A_PATH}'", "could not open directory 'dddddddd"),
-    ],
-)
-async def test_a_tree_that_cannot_be_taken_says_what_is_in_the_way(world: World, make: str, words: str) -> None:
+IN_THE_WAY = {
+    "ln -s /usr/bin/python3 python": "the symbolic link 'python' points out of the repository",
+    "git init -q vendor": "'vendor/' is a git repository inside the workspace",
+    "git init -q v && cd v && git -c user.name=x -c user.email=x@x commit -q --allow-empty -m x": (
+        "'v' is a git repository inside the workspace"
+    ),
+    "f=$(git ls-files | grep -v '^[.]' | head -n 1); rm -- $f; mkfifo -- $f": "can only add regular files",
+    f"{sys.executable} -c '{_DEEPER_THAN_A_PATH}'": "could not open directory 'dddddddd",
+}
+
+
+async def test_a_tree_that_cannot_be_taken_says_what_is_in_the_way(world: World) -> None:
     base = await world.repository.fetch()
-    path = await world.workspaces.prepare(world.agent, world.repository, base, "t1.1")
-    subprocess.run(["sh", "-c", make], cwd=path, check=True)
-    with pytest.raises(TreeRefused, match=words):
-        await world.workspaces.snapshot(world.agent, world.repository, base, path, "m", WHEN)
+    for number, (make, words) in enumerate(IN_THE_WAY.items()):
+        path = await world.workspaces.prepare(world.agent, world.repository, base, f"t{number}.1")
+        subprocess.run(["sh", "-c", make], cwd=path, check=True)
+        with pytest.raises(TreeRefused, match=words):
+            await world.workspaces.snapshot(world.agent, world.repository, base, path, "m", WHEN)
 
 
 @pytest.mark.parametrize(

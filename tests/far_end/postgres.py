@@ -58,10 +58,10 @@ class Postgres:
         """The SQLAlchemy URL of a database, there or not."""
         return f"postgresql+psycopg://postgres@/{database}?host={self.directory}"
 
-    def new_database(self) -> str:
-        """The URL of a fresh, empty database."""
+    def new_database(self, like: str = "template1") -> str:
+        """The URL of a fresh database, which is empty or ``like`` another that nobody uses."""
         name = f"t{uuid.uuid4().hex}"
-        self._ask(f"CREATE DATABASE {name}")
+        self._ask(f"CREATE DATABASE {name} TEMPLATE {like}")
         return self.url(name)
 
     def databases(self) -> set[str]:
@@ -71,11 +71,6 @@ class Postgres:
     def rename(self, url: str, name: str) -> None:
         """Renames a database that nobody uses."""
         self._ask(f"ALTER DATABASE {_name(url)} RENAME TO {name}")
-
-    def copy(self, name: str, url: str) -> None:
-        """Makes the database at ``url`` a copy of another. Nobody uses either."""
-        self._ask(f"DROP DATABASE {_name(url)}")
-        self._ask(f"CREATE DATABASE {_name(url)} TEMPLATE {name}")
 
     def disconnect(self, url: str) -> None:
         """Ends every connection to a database."""

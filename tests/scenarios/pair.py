@@ -99,6 +99,5 @@ def pair(*more: str, apart: bool = False, files: Mapping[str, str] | None = None
     """Two homes, and ``more`` of these names: for several tasks at once, which change different files."""
     content: dict[str, str | bytes] = {**({"work.txt": "GOOD already\n"} if more else {}), **(files or {})}
     with running_postgres() as server, house(content) as first:
-        url = server.new_database()
-        filled_database(server, url)
+        url = filled_database(server)
         yield Pair(first, server, url, more, apart=apart)
