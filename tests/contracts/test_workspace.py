@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fleet.errors import Misused, Refused, Unavailable
+from fleet.errors import Misused, Refused
 from fleet.git.handed_over import TreeRefused
 from fleet.git.repository import Repository
 from fleet.git.taking import unreadable
@@ -368,7 +368,7 @@ async def test_a_worktree_that_is_gone_says_so(world: World) -> None:
     base = await world.repository.fetch()
     path = await world.workspaces.prepare(world.agent, world.repository, base, "t1.1")
     shutil.rmtree(path)
-    with pytest.raises(Unavailable, match=r"t1\.1"):
+    with pytest.raises(Refused, match=r"t1\.1"):
         await world.workspaces.snapshot(world.agent, world.repository, base, path, "m", WHEN)
 
 
