@@ -119,7 +119,8 @@ class Flight:
                 self.task = await lacking.told(self._services.store, config, self.task)
                 lacking.demand(config, self.task)
                 await self._steps.step(self.task)
-            self._failures = 0
+            if self.task.state is not TaskState.QUEUED:  # in which most steps only wait for a slot
+                self._failures = 0
             self._services.slot_line.returned(self.task.id)
             await self._record_link(up=True, why="")
         except NoSlot as error:
@@ -168,7 +169,7 @@ class Flight:
         """The step is tried a few times before the task ends."""
         self._failures += 1
         if error.retry and self._failures <= len(_RETRIES):
-            await self._waits.wait(_RETRIES[self._failures - 1])
+            await self._wait_because(f"waiting to try again: {error}", _RETRIES[self._failures - 1])
         else:
             await self._end(TaskState.UNAVAILABLE, str(error))
 

@@ -86,10 +86,18 @@ async def tip(git: Git, where: Path | str, base: str, on: str) -> str:
         found = next((line.split()[0] for line in ended.line.splitlines() if line.endswith("\t" + ref)), "")
     if not found:
         others = await _branches(git, where, on)
+        named = ", ".join(others[:_BRANCHES_NAMED])
+        if base in others:
+            raise RepositoryUnusable(
+                attempted=attempted,
+                on=on,
+                cause=f"its branch {base} is broken: it names no commit that can be read",
+                hint="git fsck, there, says what is missing",
+            )
         raise RepositoryUnusable(
             attempted=attempted,
             on=on,
-            cause=f"it has no branch {base}" + (f"; it has {', '.join(others)}" if others else ""),
+            cause=f"it has no branch {base}" + (f"; it has {named}" if named else ""),
             hint=f'write base = "{others[0]}" under its name in fleet.toml'
             if others
             else "commit something to it first",
@@ -113,12 +121,12 @@ async def _local_tip(git: Git, git_dir: Path, ref: str, on: str) -> str:
 
 
 async def _branches(git: Git, where: Path | str, on: str) -> list[str]:
-    """The first few branches that a repository has."""
+    """The branches that a repository has."""
     ended = await git.run(
         "ls-remote", "--heads", "--", str(where), attempted="list the branches", on=on, expect=(0, 128)
     )
     refs = (line.partition("\t")[2] for line in ended.out.decode("utf-8", "replace").splitlines())
-    return [ref.removeprefix("refs/heads/") for ref in refs][:_BRANCHES_NAMED]
+    return [ref.removeprefix("refs/heads/") for ref in refs]
 
 
 async def check_whole(git: Git, path: Path, on: str) -> None:
@@ -227,7 +235,10 @@ async def _git_dir(git: Git, path: Path, on: str) -> Path:
             hint="give it to the controller's login, or name it by an ssh:// url",
         )
     if ended.code:
-        raise RepositoryUnusable(attempted=attempted, on=on, cause="not a git repository", hint=hint)
+        words = " ".join(ended.err.split()).removeprefix("fatal: ")
+        plain = not words or "not a git repository" in words
+        cause = "not a git repository" if plain else f"git cannot read it: {words}"
+        raise RepositoryUnusable(attempted=attempted, on=on, cause=cause, hint=hint)
     where, object_format = ended.out.decode("utf-8", "surrogateescape").rstrip("\n").rsplit("\n", 1)
     if object_format != "sha1":
         raise _other_format(attempted, on, object_format)

@@ -11,6 +11,7 @@ from fleet.events import FencedBy
 from fleet.files import scratch
 from fleet.git import lfs
 from fleet.git.command import without_credentials
+from fleet.git.push import failure, rejection
 from fleet.git.repository import Repository
 from fleet.landing import fence_hook
 from fleet.landing.fence_hook import FenceToken
@@ -172,7 +173,7 @@ class BaseBranch:
             if worked:
                 return Swapped(new)
             raise Unavailable(
-                attempted="land the change", on=self._on, cause=f"{words.strip()[-400:]}; then {error.cause}"
+                attempted="land the change", on=self._on, cause=f"{failure(words)}; then {error.cause}"
             ) from error
         if worked:
             await self._repository.landed(old, new)
@@ -183,9 +184,9 @@ class BaseBranch:
             raise self._dirty(self._repository.path or Path())
         if "remote rejected" in words:
             raise self._refused(
-                words.strip()[-400:], "The repository's own rules reject it; its owner can change them."
+                rejection(words), "The repository's own rules reject it; its owner can change them."
             )
-        raise Unavailable(attempted="land the change", on=self._on, cause=words.strip()[-400:])
+        raise Unavailable(attempted="land the change", on=self._on, cause=failure(words))
 
     async def _elsewhere(self, found: str, new: str) -> Swapped | Moved:
         """Whether the branch moved to or past ``new``, or elsewhere."""

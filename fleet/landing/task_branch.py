@@ -11,6 +11,7 @@ from typing import Final
 from fleet.errors import AirbossError, Refused, Unavailable
 from fleet.events import FencedBy
 from fleet.git.command import is_object_id, without_credentials
+from fleet.git.push import rejection
 from fleet.git.repository import Repository
 from fleet.landing.base_branch import Moved, Swapped
 from fleet.landing.fence_hook import FenceToken
@@ -82,7 +83,7 @@ class TaskBranch:
             raise Refused(
                 attempted="push the change",
                 on=self._on,
-                cause=words,
+                cause=rejection(words),
                 hint="The repository's own rules reject it; its owner can change them.",
             )
         raise Unavailable(attempted="push the change", on=self._on, cause=words)

@@ -70,6 +70,12 @@ async def test_what_cannot_be_used_says_what_to_do(tmp_path: Path, origin: Path)
     git(modern, "init", "--quiet", "--object-format=sha256", "--initial-branch=main")
     commit(modern, {"a": "1"})
     inside = origin.with_suffix(".work") / "d"
+    for name in ("broken", "newer"):
+        git(tmp_path, "clone", "--quiet", "--bare", str(origin), name)
+    (tmp_path / "broken" / "packed-refs").unlink(missing_ok=True)
+    (tmp_path / "broken" / "refs" / "heads" / "main").write_text("1" * 40 + "\n")
+    git(tmp_path / "newer", "config", "core.repositoryformatversion", "1")
+    git(tmp_path / "newer", "config", "extensions.later", "true")
     (tmp_path / "plain").mkdir()
     for url, base, words in (
         (origin, "release", 'it has no branch release; it has main.*base = "main"'),
@@ -77,6 +83,8 @@ async def test_what_cannot_be_used_says_what_to_do(tmp_path: Path, origin: Path)
         (tmp_path / "nowhere", "main", "no such directory.*check the path"),
         (tmp_path / "plain", "main", "not a git repository"),
         (inside, "main", "not a git repository"),
+        (tmp_path / "broken", "main", "its branch main is broken.*git fsck"),
+        (tmp_path / "newer", "main", "git cannot read it: unknown repository extension found: later"),
         (modern, "main", "sha256 object ids.*only SHA-1"),
     ):
         with pytest.raises(Refused, match=words):

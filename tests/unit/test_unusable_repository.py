@@ -115,6 +115,32 @@ async def test_a_task_that_has_not_begun_is_told_at_once(there: World) -> None:
     assert now.state is TaskState.REFUSED and "it has no branch main" in now.why
 
 
+async def test_one_whose_server_is_away_says_so_and_ends_after_a_few_tries(tmp_path: Path) -> None:
+    """Each time it stands in line for its slot again, which is no success."""
+    tries = 0
+
+    def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        tries += 1
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1")
+    port = server.sockets[0].getsockname()[1]
+    made = world(tmp_path, f"https://127.0.0.1:{port}/shop.git")
+    async with server:
+        with made.store:
+            task, patient = await made.task(), made.services
+            made.services = replace(patient, clock=SystemClock())
+            async with alongside(made.fly(task), "fly"):
+                await _until_why(made, task, "waiting to try again: could not read the base branch")
+            made.services, tries = patient, 0
+            await made.fly(task)
+            now = await made.now(task)
+    assert now.state is TaskState.UNAVAILABLE
+    assert "could not read the base branch" in now.why
+    assert tries <= 8, "four times, or a client that asks twice"
+
+
 def _wrong(base: str) -> None:
     raise RepositoryUnusable(attempted="find the gates", on="airboss.toml of shop", cause="it defines no gate")
 
