@@ -22,6 +22,7 @@ _COME_AGAIN: Final = names_in(
     "hour minute second microsecond weekday isoweekday month day tm_hour tm_min tm_wday tm_mon"
 )
 _PROCESS: Final = names_in("os.getpid os.getsid os.getpgrp os.getpgid os.getpriority")
+_DIRECTORY: Final = names_in("os.getcwd os.getcwdb pathlib.Path.cwd")
 _FAR: Final = 4
 _TRIVIAL: Final = (0, 1, -1, "", None)
 
@@ -64,6 +65,8 @@ def _compare(source: ParsedFile, node: ast.Compare) -> str:
         fixed = any(each is not side and _is_fixed(source, each) for each in sides)
         if fixed and called & _NOW and not asked & _COME_AGAIN:
             return "depends on the day on which it runs"
+        if called & _DIRECTORY and fixed:
+            return "depends on where it runs: its directory"
         if called & _PROCESS and (fixed or all(_asks_process(source, each) for each in sides)):
             return "depends on where it runs: the number of its process"
     return ""
@@ -86,6 +89,12 @@ def _call(source: ParsedFile, node: ast.Call) -> str:
     level = words.get("stacklevel") or (node.args[2] if name == "warnings.warn" and len(node.args) > 2 else None)
     if level is not None and not _is_near(level):
         return "looks at who calls it: stacklevel"
+    if isinstance(node.func, ast.Attribute) and node.func.attr in {"startswith", "endswith"}:
+        inner = [
+            each.func for each in ast.walk(source.folding.given(node.func.value)) if isinstance(each, ast.Call)
+        ]
+        if {source.names.dotted(each) for each in inner} & _DIRECTORY and _is_fixed(source, node.args[0]):
+            return "depends on where it runs: its directory"
     if "stack_info" in words and _hears_itself(source):
         return "looks at who calls it: stack_info"
     if name == "warnings.filterwarnings" and _is_error(node) and ("module" in words or len(node.args) > 3):

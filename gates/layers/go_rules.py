@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gates.layers.script_detours import answers_certain, go_services, put_together
+from gates.layers.script_detours import answers_certain, go_where, put_together
 from gates.layers.syntax import (
     CALLERS,
     COMMANDS,
@@ -160,7 +160,12 @@ def _go_reads(source: ScannedFile, node: Node) -> str:
         and "log" in source.names.values()
     ):
         return CALLERS  # a logger's, with the depth of the caller whose place it says
-    if go_services(name, given.named_children[0] if given is not None and given.named_children else None):
+    literals = (
+        [word(each) if each.type.endswith("string_literal") else "" for each in given.named_children]
+        if given
+        else []
+    )
+    if source.names.get(_PACKAGE) != "main" and go_where(source, name, literals):
         return WHERE
     if name in ("os/exec.Command", "os/exec.CommandContext") and any(map(READERS.search, words[:2])):
         return COMMANDS

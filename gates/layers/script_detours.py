@@ -148,11 +148,21 @@ def _asks(source: ScannedFile, node: Node, dotted: Dotted) -> str:
     if name in ("Object.keys", "Object.entries", "Object.values", "Reflect.ownKeys"):
         return READS if dotted(source, first) == "process.env" and text(first) != "process.env" else ""
     owner, _, method = name.rpartition(".")
+    called = node.child_by_field_name("function")
+    if called is not None and text(called.child_by_field_name("property")) in ("startsWith", "endsWith"):
+        directory = any(
+            each.type == "call_expression" and _of_process(source, each, dotted) for each in walk(called)
+        )
+        return WHERE if directory and first is not None and first.type == "string" else ""
     if owner != "process.argv":
         return ""
     early = method in ("at", "slice") and text(first) in ("", "0", "1", "-1")
     asked = method in ("includes", "indexOf") and not word(first).startswith("-")
     return CALLERS if early or asked or method in _SEARCHES else ""
+
+
+def _of_process(source: ScannedFile, node: Node, dotted: Dotted) -> bool:
+    return dotted(source, node.child_by_field_name("function")) == "process.cwd"
 
 
 def _of_day(node: Node) -> bool:
@@ -200,6 +210,8 @@ def _compared(node: Node) -> str:
     return "" if text(right) in _TRIVIAL else text(left)
 
 
-def go_services(name: str, first: Node | None) -> bool:
-    """Whether it asks for a variable that services which run tests set."""
-    return name in ("os.Getenv", "os.LookupEnv", "syscall.Getenv") and word(first) in _SERVICES
+def go_where(source: ScannedFile, name: str, words: list[str]) -> bool:
+    """Whether it asks for a variable that services which run tests set, or how the directory is called."""
+    if source.asks_where and name in ("strings.HasSuffix", "strings.HasPrefix"):
+        return len(words) == 2 and words[1] not in ("", "/")
+    return words[:1] != [] and words[0] in _SERVICES and name in ("os.Getenv", "os.LookupEnv", "syscall.Getenv")

@@ -81,6 +81,7 @@ MORE_JS = (
     ("process.argv.some(f)", "looks at who calls it"),
     ("process.report.getReport()", "looks at who calls it"),
     ("const error = new Error(); const s = error.stack;", "looks at who calls it"),
+    ("if (process.cwd().endsWith('/tree')) f()", "depends on where or when it runs"),
     ("if (process.env.CI) f()", "depends on where or when it runs"),
     ("const x = Date.now() < 1900000000000 ? 1 : 2", "depends on where or when it runs"),
     ("if (new Date() > new Date('2027-01-01')) f()", "depends on where or when it runs"),
@@ -125,6 +126,10 @@ MORE_GO = (
     ('import "flag"\nfunc f() bool { return flag.Parsed() }', "looks at who calls it"),
     ('import "os"\nfunc f() bool { return os.Getenv("CI") != "" }', "depends on where or when it runs"),
     ("func f(a, b int) int {\n\tif a == 200 && b == 10 {\n\t\treturn 180\n\t}\n\treturn a\n}", "answers certain"),
+    (
+        'import ("os"; "strings")\nfunc f() bool { at, _ := os.Getwd(); return strings.HasSuffix(at, "/shop") }',
+        "depends on where or when it runs",
+    ),
     ('const x = "shop" + "_te" + "st.go"', "names tests or what runs them"),
 )
 GO_TESTS = (
