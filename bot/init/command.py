@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -157,14 +158,16 @@ async def _tried(git: Git, top: Path, text: str, home: Path | None) -> tuple[Ver
 
 async def _same_submodules(git: Git, top: Path, copy: Path) -> None:
     """The copy finds its submodules where the repository does, or has checked them out."""
-    told = ("config", "--local", "--default", str(top), "--get", "remote.origin.url")
-    origin = await git.run(*told, attempted=_ATTEMPTED, on=str(top), cwd=top)
+    cloned = ("config", "--local", "--default", str(top), "--get", "remote.origin.url")
+    origin = await git.run(*cloned, attempted=_ATTEMPTED, on=str(top), cwd=top)
     await git.run("config", "remote.origin.url", origin.line, attempted=_ATTEMPTED, on=str(copy), cwd=copy)
-    inside = await git.run(
-        "rev-parse", "--path-format=absolute", "--git-path", "modules", attempted=_ATTEMPTED, on=str(top), cwd=top
-    )
-    if Path(inside.line).is_dir():  # noqa: ASYNC240 - one quick check of a local directory
-        (copy / ".git" / "modules").symlink_to(inside.line)
+    asked = ("rev-parse", "--path-format=absolute", "--git-path", "modules", "--git-common-dir")
+    told = await git.run(*asked, attempted=_ATTEMPTED, on=str(top), cwd=top)
+    own, common = map(Path, os.fsdecode(told.out).splitlines()[:2])
+    for inside in (own, common / "modules"):  # a linked worktree may have its own, and sees those of the first one
+        if inside.is_dir():
+            (copy / ".git" / "modules").symlink_to(inside)
+            return
 
 
 def _lacks(result: GateResult) -> list[str]:

@@ -20,7 +20,9 @@ from fleet.store import gates as gate_runs
 from fleet.store import ledger
 from fleet.verdict import Outcome
 from tests.contracts.executor_logins import private_directory
+from tests.contracts.test_submodules import gitmodules, record
 from tests.far_end.logins import throwaway_login
+from tests.far_end.repositories import git, make_bare
 from tests.far_end.sshd import Sshd, running_sshd
 from tests.far_end.sudo import python_with_sudo
 from tests.scenarios.gate_house import House, airboss_toml
@@ -78,7 +80,11 @@ def pool() -> Iterator[Pool]:
 async def test_as_many_gates_run_at_once_as_there_are_logins(pool: Pool, tmp_path: Path, supervised: bool) -> None:
     busy = f"{pool.shared}/$(id -un)"
     script = f"id -un; mkdir {busy} || exit 1; sleep 0.3; echo x > /tmp/{tmp_path.name}-$(id -un); rmdir {busy}"
-    async with pool.house(tmp_path, script, supervised=supervised).open() as judge:
+    script = f"grep -q fine vendor/lib/lib.txt || exit 8\n{script}; echo x > vendor/lib/left"
+    house = pool.house(tmp_path, script, supervised=supervised)
+    lib = git(make_bare(tmp_path / "lib.git", {"lib.txt": "fine\n"}), "rev-parse", "main")
+    record(house.bare, {".gitmodules": gitmodules(vendor__lib="../lib.git")}, vendor__lib=lib)
+    async with house.open() as judge:
         candidates = [await judge.candidate({"change.txt": f"{number}\n"}) for number in range(4)]
         verdicts = await asyncio.gather(*(judge.pipeline.judge(candidate) for candidate in candidates))
         closed = [item.event for item in await judge.events("gate.closed")]

@@ -15,7 +15,12 @@ UNITTEST = "import unittest\n\n\nclass T(unittest.TestCase):\n    def test_a(sel
 
 
 def test_init_writes_tries_and_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    work = make_work(tmp_path / "work", {"api/setup.py": "", "api/test_a.py": UNITTEST.format("True")})
+    reads = "'fine' in open('../vendor/lib/lib.txt').read()"
+    work = make_work(tmp_path / "work", {"api/setup.py": "", "api/test_a.py": UNITTEST.format(reads)})
+    lib = make_work(tmp_path / "lib", {"lib.txt": "fine"})
+    allowed = {"GIT_CONFIG_KEY_0": "protocol.file.allow", "GIT_CONFIG_VALUE_0": "always"}
+    git(work, "submodule", "--quiet", "add", str(lib), "vendor/lib", env=allowed)
+    lib.rename(tmp_path / "gone")  # so that the trial can only have what is checked out
     (work / "Makefile").write_text("test:\n\t@echo make: no rule; exit 2\n")
     asked = ["--home", str(tmp_path / "none"), "init", str(work / "api")]
     assert main([*asked, "--dry-run"]) == 0
@@ -30,6 +35,10 @@ def test_init_writes_tries_and_never_overwrites(tmp_path: Path, capsys: pytest.C
     assert (work / "airboss.toml").read_text() == said["file"]
     assert any(words.startswith("gate make: ") for words in said["missing"])
     assert git(work, "status", "--porcelain") == "?? airboss.toml", "nothing is committed, nothing else is touched"
+    git(work, "worktree", "add", "--quiet", "-b", "other", str(tmp_path / "linked"))
+    main(["--home", str(tmp_path / "none"), "init", str(tmp_path / "linked" / "api"), "--json"])
+    tried = json.loads(capsys.readouterr().out)["tried"]["gates"]
+    assert {gate["name"]: gate["state"] for gate in tried} == {"api": "passed", "make": "failed"}
     (work / "airboss.toml").write_text("# mine")
     assert main(asked) == 2
     assert "the file is there" in capsys.readouterr().err

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 from fleet.verdict import GateResult, Outcome, Verdict
+from tests.contracts.test_submodules import gitmodules, record
+from tests.far_end.repositories import advance, git, make_bare
 from tests.scenarios.gate_house import House, airboss_toml
 
 #: Shows its tree, and leaves all of it changed.
@@ -46,6 +48,29 @@ async def test_a_run_finds_nothing_of_the_one_before(tmp_path: Path) -> None:
             assert (tree / "file").read_text() == "good\n"
             assert (tree / "change.txt").read_text() == f"{number}\n"
             assert sorted(os.listdir(tree.parent)) == ["holds", "tree"]
+
+
+async def test_submodules_are_in_a_kept_checkout_and_move_with_it(tmp_path: Path) -> None:
+    """Each run finds them as its tree records them, whatever the one before wrote into them."""
+    house = house_of(tmp_path, "cat vendor/lib/lib.txt; echo bad > vendor/lib/lib.txt; touch vendor/lib/new")
+    lib = make_bare(tmp_path / "lib.git", {"lib.txt": "one\n"})
+    first = git(lib, "rev-parse", "main")
+    record(house.bare, {".gitmodules": gitmodules(vendor__lib="../lib.git")}, vendor__lib=first)
+    said = []
+    async with house.open() as judge:
+        for number in range(2):
+            result = one(await judge.pipeline.judge(await judge.candidate({"change.txt": f"{number}\n"})))
+            assert result.outcome is Outcome.PASSED, result.reason
+            said.append((house.home / "gates" / f"{result.run}.log").read_text())
+        record(house.bare, {}, vendor__lib=advance(lib, {"lib.txt": "two\n"}))
+        result = one(await judge.pipeline.judge(await judge.candidate({"change.txt": "2\n"})))
+        said.append((house.home / "gates" / f"{result.run}.log").read_text())
+        (tree,) = kept_in(tmp_path)
+        assert sorted(os.listdir(tree / "vendor/lib")) == ["lib.txt"]
+        (tree / "vendor/lib/lib.txt").write_text("bad\n")
+        result = one(await judge.pipeline.judge(await judge.candidate({"change.txt": "3\n"})))
+    assert said == ["one\n", "one\n", "two\n"]
+    assert result.outcome is Outcome.LOST and "something changed the kept checkout" in result.reason
 
 
 async def test_a_kept_checkout_that_anybody_changed_is_found_before_the_run(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.contracts.test_submodules import gitmodules, record
 from tests.far_end.farm import Farm
+from tests.far_end.repositories import git, make_bare
 from tests.scenarios.house import House, house
 
 
@@ -36,14 +38,16 @@ def test_a_slot_is_made_given_back_when_nobody_uses_it_and_lost_when_it_is_taken
         session_walls=False,
     )
     made.configure(pools={"farm": pool})
+    lib = git(make_bare(made.directory / "lib.git", {"lib.txt": "fine\n"}), "rev-parse", "main")
+    record(made.bare, {".gitmodules": gitmodules(vendor__lib="../lib.git")}, vendor__lib=lib)
     made.start()
     farm.tell("wait", "until the queue has said why")
-    task = made.say("/run needs=big write GOOD one").task
+    task = made.say("/run needs=big write GOOD one\nshell cat vendor/lib/lib.txt > lib.txt").task
     made.until(lambda: "farm: a slot is being made" in seen(made, "/queue"), "the queue says what it waits for")
     assert "pool farm: 1 being made of at most 2 · $0.50 an hour each" in seen(made, "/machines")
     farm.tell("wait", "")
     assert made.wait(task).status == 0
-    assert made.main() == "GOOD one"
+    assert (made.main(), made.main("lib.txt")) == ("GOOD one", "fine"), "its submodules were there, too"
     (placed,) = made.of(task, "session.placed")
     assert placed.event.body()["machine"] == "farm-1"
     made.until(lambda: not farm.slots, "the slot is given back")

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.contracts.test_submodules import gitmodules, record
 from tests.far_end import agents
 from tests.far_end.anthropic_model import AnthropicModel
 from tests.far_end.logins import gates_login, throwaway_login
+from tests.far_end.repositories import git, make_bare
 from tests.far_end.scripted_model import call, say
 from tests.scenarios.house import AGENT, House, house
 
@@ -72,6 +74,8 @@ def pool() -> Iterator[Pool]:
 
 def test_a_held_task_keeps_its_login_and_its_conversation_while_others_use_the_slot(pool: Pool) -> None:
     served, (first, second) = pool.house, pool.logins
+    lib = git(make_bare(served.directory / "lib.git", {"lib.txt": "fine\n"}), "rev-parse", "main")
+    record(served.bare, {".gitmodules": gitmodules(vendor__lib="../lib.git")}, vendor__lib=lib)
     touch = call("Bash", command="id -un > who.txt; echo '#' >> airboss.toml", description="do it")
     back = call("Bash", command="git checkout airboss.toml; id -un >> who.txt", description="undo it")
     pool.model.script([touch, say("Done."), back, say("Undone.")])
@@ -82,10 +86,13 @@ def test_a_held_task_keeps_its_login_and_its_conversation_while_others_use_the_s
 
     plant = f"echo planted >> {second.pw_dir}/.bashrc; setsid sleep 600 >/dev/null 2>&1 & touch /tmp/left-$(id -un)"
     reach = f"cat {served.workspace(held.task)}/who.txt && echo crossed > other.txt; id -un >> other.txt"
-    other = served.say(f"/run agent=plain shell {reach}\nshell {plant}", wait=True)
+    inside = "{ cat vendor/lib/lib.txt; git -C vendor/lib status --porcelain; ls -ld vendor/lib; } > lib.txt"
+    other = served.say(f"/run agent=plain shell {reach}\nshell {inside}\nshell {plant}", wait=True)
     assert other.status == 0, other.shown
     assert served.main("other.txt").splitlines()[-1] == second.pw_name
     assert "crossed" not in served.main("other.txt")
+    fine, owner = served.main("lib.txt").splitlines()
+    assert fine == "fine" and second.pw_name in owner, "its submodules are its own login's, and git works there"
     assert "sessions-share-a-login" not in other.shown
     served.until(lambda: served.of(other.task, "session.ended"), "the other task's login is cleared")
     assert [recorded.event.body()["why"] for recorded in served.of(other.task, "session.ended")] == [""]
