@@ -20,7 +20,7 @@ from fleet.store import gates as gate_runs
 from fleet.store import ledger
 from fleet.verdict import Outcome
 from tests.contracts.executor_logins import private_directory
-from tests.contracts.test_submodules import gitmodules, record
+from tests.contracts.nested import gitmodules, record
 from tests.far_end.logins import throwaway_login
 from tests.far_end.repositories import git, make_bare
 from tests.far_end.sshd import Sshd, running_sshd

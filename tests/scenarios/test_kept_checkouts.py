@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from fleet.verdict import GateResult, Outcome, Verdict
-from tests.contracts.test_submodules import gitmodules, record
+from tests.contracts.nested import gitmodules, record
 from tests.far_end.repositories import advance, git, make_bare
 from tests.scenarios.gate_house import House, airboss_toml
 

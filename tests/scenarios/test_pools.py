@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contracts.test_submodules import gitmodules, record
+from tests.contracts.nested import gitmodules, record
 from tests.far_end.farm import Farm
 from tests.far_end.repositories import git, make_bare
 from tests.scenarios.house import House, house

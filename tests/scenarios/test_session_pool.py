@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.test_submodules import gitmodules, record
+from tests.contracts.nested import gitmodules, record
 from tests.far_end import agents
 from tests.far_end.anthropic_model import AnthropicModel
 from tests.far_end.logins import gates_login, throwaway_login
