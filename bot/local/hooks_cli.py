@@ -69,7 +69,10 @@ def uninstall(options: argparse.Namespace, home: Path) -> int:
     if options.scope != "user" or not directory.is_dir():
         return 0
     if (directory / "journal").exists() or (directory / "journal.told").exists():
-        sys.stdout.write(f"{directory} stays: no controller was told yet what happened while hooks were off.\n")
+        sys.stdout.write(
+            f"{directory} stays: no controller was told yet what happened while hooks were off. It is told at the "
+            "start of the next session with hooks; delete the directory to forget it.\n"
+        )
         return 0
     shutil.rmtree(directory)
     sys.stdout.write(f"{directory} is removed\n")
@@ -117,9 +120,11 @@ def show(options: argparse.Namespace, home: Path) -> int:
     if options.json:
         print_json(data)
         return 0
-    state = "off since " + time.strftime("%H:%M", time.localtime(since)) if since else "on"
-    where = "a controller answers" if answering else "NO controller answers: edits are refused"
-    sys.stdout.write(f"hooks: {state} · {where} at {answering or settings['socket']}\n")
+    clock = [time.strftime("%H:%M", time.localtime(at)) for at in (since, since + hook.OFF_SECONDS)]
+    state = f"off since {clock[0]}, until {clock[1]} or airboss hooks on" if since else "on"
+    where = f"{'a' if answering else 'NO'} controller answers at {answering or settings['socket']}"
+    refused = "" if answering or since else ": edits are refused"
+    sys.stdout.write(f"hooks: {state} · {where}{refused}\n")
     return 0
 
 

@@ -55,6 +55,7 @@ def add_talking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         if metavar:
             add.add_argument("words", nargs="*", metavar=metavar)
         add.add_argument("--json", action="store_true", help="print the data instead of a card")
+        add.add_argument("--key", default="", help=_KEY)
         add.set_defaults(run=_chat_command, verb=verb, words=[])
 
 
@@ -122,7 +123,7 @@ def _chat_command(options: argparse.Namespace) -> int:
     from bot.local import client
 
     text = " ".join([f"/{options.verb}", *options.words])
-    last = client.ask(home_of(options), "call", text=text, quiet=options.json)
+    last = client.ask(home_of(options), "call", key=options.key, text=text, quiet=options.json)
     if options.json:
         print_json(last.get("data"))
     return int(last["end"])

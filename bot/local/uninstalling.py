@@ -279,6 +279,6 @@ def _home(home: Path, report: Removal) -> None:
 
 
 def _private_keys(home: Path) -> list[Path]:
-    """Every private key in the home."""
+    """Every private key in the home, and the key of the fingerprints: with it, short secrets can be guessed."""
     found = [path for folder in ("keys", ".ssh") for path in sorted((home / folder).glob("*")) if path.is_file()]
-    return [path for path in found if b"PRIVATE KEY-----" in path.read_bytes()[:200]]
+    return [path for path in found if path.suffix == ".key" or b"PRIVATE KEY-----" in path.read_bytes()[:200]]

@@ -177,6 +177,10 @@ def test_a_terminal_that_is_not_utf_8_shows_what_it_can(encoding: str) -> None:
     assert b" a " in shown.getvalue()
 
 
+def test_whatever_a_person_says_can_be_sent_again_with_its_key(controller: Path) -> None:
+    assert main(["--home", str(controller), "undo", "t1", "--key", "mine"]) == 0
+
+
 def test_a_controller_that_takes_a_question_and_says_nothing_is_frozen(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
