@@ -201,6 +201,29 @@ async def test_the_youngest_of_those_who_would_wait_for_each_other_is_refused(se
     granted(await waiting[2])
 
 
+async def test_who_waits_behind_one_who_waits_for_it_is_refused(service: LockService) -> None:
+    """Nobody holds what it asks for."""
+    granted(await service.acquire(request("anna", thing("x"))))
+    async with alongside(service.acquire(request("ben", thing("x"), thing("y")), wait_seconds=60), "ben"):
+        await in_line(service, 1)
+        refused = blocked(await service.acquire(request("anna", thing("y")), wait_seconds=60))
+    assert refused.circle == ("anna", "ben")
+
+
+async def test_a_line_that_could_not_be_looked_at_is_looked_at_when_the_store_answers(store: Store) -> None:
+    service = LockService(store, SystemClock())
+    held = granted(await service.acquire(request("anna", thing("x"), thing("y"))))
+    first = await service.line_up(request("ben", thing("y")), lambda: None)
+    second = await service.line_up(request("cara", thing("x")), lambda: None)
+    await store.write(lambda tx: book.release(tx, held.hold, HoldEnd.RELEASED))
+    service.leave(first)
+    with injected(Fault(Point.STORE_COMMIT)), pytest.raises(StoreUnavailable):
+        await service.run()
+    async with alongside(service.run(), "locks"):
+        assert (await second.answer).hold.holder == "cara"
+    await service.close()
+
+
 async def test_who_leaves_the_line_lets_the_next_one_pass(service: LockService) -> None:
     granted(await service.acquire(request("a", thing("x"))))
     impatient = own(service.acquire(request("b", thing("x"), thing("y")), wait_seconds=60), "impatient")
