@@ -80,7 +80,7 @@ async def usable(repository: Repository, commit: str) -> None:
 
 
 async def bring_changed(repository: Repository, base: str, tree: str) -> None:
-    """The same for the submodules that a change moves. Those that it adds have no address that counts.
+    """Makes sure that the mirror has the submodules that a change moves. What it adds has no address that counts.
 
     Raises as :func:`bring` does.
     """
@@ -98,8 +98,10 @@ async def bring_changed(repository: Repository, base: str, tree: str) -> None:
 
 
 async def listed(repository: Repository, commit: str) -> tuple[Submodule, ...]:
-    """The submodules of a commit or tree, each before those inside it. Raises ``RepositoryUnusable`` for too many
-    of them."""
+    """The submodules of a commit or tree, each before those inside it.
+
+    Raises ``RepositoryUnusable`` for too many of them.
+    """
     found: list[Submodule] = []
     todo = [("", commit)]
     while todo:
@@ -186,9 +188,10 @@ async def _checked_out(repository: Repository, named: Named) -> Sequence[str]:
 
 
 async def named(repository: Repository, commit: str, prefix: str = "") -> Mapping[str, Named]:
-    """What the ``.gitmodules`` of a commit or tree says, by path. Raises ``RepositoryUnusable`` where it cannot
-    be read.
-    ``prefix``: where that commit is, for the error."""
+    """What the ``.gitmodules`` of a commit or tree says, by path. ``prefix``: where that commit is, for the error.
+
+    Raises ``RepositoryUnusable`` where it cannot be read.
+    """
     entry = await entry_at(repository.objects, commit, GITMODULES)
     path = prefix + GITMODULES
     if entry is None:

@@ -297,7 +297,10 @@ class Workspaces:
         return self._roots[executor]
 
     async def accept(self, repository: Repository, pack: Path, tree: str, base: str, on: str) -> None:
-        """Moves a tree that was handed over as a pack into the mirror, once it is checked. Raises ``Refused``."""
+        """Moves a tree that was handed over as a pack into the mirror, once it is checked.
+
+        Raises ``Refused``, and ``OriginAway`` while the repository of a submodule does not answer.
+        """
         taken = TakenTree(tree, 0, ())
         await handed_over.take_in(self._limits(), repository, pack, taken, await repository.tree_of(base), on)
         await submodule_changes.check(repository, base, tree, on)
