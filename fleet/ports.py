@@ -339,7 +339,7 @@ class Gatekeeper(Protocol):
     """Decides what passes. A dispatcher cannot be built without one."""
 
     async def preflight(self, repo: str, base: str) -> None:
-        """Raises ``RepositoryUnusable`` when no change there can be judged, ``OriginAway`` when a submodule is away."""
+        """Raises ``RepositoryUnusable`` when no change there can be judged; ``OriginAway``: a submodule is away."""
 
     async def set_up(self, task: Task, session: Session) -> None:
         """Builds what the gates of the session's base need, before its agent starts. Raises ``SetupFailed``."""
