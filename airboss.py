@@ -10,7 +10,13 @@ import sys
 
 
 def main() -> int:
-    """Runs the command. What ``PYTHONPATH`` names is looked at last, here and in no program that we start."""
+    """Runs the command. What ``PYTHONPATH`` names is looked at last, here and in no program that we start.
+
+    A standard stream that is closed is /dev/null: otherwise the next file that is opened would be in its place.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - until the end
     absolute = os.path.abspath
     named = {absolute(place) for place in os.environ.pop("PYTHONPATH", "").split(os.pathsep) if place}
     sys.path.sort(key=lambda place: absolute(place) in named)

@@ -7,6 +7,7 @@ is.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from bot.cards import Card, Tone
@@ -66,6 +67,10 @@ def explain(error: BaseException) -> Explanation:
             return _worded(error, "🔌", "Could not", "Try again in a moment." if error.retry else "")
         case AirbossError():
             return _worded(error, "✋", "Could not", "")
+        case FileNotFoundError() if _is_nowhere():
+            return Explanation(
+                "✋ Cannot run here", "the directory that you are in was deleted", "Change to another one.", 2
+            )
         case _:
             return Explanation(
                 "🐞 Internal error, not your fault",
@@ -73,6 +78,14 @@ def explain(error: BaseException) -> Explanation:
                 "The log (airboss.log in AIRBOSS_HOME) has the details. Please report it.",
                 BUG_STATUS,
             )
+
+
+def _is_nowhere() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _worded(error: AirbossError, mark: str, verb: str, otherwise: str) -> Explanation:

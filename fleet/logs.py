@@ -10,6 +10,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from fleet.config.secrets import Secrets
+from fleet.errors import Unavailable
 from fleet.redact import Redactor
 from fleet.untrusted import clean, shortened
 
@@ -85,11 +86,17 @@ def setup_logging(home: Path, *, level: int = logging.INFO, console: bool = True
     """Logs to ``home/airboss.log`` (0600, 4 times 5 MB) and, with ``console``, to standard error; redacted.
 
     Returns the redactor, which knows the values of ``home/.env``. Calling it again replaces the earlier set-up.
-    Raises ``Misused`` when ``.env`` cannot be read, ``OSError`` when the log cannot be written.
+    Raises ``Misused`` when ``.env`` cannot be read, ``Unavailable`` when the log cannot be written.
     """
     redactor = Redactor(Secrets.load(home).values())
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handlers: list[logging.Handler] = [_PrivateLog(home / "airboss.log", maxBytes=5_000_000, backupCount=3)]
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handlers: list[logging.Handler] = [_PrivateLog(home / "airboss.log", maxBytes=5_000_000, backupCount=3)]
+    except OSError as error:
+        raise Unavailable(
+            attempted="write the log", on=str(home / "airboss.log"), cause=error.strerror or str(error),
+            hint="Check AIRBOSS_HOME, whose directory it is, and the disk.",
+        ) from error  # fmt: skip
     if console:
         handlers.append(logging.StreamHandler())
     root = logging.getLogger()

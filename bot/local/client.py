@@ -54,7 +54,10 @@ def connect(home: str) -> socket.socket:
             channel.connect(path)
     except OSError as error:
         channel.close()
-        raise NotServed(error.strerror or str(error)) from error
+        why = error.strerror or str(error)
+        if not os.path.exists(home):  # noqa: PTH110 - pathlib costs its import
+            why = f"there is no {home}; check AIRBOSS_HOME"
+        raise NotServed(why) from error
     return channel
 
 

@@ -29,6 +29,10 @@ class Secrets:
             found = dotenv_values(stream=StringIO(decoded(path.read_bytes())), interpolate=False)
         except FileNotFoundError:
             return cls({}, path)
+        except NotADirectoryError:
+            raise Misused(
+                attempted="use the home", on=str(home), cause="it is not a directory", hint="Check AIRBOSS_HOME."
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise Misused(

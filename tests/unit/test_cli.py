@@ -65,6 +65,7 @@ def test_a_quick_command_loads_nothing_heavy(controller: Path, argv: list[str]) 
     ("argv", "status", "said"),
     [
         (["digest"], 2, "fleet.toml"),
+        (["status"], 3, "check AIRBOSS_HOME"),
         (["receipt", "t1"], 2, "store"),
         (["machines", "list"], 2, "fleet.toml"),
         (["chat", "--wait"], 2, "--say"),
@@ -78,6 +79,28 @@ def test_what_cannot_be_done_is_said_with_its_status(
 ) -> None:
     assert main(["--home", str(tmp_path / "home"), *argv]) == status
     assert said in capsys.readouterr().err
+
+
+def test_a_home_that_cannot_be_used_is_called_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "home" / "airboss.log").mkdir(parents=True)
+    for home, status, said in (("file", 2, "it is not a directory"), ("home", 3, "Could not write the log")):
+        assert main(["--home", str(tmp_path / home), "serve"]) == status
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "said"),
+    [
+        ('exec "$@" chat <&- 2> said', 3, "No controller is running"),
+        ('exec "$@" status <&- >&- 2>&-', 3, ""),
+        ('mkdir gone && cd gone && rmdir ../gone && exec "$@" init 2> ../said', 2, "was deleted"),
+    ],
+)
+def test_odd_surroundings_are_no_internal_error(tmp_path: Path, script: str, status: int, said: str) -> None:
+    command = [sys.executable, "-P", "-m", "airboss", "--home", str(tmp_path)]
+    assert subprocess.run(["sh", "-c", script, "sh", *command], cwd=tmp_path, check=False).returncode == status
+    assert not said or said in (tmp_path / "said").read_text()
 
 
 @contextlib.contextmanager
