@@ -25,7 +25,7 @@ from fleet.store import databases
 from fleet.store.group import PATIENCE_SECONDS, GroupWriter, Unit, WriterLock
 from fleet.store.listening import NoticeConnection
 from fleet.store.readers import Readers
-from fleet.store.statements import forget_changes, plain, settle
+from fleet.store.statements import Statement, forget_changes, plain, settle
 
 if TYPE_CHECKING:
     from fleet.events import Recorded
@@ -41,8 +41,8 @@ _READERS: Final = 3
 _ROUNDS: Final = 100
 """How often one write may ask for something :class:`Beforehand`; more would be a loop."""
 
-_POSTGRESQL_NOW = select(
-    literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)", BigInteger)
+_POSTGRESQL_NOW = Statement(
+    select(literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)", BigInteger))
 )
 
 
@@ -66,11 +66,16 @@ class Tx:
         """
         if not self._now_us:
             if self.connection.dialect.name == "postgresql":
-                self._now_us = self.connection.execute(_POSTGRESQL_NOW).scalar_one()
+                self._now_us = int(_POSTGRESQL_NOW.one(self.connection, {})[0])
             else:
                 # A file on this machine: SQLite's own clock is this machine's too, at the cost of a statement.
                 self._now_us = time.time_ns() // 1_000
         return self._now_us
+
+    def look_again(self) -> None:
+        """The time is read anew. A process may have been frozen since the transaction began, and what it was asked
+        for after that must not see leases that are over since."""
+        self._now_us = 0
 
     def after_commit(self, callback: Callable[[], object]) -> None:
         """Calls ``callback`` once this transaction is durable, and never if it is rolled back.

@@ -201,6 +201,8 @@ class GroupWriter(Generic[U]):
     def _give_back(self) -> None:
         kept, self._kept = self._kept, None
         if kept is not None:
+            if databases.is_dead(kept):
+                kept.invalidate()  # nothing is to be rolled back there
             kept.close()
 
     def _alone(self, unit: U, connection: Connection, now_us: int) -> None:

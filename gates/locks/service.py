@@ -242,8 +242,9 @@ class LockService:
     async def _answer_all(self) -> None:
         """One transaction for all who wait for one. Where something is wrong with it, one for each of them."""
         asked: list[Wish] = []
+        before = len(self._asked)
         try:
-            await self._store.write(lambda tx: self._do(tx, asked, self._asked))
+            await self._store.write(lambda tx: self._do(tx, asked, self._asked, before))
         except StoreUnavailable as error:
             for each in asked or _all(self._asked):
                 each.fail(error)
@@ -258,10 +259,13 @@ class LockService:
                 except Exception as its_own:
                     each.fail(its_own)
 
-    def _do(self, tx: Tx, asked: list[Wish], more: Iterable[Wish]) -> None:
-        """Does what is asked, ``more`` included, which is taken from there; then serves the line."""
+    def _do(self, tx: Tx, asked: list[Wish], more: Iterable[Wish], before: int = 0) -> None:
+        """Does what is asked, ``more`` included, which is taken from there; then serves the line.
+        ``before``: how many asked before the transaction did."""
         if isinstance(more, deque):
             asked.extend(_all(more))
+            if len(asked) > before:
+                tx.look_again()  # who asked later is not judged by the time of its begin
         with book.opened(tx) as page:
             ahead = Ahead(self.line)
             for each in asked:

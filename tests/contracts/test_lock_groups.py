@@ -4,7 +4,9 @@ writes, a client dies in line; and many wait. Memory says what the store says, a
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,39 @@ async def test_a_client_that_dies_in_line_holds_nothing(store: Store, service: L
     assert isinstance(await service.acquire(request("e", "y"), asker=late), Blocked)
     while await store.read(locks.open_holds):
         await asyncio.sleep(0.001)
+
+
+class Frozen:
+    """A transaction that has begun, and whose process is frozen before it does anything."""
+
+    def __init__(self) -> None:
+        self.begun, self.thaws = threading.Event(), threading.Event()
+
+    def check(self, tx: Tx) -> None:
+        """Waits."""
+        self.begun.set()
+        assert self.thaws.wait(60)
+
+
+async def test_who_asks_after_a_frozen_process_woke_sees_no_lease_that_was_over_before(store: Store) -> None:
+    frozen = Frozen()
+    service = LockService(store.under(frozen), SystemClock())
+    frozen.thaws.set()
+    short = replace(request("short", "x"), ttl_us=300_000)
+    given = await service.acquire(short)
+    assert isinstance(given, Granted)
+    frozen.begun.clear()
+    frozen.thaws.clear()
+    before = own(service.acquire(request("a", "y")), "asks before")
+    await asyncio.to_thread(frozen.begun.wait, 60)
+    while await store.read(Tx.now_us) <= given.hold.expires_us:
+        await asyncio.sleep(0.02)
+    after = own(service.acquire(request("b", "x")), "asks after")
+    await asyncio.sleep(0)  # it has begun
+    frozen.thaws.set()
+    assert isinstance(await before, Granted)
+    assert isinstance(await after, Granted)
+    await service.close()
 
 
 async def test_ten_thousand_locks_and_a_thousand_waiters(tmp_path: Path) -> None:
