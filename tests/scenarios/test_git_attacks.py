@@ -15,6 +15,7 @@ import pytest
 from fleet.errors import Refused
 from fleet.git import merging
 from fleet.git.command import Git
+from fleet.git.handed_over import WorktreeGone
 from fleet.git.repository import Repository
 from fleet.git.workspace import Snapshot, Workspaces
 from fleet.landing.base_branch import BaseBranch, Swapped
@@ -315,14 +316,16 @@ async def test_symbolic_links_lead_nowhere(world: World, tmp_path: Path) -> None
     assert os.readlink(place / "tests") == "inside"
 
 
-async def test_a_workspace_that_became_a_link_gives_files_not_a_way_out(world: World, tmp_path: Path) -> None:
+async def test_a_workspace_that_became_a_link_is_not_followed(world: World, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "found").write_text("what the agent's login may read")
     shutil.rmtree(world.path)
     world.path.symlink_to(outside)
-    made = await world.snapshot()
-    assert ("A", "found") in await world.changed(made)
+    before = world.kept()
+    with pytest.raises(WorktreeGone, match="a link is in its place"):
+        await world.snapshot()
+    assert world.kept() == before
     await world.workspaces.discard(world.agent, str(world.path))
     assert (outside / "found").exists()
 
