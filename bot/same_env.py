@@ -6,7 +6,6 @@ can neither see a value nor try guesses, nor tell that two names have the same o
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 from collections.abc import Callable
@@ -40,11 +39,7 @@ def hashed(key: bytes, env: Secrets) -> str:
 
 
 def _hash(key: bytes, name: str, value: str) -> str:
-    mac = hmac.new(key, digestmod=hashlib.sha256)
-    for part in (name, value):
-        data = part.encode("utf-8", "surrogatepass")
-        mac.update(len(data).to_bytes(8, "big") + data)
-    return mac.hexdigest()[:32]
+    return hmac.digest(key, f"{name}\0{value}".encode("utf-8", "surrogatepass"), "sha256").hex()[:32]
 
 
 @dataclass(slots=True)
