@@ -25,6 +25,7 @@ FILE_LIMIT: Final = 4 << 20
 
 _NAMED_IN_A_HINT: Final = 8
 _NAMED = re.compile(r"#?t\d+(?:\.\d+)*", re.IGNORECASE)
+_LIKE_AN_ID = re.compile(r"\W*[a-z]?\d", re.IGNORECASE)
 _OF_SCHEDULE = re.compile(r"/schedule (?:pause|resume) (s\d+)")
 _LEADING_ID = re.compile(r"[#@]?(t)(\d+(?:\.\d+)*)[,;:!]*(?=\s|$)|#?()(\d+(?:\.\d+)*)(?=\s|$)", re.IGNORECASE)
 
@@ -39,7 +40,8 @@ def reply(call: Call, card: Card, *, task: str = "") -> Effect:
 
 
 async def task_meant(context: Context, call: Call, *, newest: bool = False) -> Task:
-    """The task of the first argument, else of the card that was replied to, else this chat's only open task.
+    """The task of the first argument, else of the card that was replied to, else this chat's only open task. In a
+    reply, a word that is no id is just a word: ``/stop it now``.
 
     ``newest``: if none is open, this chat's newest task. Raises ``Misused`` when several are named.
     """
@@ -50,7 +52,8 @@ async def task_meant(context: Context, call: Call, *, newest: bool = False) -> T
             cause="several tasks are named",
             hint=f"One at a time: /{call.verb} {given[0]}",
         )
-    return await context.store.read(lambda tx: find_task(tx, call, given[0] if given else "", newest=newest))
+    named = bool(given) and (not call.task or _LIKE_AN_ID.match(given[0]) is not None)
+    return await context.store.read(lambda tx: find_task(tx, call, given[0] if named else "", newest=newest))
 
 
 def find_task(tx: Tx, call: Call, word: str, *, newest: bool = False) -> Task:

@@ -168,8 +168,11 @@ async def drain(context: Context, call: Call) -> Effect:
 async def resume(context: Context, call: Call) -> Effect:
     """The end of a pause; of a repository that is named, of a stop of its landings."""
     given, config = split(call.args), context.config()
-    replied = "" if given else await context.store.read(lambda tx: schedule_replied_to(tx, call))
-    given = [replied] if replied and not call.message.pressed else given
+    if not given and not call.message.pressed:
+        replied = call.task or await context.store.read(lambda tx: schedule_replied_to(tx, call))
+        if replied:
+            hint = f"{_going_on(replied)} /resume fleet ends a pause of the fleet."
+            raise Misused(attempted="do /resume", cause=f"you reply to {replied}", hint=hint)
     if not given or keyword(given[0]) in _WHOLE:
         return partial(_resume, context, call, queue.FLEET)
     repo = choose.named(given[0], config.repos)
@@ -180,10 +183,15 @@ async def resume(context: Context, call: Call) -> Effect:
         if machine := choose.named(given[0], config.machines):
             hint = f"/undrain {machine} lets a machine take work again."
         elif _ID.fullmatch(named):
-            hint = f"/schedule resume {named}" if named.startswith("s") else f"/go {named} lets its agent go on."
+            hint = _going_on(named)
         raise Misused(attempted="do /resume", cause=cause, hint=hint)
     demand(call.person, Right.MANAGE, attempted=f"let landings in {repo} go on")
     return partial(_resume_landings, context, call, repo)
+
+
+def _going_on(named: str) -> str:
+    """How a task or a schedule goes on."""
+    return f"/schedule resume {named}." if named.startswith("s") else f"/go {named} lets its agent go on."
 
 
 async def undrain(context: Context, call: Call) -> Effect:

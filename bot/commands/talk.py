@@ -8,7 +8,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from bot import words
-from bot.cards import Card, Tone, line, one_line
+from bot.cards import Action, Card, Tone, line, one_line
 from bot.commands.answers import settle
 from bot.commands.common import find_task, reply, split_task
 from bot.commands.tasks import keep_files
@@ -29,6 +29,9 @@ from fleet.store.states import ApprovalKind
 from gates.people import Right, demand, may
 
 _DURATION = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?|w|weeks?)?$", re.IGNORECASE)
+_AS_IF_TO_STOP = re.compile(r"(?:please |pls |just )?(?:stop|halt|abort|cancel|kill)\b[^\n]{0,16}", re.IGNORECASE)
+"""Words that sound like the command, and are for the agent."""
+
 _WITH_ANSWER = "This came with the answer."
 _UNIT_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 7 * 86_400_000_000}
 
@@ -68,6 +71,11 @@ async def say(context: Context, call: Call) -> Effect:
             _withdrawn(context, call, posts, task, left.withdrawn)
         title = line(f"{task.id} · {_REACHES[left.reach]}")
         card = Card(title, (line("“", one_line(text, 120), "”"),), tone=Tone.WORKING)
+        if _AS_IF_TO_STOP.fullmatch(text.strip()) and not call.message.pressed:
+            only = line("Its agent reads this, and may go on.")
+            card = replace(
+                card, lines=(*card.lines, only), actions=(Action(f"Stop {task.id}", f"/stop {task.id}"),)
+            )
         posts.post(call.message.chat, card, task=task.id)
         call.resulted(posts, task=task.id)
         tx.after_commit(lambda: context.control.wake(task.id))

@@ -77,10 +77,23 @@ async def test_a_lone_word_in_reply_to_a_card_is_about_that_card(tmp_path: Path)
         assert "or only s1?" in await replied("pause", of_schedule)
         assert "or only t1?" in await replied("pause", of_task)
         assert "/schedule resume s1" in await replied("resume", of_schedule)
+        assert "/go t1 lets its agent go on. /resume fleet" in await replied("resume", of_task)
         assert "you reply to s1, which is no task\n/schedule pause s1" in await replied("stop", of_schedule)
         assert not await there.store.read(queue.pauses)
         assert not await there.store.read(lambda tx: tasks.stop_requested(tx, "t1"))
-        assert "t1 · stopping" in await replied("stop", of_task)
+        assert "no such task" in await replied("/stop t7 now", of_task)
+        assert "t1 · stopping" in await replied("/stop it now", of_task)
+
+
+async def test_words_that_sound_like_stop_come_with_its_button(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await Flight.begin(there)
+        for text, offered in (("stop it!", True), ("Please stop", True), ("the stop button is red", False)):
+            _, (card,) = await there.hand_over(there.message(text, reply_to="m1"))
+            assert "sent to the running agent" in everything(card) and bool(card.actions) is offered, text
+        _, (card,) = await there.hand_over(there.message("cancel that", reply_to="m1"))
+        await there.press(card, "Stop t1")
+        assert await there.store.read(lambda tx: tasks.stop_requested(tx, "t1"))
 
 
 @pytest.mark.parametrize(
