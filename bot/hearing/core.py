@@ -18,7 +18,7 @@ from bot.hearing import drafts, edits, settling, voice
 from bot.hearing.acts import as_one
 from bot.hearing.given import Given
 from bot.hearing.lanes import Lane, WaitingMessage
-from bot.hearing.meaning import Background, Doubt, DraftWords, Heard, background, doubting, hear, unknown, unmeant
+from bot.hearing.meaning import Background, Doubt, DraftWords, Heard, background, doubting, hear, unmeant
 from bot.hearing.rates import PerPerson, Unlimited
 from bot.hearing.voices import Voices
 from bot.message import Message
@@ -269,7 +269,7 @@ class ChatCore:
         if message.edited and (ignored := edits.ignored(message, found.before, registry)):
             return None, ignored
         if person is None:
-            return None, self._to_stranger(message) if message.direct else "a message from a stranger to others"
+            return None, settling.to_stranger(message, self._strangers)
         given.heard = not message.spoken and not message.edited
         if message.pressed:
             return await self._pressed(given, person, found)
@@ -367,20 +367,19 @@ class ChatCore:
         return call, instead
 
     async def _edited(
-        self, given: Given, person: Person, said: object, found: Background
+        self, given: Given, person: Person, said: Heard | None, found: Background
     ) -> tuple[Call | None, Effect]:
         """An edited message: its task, if it has not started, is replaced by the task that it asks for now."""
         before = edits.demand_known(found.before)
+        if not before.task:
+            given.heard = True
+            call, effect = await self._meant(given, person, said, found)
+            return call, edits.anew(given.message, effect)
         if isinstance(said, Spoken) and found.unstarted and before.whole and said.verb in edits.REPLACE:
             given.heard = True
             call, effect = await self._spoken(given, person, said, found)
             return call, edits.replacing(call, effect, before, self._context.control)
         return None, edits.told(given.message, before, self._context.registry)
-
-    def _to_stranger(self, message: Message) -> Effect | str:
-        """A stranger gets a card with their id, at a limited rate."""
-        may = self._strangers(message.sender)
-        return settling.posting(message, unknown(message)) if may else "a stranger, too often"
 
     async def _call(
         self, given: Given, person: Person, said: Spoken, task: str, *, digest: str, put: int = 0

@@ -33,7 +33,7 @@ def demand_known(before: SentMessage | None) -> SentMessage:
     if before is None:
         raise Misused(
             attempted="use your edited message",
-            cause="an edit is only read for a task that has not started",
+            cause="an edit is only read for a task that has not started, and for a message that was refused",
             hint="Send it as a new message.",
         )
     return before
@@ -42,6 +42,16 @@ def demand_known(before: SentMessage | None) -> SentMessage:
 def unstarted(tx: Tx, task: str) -> bool:
     """Whether its agent has not been placed, so that the task can be replaced."""
     return tasks.task(tx, task).state not in ENDS and not sessions.of_task(tx, task)
+
+
+def anew(message: Message, effect: Effect) -> Effect:
+    """What a message asks for that came to nothing before its edit. That is over once it comes to something."""
+
+    def heard(posts: Posts) -> None:
+        sent.forget(posts.tx, message)
+        effect(posts)
+
+    return heard
 
 
 def replacing(call: Call, effect: Effect, before: SentMessage, control: FleetControl) -> Effect:

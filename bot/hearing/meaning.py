@@ -78,7 +78,7 @@ def background(tx: Tx, message: Message, *, known: bool) -> Background:
         draft=drafts.kept(tx, message.chat, message.sender) if known and not message.edited else None,
         rest_of=sent.rest_of(tx, message) if known else "",
         before=before,
-        unstarted=before is not None and edits.unstarted(tx, before.task),
+        unstarted=before is not None and bool(before.task) and edits.unstarted(tx, before.task),
     )
 
 

@@ -28,6 +28,20 @@ def remember(tx: Tx, parts: Sequence[Message], task: str, *, prompt: bool) -> No
             sent.keep(tx, kept)
 
 
+def came_to_nothing(tx: Tx, message: Message) -> None:
+    """It was refused, and changed nothing: an edit of it is heard as a message of its own."""
+    before = before_edit(tx, message)
+    known = (before is None and message.edited) or (before is not None and before.task)
+    if message.own and not message.pressed and not known:
+        sender = str(message.sender)
+        sent.keep(tx, SentMessage(message.chat, message.own, sender, "", _digest(message)))
+
+
+def forget(tx: Tx, message: Message) -> None:
+    """Whatever was known of it."""
+    sent.drop(tx, message.chat, message.own, str(message.sender))
+
+
 def rest_of(tx: Tx, message: Message) -> str:
     """The task of the act whose rest this is; empty for a message of its own."""
     if not message.sent_s or message.pressed or message.edited or message.reply_to:

@@ -5,7 +5,7 @@ The result is kept with its row, so a client that sends the same message again g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -16,6 +16,7 @@ from bot.explain import Explanation, explain
 from bot.hearing import edits, sent
 from bot.hearing.acts import as_one
 from bot.hearing.given import Given
+from bot.hearing.meaning import unknown
 from bot.message import Message
 from bot.outbox.posting import Outbox, Posts
 from bot.registry import Call, Context, Effect, Registry, Result
@@ -23,7 +24,7 @@ from bot.telling import sounds
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
 from fleet.failpoints import failpoint
-from fleet.model import ChatRef
+from fleet.model import ChatRef, PersonId
 from fleet.records import dataclass
 from fleet.store.chat import inbox
 from fleet.store.core import Tx
@@ -102,6 +103,13 @@ def sender_of(config: FleetConfig, message: Message) -> Person | None:
     return None if message.nameless else who(config, message.sender)
 
 
+def to_stranger(message: Message, may: Callable[[PersonId], bool]) -> Effect | str:
+    """A stranger who means us gets a card with their id, at a limited rate."""
+    if not message.direct:
+        return "a message from a stranger to others"
+    return posting(message, unknown(message)) if may(message.sender) else "a stranger, too often"
+
+
 def posting(message: Message, card: Card) -> Effect:
     """A card where the message was sent, and nothing else."""
     return lambda posts: _post(posts, message, card)
@@ -150,6 +158,8 @@ def explained(tx: Tx, outbox: Outbox, ended: Explained) -> Result:
     posts = outbox.open(tx)
     posts.post(ended.chat, ended.card)
     ended.given.note(tx, error=ended.error)
+    if isinstance(ended.error, Misused | Refused) and ended.also is None and len(ended.rows) == 1:
+        sent.came_to_nothing(tx, ended.given.message)
     _answered(tx, outbox, ended.rows, posts.numbers)
     result = Result(status=ended.status, posted=list(posts.numbers))
     if ended.also is not None:

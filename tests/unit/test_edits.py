@@ -18,7 +18,7 @@ from fleet.model import Isolation
 from fleet.store import sessions, tasks
 from fleet.store.chat import attachments, inbox
 from fleet.store.core import Tx
-from tests.chat_house import ADA, CHAT, House, house
+from tests.chat_house import ADA, CHAT, OTTO, House, house
 
 REGISTRY = Registry(every_command())
 SECOND = 1_795_000_000
@@ -111,6 +111,27 @@ async def test_a_task_that_replaces_another_keeps_its_files_where_the_edit_names
         await ada.edit("p1", "/run fix the cart")
         kept = await there.store.read(lambda tx: attachments.of_note(tx, "t2", attachments.REQUEST))
         assert [(file.name, file.path) for file in kept] == [("cart.png", "/files/cart.png")]
+
+
+async def test_a_message_that_was_refused_is_heard_anew_when_it_is_edited(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        ada = Typist(there)
+        for wrong in ("/satus", "/run repos=shop fix", "/stop t9"):
+            await ada.send(wrong)
+        (still,) = await ada.edit("p1", "/sttus")
+        assert "there is no such command" in shown(still.lines[0])
+        assert shown((await ada.edit("p1", "/status"))[0].title).startswith("fleet:")
+        (over,) = await ada.edit("p1", "/stop all")
+        assert "Cannot use your edited message" in shown(over.title), "it has come to something"
+        await ada.edit("p1", "/stop all yes")
+        await ada.edit("p2", "/run repo=shop fix")
+        assert await ada.open() == {"t1": "fix"}
+        await ada.edit("p2", "/run repo=shop fix it")
+        assert await ada.open() == {"t2": "fix it"}, "now it is a task's, and replaces it"
+        other = replace(there.message("/stop all yes", OTTO), own="p3", edited=True)
+        await there.hand_over(other)
+        assert await ada.open() == {"t2": "fix it"}, "nobody edits another person's message"
+        assert shown((await ada.edit("p3", "/stop t2"))[0].title) == "t2 · stopping"
 
 
 async def test_only_a_forward_or_the_rest_of_a_split_text_belongs_to_what_was_sent_before(tmp_path: Path) -> None:

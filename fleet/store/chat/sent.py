@@ -19,8 +19,8 @@ _LIVES_US: Final = 48 * 3_600_000_000
 class SentMessage:
     """``chat`` with its thread; ``message`` is the platform's id, ``sender`` a ``str(PersonId)``.
 
-    ``digest`` is of the text. ``whole``: it is the whole prompt of its task. ``cut``: the client may have split its
-    text. ``sent_s``: the platform's time, 0 without one.
+    ``task`` is empty for a message that was refused. ``digest`` is of the text. ``whole``: it is the whole prompt
+    of its task. ``cut``: the client may have split its text. ``sent_s``: the platform's time, 0 without one.
     """
 
     chat: ChatRef
@@ -51,6 +51,11 @@ def keep(tx: Tx, sent: SentMessage) -> None:
             until_us=tx.now_us() + _LIVES_US,
         )
     )
+
+
+def drop(tx: Tx, chat: ChatRef, message: str, sender: str) -> None:
+    """Forgets what was known of a message."""
+    tx.connection.execute(delete(sent_messages).where(*_key(chat, message, sender)))
 
 
 def find(tx: Tx, chat: ChatRef, message: str, sender: str) -> SentMessage | None:
