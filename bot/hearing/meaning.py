@@ -158,6 +158,9 @@ def unmeant(message: Message, registry: Registry) -> Misused:
             cause="it came without words of your own, and forwarded words are no command",
             hint="Forward it again with a comment, such as /run fix this.",
         )
+    if message.files and not message.text:
+        hint = "Send it again with a caption, such as /run make it look like this."
+        return Misused(attempted="use your file", cause="it came without words", hint=hint)
     given = message.text.split()
     word = lone_word(given[0].rstrip(",:;")) if 0 < len(given) <= _SLIP_WORDS else ""
     close = registry.get(slip_of(word, registry.names))

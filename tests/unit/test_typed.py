@@ -14,6 +14,7 @@ import pytest
 from bot.cards import Card, shown
 from bot.hearing import drafts
 from bot.hearing.drafts import Draft
+from bot.message import Attachment
 from bot.parse import RunRequest, run_request
 from fleet.model import ChatRef, TaskState
 from fleet.questions import Option, Question
@@ -259,6 +260,13 @@ def test_an_id_is_found_in_what_a_keyboard_puts_around_it() -> None:
     assert {plain_id(typed) for typed in ("t7", "#T7!", "(t7)", "t7…", "`t7`", " t7. ")} == {"t7"}
     assert of_another_kind("#S3.", "t") == "s3 is a schedule: /schedules s3"
     assert [of_another_kind(typed, "t") for typed in ("t3", "shop", "s", "sx3", "")] == [""] * 5
+
+
+async def test_a_picture_without_words_is_told_what_it_lacks(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        picture = Attachment("a.png", "/f/a.png", "image/png", 3)
+        _, (card,) = await there.hand_over(there.message(files=(picture,)))
+        assert "it came without words\nSend it again with a caption" in everything(card)
 
 
 async def test_whom_the_platform_hides_has_no_rights_and_is_told_why(tmp_path: Path) -> None:
