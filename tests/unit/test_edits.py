@@ -118,20 +118,23 @@ async def test_a_message_that_was_refused_is_heard_anew_when_it_is_edited(tmp_pa
         ada = Typist(there)
         for wrong in ("/satus", "/run repos=shop fix", "/stop t9"):
             await ada.send(wrong)
-        (still,) = await ada.edit("p1", "/sttus")
-        assert "there is no such command" in shown(still.lines[0])
-        assert shown((await ada.edit("p1", "/status"))[0].title).startswith("fleet:")
-        (over,) = await ada.edit("p1", "/stop all")
-        assert "Cannot use your edited message" in shown(over.title), "it has come to something"
-        await ada.edit("p1", "/stop all yes")
         await ada.edit("p2", "/run repo=shop fix")
         assert await ada.open() == {"t1": "fix"}
         await ada.edit("p2", "/run repo=shop fix it")
         assert await ada.open() == {"t2": "fix it"}, "now it is a task's, and replaces it"
-        other = replace(there.message("/stop all yes", OTTO), own="p3", edited=True)
-        await there.hand_over(other)
+        (still,) = await ada.edit("p1", "/sttus")
+        assert "there is no such command" in shown(still.lines[0])
+        assert shown((await ada.edit("p1", "/status"))[0].title).startswith("fleet:")
+        for text in ("/stop all", "/stop all yes", "/stop t2"):
+            (over,) = await ada.edit("p1", text)
+            assert "Cannot use your edited message" in shown(over.title), "it has come to something"
+        await there.hand_over(replace(there.message("/stop all yes", OTTO), own="p3", edited=True))
         assert await ada.open() == {"t2": "fix it"}, "nobody edits another person's message"
-        assert shown((await ada.edit("p3", "/stop t2"))[0].title) == "t2 · stopping"
+        await there.say("/stop t2")
+        for text in ("/run repo=shop again", "/run repo=shop and again"):
+            await ada.edit("p2", text)
+        assert await ada.open() == {}, "the task that it came to is being stopped: nothing replaces it"
+        assert shown((await ada.edit("p3", "/stop t2"))[0].title) == "t2 · already stopping"
 
 
 async def test_only_a_forward_or_the_rest_of_a_split_text_belongs_to_what_was_sent_before(tmp_path: Path) -> None:
