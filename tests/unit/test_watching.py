@@ -197,7 +197,7 @@ def test_a_hidden_test_finds_no_test_runner_and_no_test(tmp_path: Path) -> None:
     row = type("Row", (), {"__module__": "hidden_it"})
     vars(module).update(__file__=str(place), CASES=[1], Row=row)
     sys.modules["hidden_it"] = module
-    pytest_hiding.places.add(str(place))
+    pytest_hiding.hide(str(place), "hidden_it")
     finders = list(sys.meta_path)
     try:
         with pytest_hiding.hidden():
@@ -215,7 +215,35 @@ def test_a_hidden_test_finds_no_test_runner_and_no_test(tmp_path: Path) -> None:
     ]
     assert not shown.startswith("_pytest") and shown != "builtins"
     assert sys.modules["pytest"] is pytest and sys.meta_path == finders
+    with pytest_hiding.hidden(("pytester",)):
+        loaded = set(sys.modules)
+    assert "pytest" in loaded
     assert (place.read_text(), place.stat().st_mode & 0o777) == ("CASES = [1]\n", 0o640)
+
+
+@pytest.mark.parametrize(
+    ("text", "stays"),
+    [
+        ("patch('hidden_it.clock')\n", True),
+        ('patch("tests.hidden_it.clock")\n', True),
+        ("patch(f'{__name__}.clock')\n", True),
+        ("patch('shop.clock')\n# hidden_it\n", False),
+    ],
+)
+def test_a_module_that_its_test_asks_for_by_name_stays(tmp_path: Path, text: str, stays: bool) -> None:
+    place = tmp_path / "hidden_it.py"
+    place.write_text(text)
+    sys.modules["hidden_it"] = module = types.ModuleType("hidden_it")
+    vars(module).update(__file__=str(place))
+    pytest_hiding.hide(str(place), "hidden_it")
+    try:
+        with pytest_hiding.hidden():
+            loaded, there = "hidden_it" in sys.modules, place.exists()
+    finally:
+        pytest_hiding.places.discard(str(place))
+        pytest_hiding.by_name.discard(str(place))
+        del sys.modules["hidden_it"]
+    assert (loaded, there) == (stays, False)
 
 
 def test_pytests_own_streams_are_hidden_and_work_on(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,8 @@ _FOUND = {
 }  # fmt: skip
 #: The files of the tests that are hidden; filled when tests are collected.
 places: set[str] = set()
+#: Those of them that ask for their own module by its name, as ``mock.patch("test_cart.clock")`` does.
+by_name: set[str] = set()
 #: Not empty: a test runs hidden now.
 now: list[bool] = []
 
@@ -40,13 +42,24 @@ def hidden(fixtures: Any = (), filters: bool = False) -> Iterator[None]:
     test show what it needs of that; ``filters``: it has filters of its own for warnings."""
     with contextlib.ExitStack() as back:
         _take_traces(back, fixtures, filters)
-        _take_modules(back)
+        if not {"pytester", "testdir"} & set(fixtures):  # with them, a test runs pytest
+            _take_modules(back)
         for place in sorted(places):
             _take_text(back, place)
         back.enter_context(_unsaid())
         now.append(True)
         back.callback(now.pop)
         yield
+
+
+def hide(place: str, module: str) -> None:
+    """From now on, hides a file of tests, which pytest has loaded as a module, unless it needs itself."""
+    places.add(place)
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        with open(place, encoding="utf-8") as file:
+            text = file.read()
+        if re.search(r"""\b__name__\b|["'](\w+\.)*%s\b""" % re.escape(module.rpartition(".")[2]), text):
+            by_name.add(place)
 
 
 def edited_modules(paths: Any) -> list[list[str]]:
@@ -126,7 +139,7 @@ def _take_modules(back: Any) -> None:
     for name, module in list(sys.modules.items()):
         if _TOOLS.match(name):
             taken[name] = sys.modules.pop(name)
-        elif getattr(module, "__file__", None) in places:
+        elif getattr(module, "__file__", None) in places - by_name:
             taken[name] = sys.modules.pop(name)
             own = {key: value for key, value in vars(module).items() if isinstance(value, type)}
             if any(value.__module__ == name for value in own.values()):

@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         if item.nodeid in invert:
             _invert(item)
         if item.nodeid in hidden and item.path.suffix == ".py":
-            hiding.places.add(str(item.path))
+            hiding.hide(str(item.path), getattr(getattr(item, "module", None), "__name__", item.path.stem))
     path = pathlib.Path(watching.asked["canary"])
     pytest.register_assert_rewrite(path.stem)
     module = pytest.Module.from_parent(session, path=path)
