@@ -66,7 +66,7 @@ def _write_out() -> None:
 
 def write_what_it_can(stream: object) -> None:
     """A terminal that is not UTF-8 shows ``?`` for what it does not know."""
-    if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+    if isinstance(stream, TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
         stream.reconfigure(errors="replace")
 
 
@@ -336,7 +336,7 @@ def _called(options: argparse.Namespace, text: str, offline: str) -> int:
         as_owner(home_path(options))
         read: Callable[[argparse.Namespace, Path], int] = getattr(admin, offline)
         return read(options, home_path(options))
-    if options.json and not last["end"]:
+    if options.json:
         print_json(last.get("data"))
     return int(last["end"])
 

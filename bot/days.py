@@ -33,7 +33,7 @@ def days_of(first: str, last: str, zone: str, *, hint: str = HINT) -> Days:
         raise Misused(attempted="read the days", cause=f"{missing} is missing", hint=hint)
     try:
         ends = [date.fromisoformat(text.strip()) for text in (first, last)]
-        known = ZoneInfo(known_zone(zone))
+        known = ZoneInfo(known_zone(zone) or zone)
         period = Period.of(ends[0], ends[1], known)
     except (ValueError, OverflowError) as error:
         cause = str(error) or "a date or the zone is wrong"

@@ -13,6 +13,7 @@ from bot.local.call_files import FileForm
 from bot.local.options import print_json
 from fleet import files
 from fleet.config import Secrets
+from fleet.errors import Misused
 from fleet.store.core import Store
 from gates.receipts import bundle, sshsig
 from gates.receipts.bundle import Plan, Wanted
@@ -20,10 +21,10 @@ from gates.receipts.checkpoints import Checkpoints
 
 
 def run(options: argparse.Namespace, home: Path) -> int:
-    """Writes the bundle, or a file for tools of others. Raises ``Misused`` for days that are none, ``Unavailable``
-    where it cannot be written."""
+    """Writes the bundle, or a file for tools of others. Raises ``Misused`` for days that are none and for a target
+    that is no file, ``Unavailable`` where it cannot be written."""
     days = days_of(options.first, options.last, options.tz)
-    target = Path(options.output).absolute()
+    target = _new_file(Path(options.output).absolute())
     form = FileForm(options.form)
     url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
     with Store.open(url, create=False) as store:
@@ -41,6 +42,18 @@ def run(options: argparse.Namespace, home: Path) -> int:
     else:
         sys.stdout.write(f"{target}: {events:,} events. Check it with: airboss verify {target}\n")
     return 0
+
+
+def _new_file(target: Path) -> Path:
+    """What is written takes the target's place whole: a device, a pipe or a link there would be gone."""
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise Misused(
+            attempted="export",
+            on=str(target),
+            cause="it is there, and no ordinary file",
+            hint="Name a new file, and send that one on.",
+        )
+    return target
 
 
 async def write(store: Store, home: Path, days: Days, target: Path) -> Plan:

@@ -131,6 +131,7 @@ done < "$own/large"
     done
     GIT_LITERAL_PATHSPECS=0 git check-ignore -q --no-index -- "$path" 2> /dev/null && continue
     printf 'unable to index file %s: it is too large\n' "'$path'" >&2
+    exit 1
 done < "$own/large"
 printf '.\0' > "$own/add"
 : > "$own/made"
