@@ -32,7 +32,7 @@ def test_a_slot_is_made_given_back_when_nobody_uses_it_and_lost_when_it_is_taken
         identity=str(made.sshd.identity),
         labels=["big"],
         most=2,
-        idle="1s",
+        idle="4s",  # longer than a busy machine takes to place the task that waits for it
         inventory_every="1s",
         price="0.50",
         session_walls=False,
