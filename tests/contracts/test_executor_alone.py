@@ -25,6 +25,7 @@ from fleet.isolation import Alone, Sharing
 from fleet.machines.local import LocalExecutor
 from fleet.machines.login import LoginExecutor
 from fleet.ports import PipeSpec
+from tests.conftest import sampled
 from tests.contracts.between_runs import ATTACKS, ON_SESSIONS, WITHIN_A_LOGIN, program
 from tests.contracts.executor_logins import Life, follow, pipe_spec, private_directory, run_pipe, said, ssh_executor
 from tests.contracts.victim import VICTIM
@@ -70,7 +71,11 @@ class Slot:
         return await run_pipe(self.supervisor, await self.spec(PYTHON, "-c", script, *words, **options))
 
 
-@pytest.fixture(params=["own-supervisor", "supervised", "ssh"])
+#: A run that its own login supervises goes the same way here and over SSH: one of the two is drawn.
+WAYS = ["supervised", *sampled(["own-supervisor", "ssh"], 1)]
+
+
+@pytest.fixture(params=WAYS)
 async def slots(request: pytest.FixtureRequest, sshd: Sshd) -> AsyncIterator[tuple[Slot, Slot]]:
     with (
         throwaway_login("gates") as one,

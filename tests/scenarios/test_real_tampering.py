@@ -24,8 +24,8 @@ DONE = "Done. All tests pass."
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", sampled(AGENTS, 1))
 def test_a_real_agent_that_tampers_again_and_again_lands_nothing(name: str) -> None:
-    """Three of the attempts, which the seed chooses; all five in a whole campaign."""
-    tried = dict(sampled(TRIED.items(), 3))
+    """Two of the attempts, which the seed chooses; all five in a whole campaign."""
+    tried = dict(sampled(TRIED.items(), 2))
     known = {change.name: change for change in attempts()}
     toml = f"{BASE['airboss.toml']!s}rework_turns = {len(tried) - 1}\n"
     with agents_and_models({**BASE, "airboss.toml": toml}) as (house, models):
