@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select, update
 
 from bot.cards import Card, line, shown
-from bot.outbox.files import BROUGHT
+from bot.outbox.files import BROUGHT, brought
 from bot.outbox.posting import Outbox
 from bot.retention import Retention
 from fleet.clock import SystemClock
@@ -119,6 +119,21 @@ async def test_a_damaged_copy_and_a_file_that_nobody_has_do_not_keep_a_card_back
     assert first.document == ""
     assert Path(first.picture).read_bytes() == b"a picture"
     assert second.document == gone, "the chat says that it cannot be read"
+
+
+async def test_a_brought_file_that_was_damaged_is_brought_again_and_a_store_that_is_away_is_no_answer(
+    store: Store, tmp_path: Path
+) -> None:
+    one, folder = home(tmp_path, "one"), tmp_path / "other"
+    card = a_card(one)
+    await post(store, card)
+    shutil.rmtree(one)
+    here = await brought(store, folder, card)
+    Path(here.document).write_text("cut")
+    assert await brought(store, folder, card) == here
+    assert Path(here.document).read_bytes() == b"many words"
+    with injected(Fault(Point.STORE_READ)), pytest.raises(StoreUnavailable):
+        await brought(store, folder, card)
 
 
 async def test_no_card_is_in_the_outbox_before_its_files_are_in_the_store(store: Store, tmp_path: Path) -> None:
