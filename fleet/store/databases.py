@@ -21,6 +21,7 @@ from fleet.errors import AirbossError, Misused, StoreUnavailable
 from fleet.records import dataclass
 from fleet.store import tables
 from fleet.store.copying import copy_file
+from fleet.store.frozen import end_frozen_writer
 from fleet.store.migrations import HEAD
 from fleet.store.statements import begin_far, changing, end_far, forget_changes, plain, settle
 
@@ -50,6 +51,7 @@ _WRITER_LOCK = (
     "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) FROM locked"
 )
 _WRITER_LOCK_KEY = 0x416972626F7373
+_NO_LOCK_IN_TIME = "55P03"
 
 
 class Transaction(Enum):
@@ -87,6 +89,8 @@ class Database:
             translated = _translated(said, attempted, self.name, opening)
             if translated is None:
                 raise
+            if getattr(said, "sqlstate", "") == _NO_LOCK_IN_TIME:
+                end_frozen_writer(self.reader, _WRITER_LOCK_KEY)
             raise translated from error
 
     def dispose(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing, suppress
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from fleet.errors import StoreUnavailable
 from fleet.store.chat import settings
 from fleet.store.core import Store
+from fleet.store.databases import _WRITER_LOCK_KEY
 from tests.far_end.postgres import Postgres
 
 
@@ -28,3 +31,32 @@ def test_a_write_that_its_process_slept_through_is_no_bug(postgres: Postgres) ->
             settings.put(tx, "a", "whole")
         with store.transaction() as tx:
             assert settings.get(tx, "a") == "whole"
+
+
+def test_a_writer_that_was_frozen_in_the_middle_of_a_pipeline_is_ended_by_who_waited_for_it(
+    postgres: Postgres,
+) -> None:
+    url = postgres.new_database()
+    with Store.open(url):
+        pass
+    limits = quote("-c lock_timeout=100ms -c idle_in_transaction_session_timeout=50ms")
+    with (
+        closing(psycopg.connect(url.replace("postgresql+psycopg", "postgresql"), autocommit=True)) as frozen,
+        Store.open(f"{url}&options={limits}") as store,
+    ):
+        far = frozen.pgconn
+        far.enter_pipeline_mode()
+        far.send_query_params(b"BEGIN", None)
+        far.send_query_params(b"SELECT pg_advisory_xact_lock(%d)" % _WRITER_LOCK_KEY, None)
+        far.send_flush_request()
+        while far.flush():
+            pass
+        with psycopg.connect(url.replace("postgresql+psycopg", "postgresql"), autocommit=True) as looks:
+            while not looks.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted").fetchone():
+                time.sleep(0.01)
+        for _ in range(100):  # busy machines need more than the usual two
+            with suppress(StoreUnavailable), store.transaction() as tx:
+                settings.put(tx, "a", "written")
+                break
+        with store.transaction() as tx:
+            assert settings.get(tx, "a") == "written"

@@ -23,6 +23,7 @@ from bot.cards import Card
 from bot.chats.telegram.inbox import parts
 from bot.chats.telegram.render import render
 from bot.telling.notify import CURSOR
+from fleet.errors import StoreUnavailable
 from fleet.events import CommandGiven, Recorded
 from fleet.failpoints import NAMES, OF_CHATS, OF_HALTS, OF_LANDINGS, OF_MERGES, OF_POOLS, OF_SCHEDULES, OF_TREES
 from fleet.model import TaskState
@@ -330,6 +331,9 @@ class KilledControllers:
         return not living_in(home / "work") and not living_in(home / "gates")
 
     def read(self, work: Callable[[Tx], T]) -> T:
+        for _ in range(2):
+            with contextlib.suppress(StoreUnavailable), self.store.transaction() as tx:  # of one that is frozen
+                return work(tx)
         with self.store.transaction() as tx:
             return work(tx)
 

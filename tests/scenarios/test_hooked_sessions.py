@@ -221,6 +221,8 @@ def test_without_a_controller_an_edit_is_refused_off_lets_it_pass_and_is_told_la
 
     assert ada.airboss("hooks", "off").returncode == 0
     shown = json.loads(ada.airboss("hooks", "show", "--json").stdout)
+    words = ada.airboss("hooks", "show").stdout
+    assert words.startswith("hooks: off since ") and "NO controller" in words and "refused" not in words
     assert shown["controller"] is False and abs(shown["off_since"] - time.time()) < 600
     assert allowed(ada, alone)
     (ada.home / ".airboss-hooks/off").write_text(json.dumps({"since": time.time() - 8 * 3600 - 5}))
