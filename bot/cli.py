@@ -34,6 +34,7 @@ Run = Callable[[argparse.Namespace], int]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line, runs the command, and returns the exit status."""
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         write_what_it_can(stream)
     options = _parser().parse_args(argv)
@@ -49,6 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _explained(error)
     return status
+
+
+def _open_what_is_closed() -> None:
+    """A script may close these (``>&-``): what is written there goes nowhere, and no file takes its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _write_out() -> None:

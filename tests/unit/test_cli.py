@@ -158,6 +158,14 @@ def test_a_request_that_waits_has_what_is_left_when_it_is_sent_again(tmp_path: P
     assert 0 < again < first <= 60.0
 
 
+def test_a_script_may_close_what_a_command_reads_and_writes(tmp_path: Path) -> None:
+    program = "import sys; from bot.cli import main; sys.exit(main(['--home', sys.argv[1], 'locks']))"
+    with far_end(tmp_path, b'{"v": 1, "end": 0, "text": "No locks are held."}\n'):
+        words = ["sh", "-c", 'exec "$0" -c "$1" "$2" <&- >&-', sys.executable, program, str(tmp_path)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_client_whose_controller_stays_away_is_told_its_key(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
