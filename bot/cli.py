@@ -18,7 +18,7 @@ from bot.local.attach_cli import add_attaching
 from bot.local.deployment import add_deployment
 from bot.local.evidence import add_evidence
 from bot.local.hooks_options import add_hooks
-from bot.local.options import home_of, home_path, print_json, seconds
+from bot.local.options import home_of, home_path, open_what_is_closed, print_json, seconds
 from bot.local.reviewing import add_reviewing
 from bot.local.talking import add_keeping, add_talking
 from bot.local.versions import add_version
@@ -34,7 +34,7 @@ Run = Callable[[argparse.Namespace], int]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line, runs the command, and returns the exit status."""
-    _open_what_is_closed()
+    open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         write_what_it_can(stream)
     options = _parser().parse_args(argv)
@@ -50,13 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _explained(error)
     return status
-
-
-def _open_what_is_closed() -> None:
-    """A script may close these (``>&-``): what is written there goes nowhere, and no file takes its number."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _write_out() -> None:

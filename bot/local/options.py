@@ -36,3 +36,10 @@ def seconds(text: str) -> float:
     if not 0 <= given < 1e9:  # nor is it no number
         raise ValueError(text)
     return given
+
+
+def open_what_is_closed() -> None:
+    """A script may close these (``>&-``): what is written there goes nowhere, and no file takes its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
