@@ -187,7 +187,7 @@ def dealt(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
         fill = max(0, upto - len(order))
         order += short[:fill]
         del short[:fill]
-    return order + short
+    return order
 
 
 def _is_unit(item: pytest.Item) -> bool:

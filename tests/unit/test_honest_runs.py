@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from itertools import groupby
 from multiprocessing import spawn
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tests.conftest import dealt
 from tests.scenarios.controllers import no_main_module
 
 pytest_plugins = ["pytester"]
@@ -73,6 +76,21 @@ def test_without_root_what_needs_it_is_left_out_and_counted(pytester: pytest.Pyt
     result = pytester.runpytest_subprocess("-n", workers)
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["2 tests need root and were not run: sudo make test", "*1 passed*"])
+
+
+def test_each_worker_begins_with_long_tests_and_none_is_lost() -> None:
+    names = [f"/tests/{room}/test_{name}.py" for room in ("contracts", "scenarios", "unit") for name in "abc"]
+    items: list[Any] = [SimpleNamespace(path=Path(name), at=at) for name in names for at in range(4)]
+    for workers in (1, 2, 3, 5, 50):
+        order = dealt(items, workers)
+        assert sorted(map(id, order)) == sorted(map(id, items))
+        assert len(list(groupby(order, key=lambda item: item.path))) <= len(names) + workers, (
+            "modules stay together"
+        )
+    order = dealt(items, 2)
+    for half in (order[:18], order[18:]):
+        rooms = [item.path.parent.name == "unit" for item in half]
+        assert rooms == sorted(rooms) and rooms.count(False) == 12
 
 
 def test_a_command_that_failed_shows_its_words(run: pytest.Pytester) -> None:
