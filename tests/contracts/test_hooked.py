@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bot.local.hook_forwards import HookForwards
 from bot.local.hooked import HookDoor
 from fleet.clock import SystemClock
 from fleet.errors import Misused, Refused, StoreUnavailable
@@ -19,7 +20,7 @@ from fleet.git.workspace import Workspaces
 from fleet.locks import Granted, LockCause, Resource, Want
 from fleet.machines.runner import hook_stop
 from fleet.store import hooked
-from fleet.supervise import end, own
+from fleet.supervise import alongside, end, own
 from gates.hooked import Caller, HookedSessions
 from gates.hooked_work import HookedWork
 from gates.locks.book import Request
@@ -117,7 +118,11 @@ async def test_a_controller_closes_what_an_earlier_one_judged_though_the_session
     house = House(tmp_path, dict(SLOW))
     async with person(house) as ada:
         await broken_off(house, ada)
-    async with person(house) as ada:
+    async with person(house) as ada, asyncio.timeout(60):
+        forwards = HookForwards(lambda: house.config, house.home, ada.door, SystemClock())
+        async with alongside(forwards.run(), "hooks on machines"):
+            while await ada.judged() != "t1 no verdict":
+                await asyncio.sleep(0.02)
         for _ in range(2):
             await ada.door.work.close_interrupted()
             (closed,) = await ada.judge.events("gate.closed")
