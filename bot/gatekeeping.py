@@ -59,6 +59,7 @@ def gatekeeper_of(
     patience: float = 600.0,
 ) -> Pipeline:
     """The judge of a store's changes. ``patience``: as the pipeline has it."""
+    from gates.leaks.stored import foreseen
     from gates.review.agent import AgentReviewers
     from gates.review.service import Reviews
     from gates.rulings.grants import Grants
@@ -68,6 +69,7 @@ def gatekeeper_of(
     workspaces, given_up = Workspaces(lambda: config().limits), GivenUp()
     openings = Openings.of(store, config, home)
     records = StoredRecords(store, openings)
+    store.observe(foreseen)
     agents = AgentReviewers(config, executors, workspaces, env)
     return Pipeline(
         records=records,

@@ -102,6 +102,42 @@ def scratch(directory: Path, prefix: str) -> Iterator[Path]:
             os.unlink(name)  # noqa: PTH108 - one local call; a thread for it costs more
 
 
+def room_with_pipe(prefix: str, folder: str, pipe: str) -> tuple[Path, int]:
+    """A temporary directory that only we can read, with an empty folder in it and a named pipe; and a descriptor by
+    which we hold that open for writing. Raises as :func:`writing` does."""
+    with writing("make a temporary directory", Path(tempfile.gettempdir())):
+        fault(Point.FILE_WRITE)
+        room = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-"))
+        try:
+            (room / folder).mkdir()
+            os.mkfifo(room / pipe, 0o600)
+            # For both, or this would wait for a reader.
+            return room, os.open(room / pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        except BaseException:
+            shutil.rmtree(room, ignore_errors=True)
+            raise
+
+
+def remove_dead_rooms(prefix: str, pipe: str) -> None:
+    """Removes the directories of :func:`room_with_pipe` whose processes have ended without doing so, once nobody
+    waits for their pipes any more."""
+    for room in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        if not _lives(room.name.removeprefix(prefix).partition("-")[0]):
+            with contextlib.suppress(OSError):
+                os.close(os.open(room / pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+            shutil.rmtree(room, ignore_errors=True)
+
+
+def _lives(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 @contextlib.contextmanager
 def writing(attempted: str, path: Path, *, hint: str = "") -> Iterator[None]:
     """Raises ``DiskFull`` where the disk is full, and ``Unavailable`` where a file cannot be written otherwise."""

@@ -1,4 +1,4 @@
-"""The kept rule set: Kingfisher's 488 rules, run as a program over text that goes in by standard input.
+"""The kept rule set: Kingfisher's 488 rules, run as a program over a text.
 
 It uses no network, ignores comments that exempt a line, and keeps its compiled rules in the login's cache. A start
 costs half a second of CPU whatever it reads, and a change is read each time that it is judged, reviewed or merged
@@ -7,9 +7,7 @@ onto another base: what was searched is not searched again.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import os
 import re
 from collections import OrderedDict
 from typing import Final
@@ -17,17 +15,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from fleet import processes
-from fleet.errors import Unavailable
 from fleet.records import dataclass
+from gates.leaks.scan import Scans
 
-_ARGV: Final = (
-    *("scan", "-", "--format", "jsonl", "--jobs", "1", "--quiet"),
-    *("--no-validate", "--no-update-check", "--no-extract-archives", "--no-dedup"),
-    *("--no-ignore", "--no-ignore-if-contains"),
-)
-_ENDED: Final = (0, 200)  # without finds, with finds
-_SECONDS: Final = 300.0
 #: What every secret that a rule knows has: a word of some length, or a password in an address.
 _WORTH: Final = re.compile(r"[\w+/=.~-]{16}|://[^\s/]*@|PRIVATE KEY")
 #: What each file of a patch has above its lines: two ids, too short for any rule.
@@ -57,6 +47,8 @@ class _Report(Struct):
     finding: _Finding | None = None
 
 
+#: The processes of this controller.
+SCANS: Final = Scans()
 _DECODER = msgspec.json.Decoder(_Report)
 
 
@@ -80,42 +72,11 @@ _REMEMBERED: Final = 256
 
 
 async def _search(data: bytes) -> tuple[Match, ...]:
-    out = await _run(data)
+    # Not at the start: an archive's first bytes there would have all of it skipped.
+    out = await SCANS.of(b"\n" + data)
     found = []
     for row in out.splitlines():
         line = _DECODER.decode(row)
         if line.rule is not None and line.finding is not None:
-            found.append(Match(line.rule.name.rpartition("/")[2], line.finding.line, line.finding.snippet))
+            found.append(Match(line.rule.name.rpartition("/")[2], line.finding.line - 1, line.finding.snippet))
     return tuple(found)
-
-
-async def _run(data: bytes) -> bytes:
-    try:
-        import kingfisher
-
-        program = kingfisher.get_binary_path()
-    except (ImportError, OSError) as error:
-        raise _unavailable(str(error)) from error
-    kept = {name: os.environ[name] for name in ("HOME", "PATH", "TMPDIR", "XDG_CACHE_HOME") if name in os.environ}
-    pipe = asyncio.subprocess.PIPE
-    process = await processes.start(program, *_ARGV, stdin=pipe, stdout=pipe, stderr=pipe, env=kept)
-    try:
-        async with asyncio.timeout(_SECONDS):
-            out, said = await process.communicate(data)
-    except TimeoutError as error:
-        raise _unavailable(f"no answer in {_SECONDS:.0f} s") from error
-    finally:
-        if process.returncode is None:
-            await asyncio.shield(processes.end(process))
-    if process.returncode not in _ENDED:
-        raise _unavailable(f"exit status {process.returncode}: {said[-300:].decode('utf-8', 'replace').strip()}")
-    return out
-
-
-def _unavailable(cause: str) -> Unavailable:
-    return Unavailable(
-        attempted="search the change for secrets",
-        on="kingfisher",
-        cause=cause,
-        hint="Run make install again: it comes with the package kingfisher-bin.",
-    )

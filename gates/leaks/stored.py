@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from fleet.events import SecretsReleased
-from fleet.store import ledger
+from fleet.agent_events import TurnOutcome
+from fleet.events import Recorded, SecretsReleased, Source, TurnClosed
+from fleet.model import TaskMode
+from fleet.store import ledger, tasks
 from fleet.store.core import Store, Tx
+from gates.leaks import rules
 
 _PAGE: Final = 500
+
+
+def foreseen(tx: Tx, recorded: Recorded) -> None:
+    """An observer of the ledger: once a turn is completed, its change will be searched."""
+    event, task = recorded.event, recorded.refs.task
+    completed = isinstance(event, TurnClosed) and event.outcome == TurnOutcome.COMPLETED
+    if completed and task and recorded.source is not Source.IMPORT and tasks.task(tx, task).mode is TaskMode.CHANGE:
+        tx.after_commit(rules.SCANS.prepare)
 
 
 class SecretsInStore:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
+import os
+import signal
+import sys
+import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from fleet import files
+from fleet.errors import Unavailable
 from fleet.git.repository import Repository
 from fleet.leaks import Leak, from_json, to_json
-from gates.leaks import known, rules
+from gates.leaks import known, rules, scan
 from gates.leaks.added import AddedLines, added
 from tests.far_end.repositories import commit, git, make_bare
 
@@ -124,6 +132,60 @@ async def test_the_ids_of_a_patch_alone_are_not_searched_and_hide_nothing() -> N
     assert len(rules._searched) == before
     (found,) = await rules.matches(f"{head}index 3514d7e..1293002 {TOKEN}\n")
     assert (found.line, found.text) == (6, TOKEN)
+
+
+async def test_what_begins_like_an_archive_is_searched_all_the_same() -> None:
+    found = await rules.matches(f"PK\x03\x04\nkey = '{TOKEN}'\n")
+    assert [(match.rule, match.line) for match in found] == [("github-pat", 2)]
+    with pytest.raises(Unavailable, match="bytes it read 0"):
+        await scan.Scans().of(b"PK\x03\x04 is no text")
+
+
+async def test_a_process_that_stands_ready_is_used_once_replaced_if_it_died_and_put_away() -> None:
+    scans = scan.Scans()
+    text = f"key = '{TOKEN}'".encode()
+    scans.prepare()
+    scans.prepare()
+    assert TOKEN.encode() in await scans.of(text) and not rooms()
+    scans.prepare()
+    while not (ready := rooms()):
+        await asyncio.sleep(0.01)
+    assert len(ready) == 1
+    while not (waiting := searching(ready)):
+        await asyncio.sleep(0.01)
+    os.kill(waiting[0], signal.SIGKILL)
+    assert TOKEN.encode() in await scans.of(text)
+    scans.prepare()
+    await scans.close()
+    assert not rooms()
+
+
+async def test_what_a_killed_controller_left_waiting_ends() -> None:
+    killed = "import asyncio, os; from gates.leaks.scan import Scan; asyncio.run(Scan.begin()); os._exit(9)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", killed)
+    assert await process.wait() == 9
+    left = set(Path(tempfile.gettempdir()).glob(f"airboss-search-{process.pid}-*"))
+    waiting = searching(left)
+    assert len(left) == len(waiting) == 1
+    files.remove_dead_rooms("airboss-search-", "none")
+    while searching(left):
+        await asyncio.sleep(0.01)
+    assert not any(path.exists() for path in left)
+
+
+def rooms() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob(f"airboss-search-{os.getpid()}-*"))
+
+
+def searching(found: set[Path]) -> list[int]:
+    """The processes that were started for these rooms."""
+    names = [str(path).encode() for path in found]
+    pids = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if any(name in (entry / "cmdline").read_bytes() for name in names):
+                pids.append(int(entry.name))
+    return pids
 
 
 def test_leaks_are_kept_as_json_without_values() -> None:

@@ -1,0 +1,191 @@
+"""Kingfisher's process. It takes a third of a second to load its rules, so it may do that before there is a text.
+
+It searches a directory, into which the text is put. Before it looks there, it reads a list of accounts to leave
+out: a pipe of ours, empty, that ends once the text is there. Its report must say that it read all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from asyncio.subprocess import PIPE, Process
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from fleet import files, processes
+from fleet.errors import AirbossError, Unavailable
+from fleet.supervise import OwnedTasks, own
+
+_ARGV: Final = (
+    *("--format", "jsonl", "--jobs", "1", "--quiet"),
+    *("--no-validate", "--no-update-check", "--no-extract-archives", "--no-dedup"),
+    *("--no-ignore", "--no-ignore-if-contains"),
+)
+_ENDED: Final = (0, 200)  # without finds, with finds
+_SECONDS: Final = 300.0
+_KEPT_SECONDS: Final = 60.0
+_PREFIX: Final = "airboss-search-"
+_PIPE: Final = "none"
+_ENVIRONMENT: Final = ("HOME", "PATH", "TMPDIR", "XDG_CACHE_HOME")
+
+
+class _Stats(Struct, frozen=True):
+    blobs_scanned: int = 0
+    bytes_scanned: int = 0
+
+
+class _Input(Struct):
+    stats: _Stats = _Stats()
+
+
+class _Audit(Struct):
+    repositories: list[_Input] = []
+
+
+class _Report(Struct):
+    audit: _Audit | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Report)
+
+
+class Scan:
+    """One process, for one text."""
+
+    def __init__(self, process: Process, room: Path, gate: int) -> None:
+        self._process, self._room, self._gate = process, room, gate
+
+    @classmethod
+    async def begin(cls) -> Scan:
+        """Starts it. Raises ``Unavailable`` or ``DiskFull``."""
+        try:
+            import kingfisher
+
+            program = kingfisher.get_binary_path()
+        except (ImportError, OSError) as error:
+            raise _unavailable(str(error)) from error
+        _tidy()
+        room, gate = files.room_with_pipe(_PREFIX, "in", _PIPE)
+        kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        argv = (program, "scan", str(room / "in"), "--skip-aws-account-file", str(room / _PIPE), *_ARGV)
+        try:
+            process = await processes.start(*argv, stdout=PIPE, stderr=PIPE, env=kept)
+        except BaseException as error:
+            _remove(room, gate)
+            if isinstance(error, OSError):
+                raise _unavailable(str(error)) from error
+            raise
+        return cls(process, room, gate)
+
+    async def of(self, data: bytes) -> bytes:
+        """The lines of its report on this text. Raises ``Unavailable`` when it cannot be searched, ``DiskFull``."""
+        process = self._process
+        try:
+            await asyncio.to_thread(self._put, data)
+            self._let_go()
+            async with asyncio.timeout(_SECONDS):
+                out, said = await process.communicate()
+        except TimeoutError as error:
+            raise _unavailable(f"no answer in {_SECONDS:.0f} s") from error
+        finally:
+            await self.end()
+        if process.returncode not in _ENDED:
+            words = said[-300:].decode("utf-8", "replace").strip()
+            raise _unavailable(f"exit status {process.returncode}: {words}")
+        read = [each.stats for row in out.splitlines() for each in _inputs(row)]
+        if [(each.blobs_scanned, each.bytes_scanned) for each in read] != [(1, len(data))]:
+            raise _unavailable(f"of {len(data)} bytes it read {sum(each.bytes_scanned for each in read)}")
+        return out
+
+    async def end(self) -> None:
+        """Ends it, and removes what it was given. Safe to call twice."""
+        try:
+            if self._process.returncode is None:
+                await asyncio.shield(processes.end(self._process))
+        finally:
+            self._let_go()
+            _remove(self._room, self._gate)
+
+    def _put(self, data: bytes) -> None:
+        attempted = "search the change for secrets"
+        with files.writing(attempted, self._room), files.Sink(self._room / "in" / "text") as text:
+            text.write(data)
+            files.replace(self._room / _PIPE, b"")  # it may not have come to the pipe yet
+
+    def _let_go(self) -> None:
+        if self._gate >= 0:
+            os.close(self._gate)
+        self._gate = -1
+
+
+class Scans:
+    """Gives a process for each text; one may stand ready for the next."""
+
+    def __init__(self) -> None:
+        self._ready: asyncio.Task[Scan] | None = None
+        self._tasks = OwnedTasks()
+
+    def prepare(self) -> None:
+        """There will soon be a text: a process loads its rules, and waits a minute for it."""
+        if self._ready is None:
+            self._ready = ready = own(Scan.begin(), "load the rules for secrets")
+            asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._expire, ready)
+
+    async def of(self, data: bytes) -> bytes:
+        """As :meth:`Scan.of`, by the process that stands ready, or by a new one."""
+        if (ready := await self._taken()) is not None:
+            with suppress(Unavailable):  # if it died meanwhile, another does it; otherwise that one says the same
+                return await ready.of(data)
+        return await (await Scan.begin()).of(data)
+
+    async def close(self) -> None:
+        """Ends what stands ready."""
+        await self._tasks.end()
+        await self._put_away()
+
+    def _expire(self, ready: asyncio.Task[Scan]) -> None:
+        if self._ready is ready:
+            self._tasks.begin(self._put_away(), "end what stands ready to search")
+
+    async def _put_away(self) -> None:
+        if (ready := await self._taken()) is not None:
+            await ready.end()
+
+    async def _taken(self) -> Scan | None:
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            with suppress(AirbossError):
+                return await ready
+        return None
+
+
+@cache
+def _tidy() -> None:
+    """Once: a controller that was killed left its room."""
+    files.remove_dead_rooms(_PREFIX, _PIPE)
+
+
+def _inputs(row: bytes) -> list[_Input]:
+    audit = _DECODER.decode(row).audit
+    return [] if audit is None else audit.repositories
+
+
+def _remove(room: Path, gate: int) -> None:
+    if gate >= 0:
+        os.close(gate)
+    shutil.rmtree(room, ignore_errors=True)
+
+
+def _unavailable(cause: str) -> Unavailable:
+    return Unavailable(
+        attempted="search the change for secrets",
+        on="kingfisher",
+        cause=cause,
+        hint="Run make install again: it comes with the package kingfisher-bin.",
+    )
