@@ -65,7 +65,7 @@ from fleet.store.leases import Lease
 from fleet.store.notices import Notices
 from fleet.store.states import ControllerRole
 from gates import fleet_keys
-from gates.leaks.rules import SCANS
+from gates.leaks.rules import SEARCHES
 from gates.locks.guard import LockGuard
 from gates.locks.service import LockService
 from gates.receipts.issue import issue
@@ -252,7 +252,7 @@ async def based(stack: AsyncExitStack, store: Store, env: Secrets, lease: Lease,
     store.seal_contents(lambda: config().telemetry.contents == "hashed")
     executors = Executors(config(), home)
     stack.push_async_callback(executors.close)
-    stack.push_async_callback(SCANS.close)
+    stack.push_async_callback(SEARCHES.close)
     locks = LockService(store, SystemClock())
     stack.push_async_callback(locks.close)
     journal.keep(store)

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from fleet.records import dataclass
-from gates.leaks.scan import Scans
+from gates.leaks.scan import SecretSearches
 
 #: What every secret that a rule knows has: a word of some length, or a password in an address.
 _WORTH: Final = re.compile(r"[\w+/=.~-]{16}|://[^\s/]*@|PRIVATE KEY")
@@ -48,7 +48,7 @@ class _Report(Struct):
 
 
 #: The processes of this controller.
-SCANS: Final = Scans()
+SEARCHES: Final = SecretSearches()
 _DECODER = msgspec.json.Decoder(_Report)
 
 
@@ -73,7 +73,7 @@ _REMEMBERED: Final = 256
 
 async def _search(data: bytes) -> tuple[Match, ...]:
     # Not at the start: an archive's first bytes there would have all of it skipped.
-    out = await SCANS.of(b"\n" + data)
+    out = await SEARCHES.of(b"\n" + data)
     found = []
     for row in out.splitlines():
         line = _DECODER.decode(row)

@@ -48,21 +48,21 @@ class _Audit(Struct):
     repositories: list[_Input] = []
 
 
-class _Report(Struct):
+class _Audited(Struct):
     audit: _Audit | None = None
 
 
-_DECODER = msgspec.json.Decoder(_Report)
+_DECODER = msgspec.json.Decoder(_Audited)
 
 
-class Scan:
+class SecretSearch:
     """One process, for one text."""
 
     def __init__(self, process: Process, room: Path, gate: int) -> None:
         self._process, self._room, self._gate = process, room, gate
 
     @classmethod
-    async def begin(cls) -> Scan:
+    async def begin(cls) -> SecretSearch:
         """Starts it. Raises ``Unavailable`` or ``DiskFull``."""
         try:
             import kingfisher
@@ -124,32 +124,32 @@ class Scan:
         self._gate = -1
 
 
-class Scans:
+class SecretSearches:
     """Gives a process for each text; one may stand ready for the next."""
 
     def __init__(self) -> None:
-        self._ready: asyncio.Task[Scan] | None = None
+        self._ready: asyncio.Task[SecretSearch] | None = None
         self._tasks = OwnedTasks()
 
     def prepare(self) -> None:
         """There will soon be a text: a process loads its rules, and waits a minute for it."""
         if self._ready is None:
-            self._ready = ready = own(Scan.begin(), "load the rules for secrets")
+            self._ready = ready = own(SecretSearch.begin(), "load the rules for secrets")
             asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._expire, ready)
 
     async def of(self, data: bytes) -> bytes:
-        """As :meth:`Scan.of`, by the process that stands ready, or by a new one."""
+        """As :meth:`SecretSearch.of`, by the process that stands ready, or by a new one."""
         if (ready := await self._taken()) is not None:
             with suppress(Unavailable):  # if it died meanwhile, another does it; otherwise that one says the same
                 return await ready.of(data)
-        return await (await Scan.begin()).of(data)
+        return await (await SecretSearch.begin()).of(data)
 
     async def close(self) -> None:
         """Ends what stands ready."""
         await self._tasks.end()
         await self._put_away()
 
-    def _expire(self, ready: asyncio.Task[Scan]) -> None:
+    def _expire(self, ready: asyncio.Task[SecretSearch]) -> None:
         if self._ready is ready:
             self._tasks.begin(self._put_away(), "end what stands ready to search")
 
@@ -157,7 +157,7 @@ class Scans:
         if (ready := await self._taken()) is not None:
             await ready.end()
 
-    async def _taken(self) -> Scan | None:
+    async def _taken(self) -> SecretSearch | None:
         ready, self._ready = self._ready, None
         if ready is not None:
             with suppress(AirbossError):

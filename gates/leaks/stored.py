@@ -20,7 +20,7 @@ def foreseen(tx: Tx, recorded: Recorded) -> None:
     event, task = recorded.event, recorded.refs.task
     completed = isinstance(event, TurnClosed) and event.outcome == TurnOutcome.COMPLETED
     if completed and task and recorded.source is not Source.IMPORT and tasks.task(tx, task).mode is TaskMode.CHANGE:
-        tx.after_commit(rules.SCANS.prepare)
+        tx.after_commit(rules.SEARCHES.prepare)
 
 
 class SecretsInStore:

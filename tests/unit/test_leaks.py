@@ -138,11 +138,11 @@ async def test_what_begins_like_an_archive_is_searched_all_the_same() -> None:
     found = await rules.matches(f"PK\x03\x04\nkey = '{TOKEN}'\n")
     assert [(match.rule, match.line) for match in found] == [("github-pat", 2)]
     with pytest.raises(Unavailable, match="bytes it read 0"):
-        await scan.Scans().of(b"PK\x03\x04 is no text")
+        await scan.SecretSearches().of(b"PK\x03\x04 is no text")
 
 
 async def test_a_process_that_stands_ready_is_used_once_replaced_if_it_died_and_put_away() -> None:
-    scans = scan.Scans()
+    scans = scan.SecretSearches()
     text = f"key = '{TOKEN}'".encode()
     scans.prepare()
     scans.prepare()
@@ -161,7 +161,8 @@ async def test_a_process_that_stands_ready_is_used_once_replaced_if_it_died_and_
 
 
 async def test_what_a_killed_controller_left_waiting_ends() -> None:
-    killed = "import asyncio, os; from gates.leaks.scan import Scan; asyncio.run(Scan.begin()); os._exit(9)"
+    begin = "import asyncio, os; from gates.leaks.scan import SecretSearch; asyncio.run(SecretSearch.begin())"
+    killed = f"{begin}; os._exit(9)"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", killed)
     assert await process.wait() == 9
     left = set(Path(tempfile.gettempdir()).glob(f"airboss-search-{process.pid}-*"))
