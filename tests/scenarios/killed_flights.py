@@ -69,7 +69,10 @@ class KilledFlights(KilledControllers):
         events = self.check_all(play, before)
         due = [each.event.body()["outcome"] for each in events if each.event.KIND == "schedule.due"]
         asked = [each for each in events if each.event.KIND == "task.requested"]
-        assert due == ["started"] * len(asked), (play, due)
+        by_another_clock = [
+            outcome for outcome in due if outcome == "skipped"
+        ]  # its next hour, while the run is on
+        assert sorted(due) == by_another_clock + ["started"] * len(asked), (play, due)
         assert self.both.first.main(f"{number}.txt").strip() == str(number), play
 
     # --- work that did not land ---------------------------------------------------------------------------
