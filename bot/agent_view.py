@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from bot.cards import Line, line, one_line
@@ -12,7 +13,6 @@ from fleet.agents.versions import OLDEST, TESTED, Fit, fit, written
 from fleet.config import AgentConfig, FleetConfig
 from fleet.machines.vendor_logins import LoginSeen
 from fleet.machines.watch import MachineSeen, MachineState
-from fleet.records import dataclass
 
 _ROWS: Final = 2
 _NAMES: Final = 4

@@ -9,7 +9,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -52,7 +52,6 @@ from fleet.landing.base_branch import BaseBranch
 from fleet.machines.executors import Executors
 from fleet.machines.watch import MachineSeen, MachineWatch
 from fleet.model import AIRBOSS, Task
-from fleet.records import dataclass
 from fleet.redact import Redactor
 from fleet.setup.environments import Environments
 from fleet.setup.stored import SetupsInStore

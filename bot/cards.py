@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from fleet.errors import Malformed
 from fleet.model import Isolation
 from fleet.ports import isolation_label
-from fleet.records import dataclass
 from fleet.untrusted import Untrusted
 
 MAX_LINES = 12

@@ -8,7 +8,7 @@ seen. Those of the whole session count, also from before the digest's period.
 from __future__ import annotations
 
 import re
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -23,7 +23,6 @@ from fleet.events import (
     TurnClosed,
     VerdictGiven,
 )
-from fleet.records import dataclass
 from fleet.store.core import Store, Tx
 from fleet.store.recent import calls_before
 from fleet.verdict import Outcome

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from zoneinfo import ZoneInfo
 
 from fleet.errors import Misused
 from fleet.range_figures import Period
-from fleet.records import dataclass
 from fleet.zones import known_zone
 
 HINT = "Write --from 2026-11-01 --to 2026-11-30, and --tz Europe/Berlin for other days than UTC's."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from types import MappingProxyType
 from typing import Final
@@ -16,7 +17,6 @@ from bot.reload import LiveConfig
 from fleet.config.home import FLEET_FILE
 from fleet.errors import StoreUnavailable
 from fleet.ports import Clock
-from fleet.records import dataclass
 from fleet.store import tasks
 from fleet.supervise import Health, Supervisor
 

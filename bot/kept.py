@@ -3,9 +3,8 @@ compares it with the store's tables and the settings."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
-
-from fleet.records import dataclass
 
 PERMANENT: Final = "permanently"
 

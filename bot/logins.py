@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from fleet.agents.logins import KEEPINGS
 from fleet.config import AgentConfig, FleetConfig, MachineConfig
 from fleet.config.paying import is_keyed
-from fleet.records import dataclass
 
 _NAMED: Final = 3
 

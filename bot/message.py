@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from fleet.errors import Malformed
 from fleet.model import ChatRef, PersonId
-from fleet.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from bot.telemetry_view import FleetView
 from fleet.config import FleetConfig
 from fleet.figures import ToolCalls
 from fleet.machines.watch import MachineSeen, MachineState
-from fleet.records import dataclass
 from fleet.store import ledger, rollups
 from fleet.store.core import Tx
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from bot.cards import Action
 from bot.parse import words
-from fleet.records import dataclass
 
 ROWS: Final = 10
 """Rows of a page: with the title, and a row or two that wrap, the twelve lines of a phone."""

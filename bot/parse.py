@@ -5,10 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Final
-
-from fleet.records import dataclass
 
 FLEET: Final = "fleet"
 """The verb before every other one, for what a chat's menu does not list: ``/fleet retry t1`` is ``/retry t1``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from bot import words
@@ -10,7 +11,6 @@ from bot.cards import Line, line, one_line
 from fleet.config import FleetConfig
 from fleet.flight.budgeting import day_began
 from fleet.machines.pools.keeper import not_given_back
-from fleet.records import dataclass
 from fleet.store import pool_slots
 from fleet.store.core import Tx
 from fleet.store.pool_slots import PoolSlot

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -23,7 +23,6 @@ from fleet.flight.starting import FleetSeen
 from fleet.machines.hand_terminal import HandTerminal
 from fleet.machines.watch import MachineSeen
 from fleet.ports import Clock
-from fleet.records import dataclass
 from fleet.store.core import Store
 from gates.locks.service import LockService
 from gates.people import Person, Right, may

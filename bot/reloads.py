@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from bot.reload import LiveConfig
 from bot.standing import Standing
@@ -11,7 +12,6 @@ from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.services import Services
 from fleet.machines.executors import Executors
 from fleet.model import AIRBOSS
-from fleet.records import dataclass
 from fleet.store import ledger
 
 

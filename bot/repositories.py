@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final
 
 from fleet.config import RepoConfig
 from fleet.errors import AirbossError
 from fleet.git.command import without_credentials
 from fleet.git.repository import Repository
-from fleet.records import dataclass
 from gates.runs import definitions
 from gates.runs.definitions import Definition
 

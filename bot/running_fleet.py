@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from fleet.machines.disks import Disks
 from fleet.machines.hand_terminal import HandTerminal
 from fleet.machines.pools.keeper import PoolKeeper
 from fleet.machines.watch import MachineSeen, MachineWatch
-from fleet.records import dataclass
 from gates.leaks.search import Leaks
 from gates.people import Right
 

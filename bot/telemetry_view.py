@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
 from bot import words
@@ -18,7 +18,6 @@ from fleet.events import AgentSaid, GateOpened, Recorded, ToolCallStarted, Verdi
 from fleet.figures import ACTIVE_US, ToolCalls
 from fleet.machines.watch import DiskSeen, MachineSeen, MachineState
 from fleet.model import ENDS, Session, Task, TaskState
-from fleet.records import dataclass
 from fleet.store import approvals, base_tips, controllers, hooked, landing_line, queue, recent, rollups, windows
 from fleet.store.controllers import ControllerSeen
 from fleet.store.core import Tx

@@ -5,12 +5,11 @@ A driver turns lines into these events; the dispatcher records them in the ledge
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fleet.exits import Exit
 from fleet.questions import Question
-from fleet.records import dataclass
 
 
 class ToolOutcome(StrEnum):

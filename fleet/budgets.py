@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
 from fleet.errors import Misused
-from fleet.records import dataclass
 
 NEAR_PERCENT: Final = 80
 SLOT_US: Final = 900_000_000

@@ -7,7 +7,7 @@ that still runs has none. Names only: no command, no path, no words.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Final
 
 from fleet.events import (
@@ -22,7 +22,6 @@ from fleet.events import (
 )
 from fleet.figures import SUBAGENT, UNFINISHED
 from fleet.range_figures import Period
-from fleet.records import dataclass
 
 KINDS: Final = (ToolCallStarted.KIND, ToolCallEnded.KIND, PipeEnded.KIND, UsageReported.KIND)
 

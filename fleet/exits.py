@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from fleet.errors import Malformed
-from fleet.records import dataclass
 
 
 class Exited(Struct, frozen=True, forbid_unknown_fields=True, tag_field="how", tag="exited"):

@@ -24,6 +24,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,6 @@ from types import FrameType
 from typing import Final
 
 from fleet.errors import Unreachable
-from fleet.records import dataclass
 
 _log = logging.getLogger(__name__)
 _SPEC: Final = re.compile(r"(?P<point>[a-z.]+)(?:@(?P<first>\d+))?(?::(?P<amount>\d+)(?P<unit>s?))?")

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from fleet.events import PipeEnded, Recorded, ToolCallEnded, ToolCallStarted
 from fleet.model import Session
-from fleet.records import dataclass
 
 DAY_US: Final = 86_400_000_000
 WINDOW_DAYS: Final = 28

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fleet.records import dataclass
+from dataclasses import dataclass
+
 from fleet.verdict import GateResult
 
 

@@ -15,12 +15,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 from fleet.errors import Misused
-from fleet.records import dataclass
 
 LONGEST: Final = 16_384
 """Characters of a pattern that names one path, each of which may be escaped."""

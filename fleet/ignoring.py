@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
 from typing import Final
-
-from fleet.records import dataclass
 
 _DEEP: Final = None
 """``**`` as a whole segment: any number of segments."""

@@ -8,6 +8,7 @@ bytes and tokens. Prompts, commands and output stay in the files.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, Protocol
@@ -16,7 +17,6 @@ import msgspec
 import rfc8785
 
 from fleet.events import SessionImported, ToolCallEndedV2, ToolCallStarted, UsageReported
-from fleet.records import dataclass
 
 ImportedEvent = SessionImported | ToolCallStarted | ToolCallEndedV2 | UsageReported
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
-
-from fleet.records import dataclass
 
 INSIDE: Final = "/airboss"
 """The fixed path where a walled run finds its own directory: ``tree``, ``home``, ``report``. The runner builds

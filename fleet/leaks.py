@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from typing import Final
-
-from fleet.records import dataclass
 
 REASON: Final = "adds a secret: "
 """How the reason of a change begins that is held for a secret."""

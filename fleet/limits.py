@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
-
-from fleet.records import dataclass
 
 DEFAULT_PROCESSES: Final = 2048
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from fleet.errors import Misused
-from fleet.records import dataclass
 
 
 class LockMode(StrEnum):

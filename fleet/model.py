@@ -5,13 +5,13 @@ Pure data. People deal with tasks, machines with sessions, gates with commits.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from fleet.agent_events import TurnOutcome
 from fleet.budgets import UNLIMITED, Allowance
 from fleet.locks import Want
-from fleet.records import dataclass
 
 AIRBOSS: Final = "airboss"
 """The ledger's actor for what the controller does automatically."""

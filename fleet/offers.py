@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from fleet.errors import Misused
-from fleet.records import dataclass
 
 Offers = Mapping[str, str]
 """The labels of a machine, each with its version or size; empty for one that has neither."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +13,6 @@ from fleet.isolation import UNWALLED, Alone, EgressSeen, Proxy, RunIsolation, Wa
 from fleet.limits import InForce, Reached, RunLimits
 from fleet.locks import LockRefusal
 from fleet.model import Isolation, Session, Task, Turn
-from fleet.records import dataclass
 from fleet.tree_ports import TreeKeeper
 from fleet.verdict import Verdict
 

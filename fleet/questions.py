@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-
-from fleet.records import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -43,7 +43,6 @@ from fleet.events import (
 from fleet.events.counted import IMPORTED, CountedLine
 from fleet.figures import SUBAGENT, UNFINISHED, ToolCalls
 from fleet.model import ENDS
-from fleet.records import dataclass
 from fleet.schedule.times import instant, local_time
 
 KINDS: Final = (

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -13,7 +14,6 @@ from fleet.events import GateOpened, PipeEnded
 from fleet.events.counted import CountedLine
 from fleet.model import ENDS
 from fleet.range_figures import KINDS, Period, RangeFigures
-from fleet.records import dataclass
 from fleet.store import day_figures, ledger
 from fleet.store.core import Store, Tx
 from fleet.store.day_figures import QUARTER_US, Amount, KeptFigures, KeptPeriod

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fleet import shared_files
 from fleet.errors import Unavailable
-from fleet.records import dataclass
 from fleet.store import blobs
 from fleet.store.core import Store
 from fleet.store.states import BlobKind

@@ -18,13 +18,12 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final, TypeVar
 
 from fleet.errors import LeadershipLost, StoreUnavailable
 from fleet.ports import Clock
-from fleet.records import dataclass
 
 T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, None]]

@@ -7,10 +7,10 @@ becoming markup, a mention or a link is the job of each chat adapter, which know
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from fleet.excerpts import excerpt
-from fleet.records import dataclass
 
 DEFAULT_LIMIT = 4_000  # characters: one chat message
 

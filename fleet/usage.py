@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from typing import Final
 
 from fleet.budgets import SLOT_US, Scope
@@ -26,7 +26,6 @@ from fleet.events import (
     UsageReported,
 )
 from fleet.model import TurnCause
-from fleet.records import dataclass
 
 ATTEMPTS: Final = frozenset({TurnCause.REQUEST, TurnCause.REWORK, TurnCause.RETRY})
 """The causes of turns that count as attempts: no person asked for one more."""

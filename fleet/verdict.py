@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -10,7 +11,6 @@ from fleet.isolation import UNWALLED, RunIsolation
 from fleet.leaks import Leak
 from fleet.limits import InForce, Reached
 from fleet.model import Isolation
-from fleet.records import dataclass
 
 TAMPERING: Final = "tampering: "
 """How the reason of a run begins that ended with exit status 0, and failed by what a layer saw."""

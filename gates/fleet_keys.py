@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fleet.errors import Refused
 from fleet.ports import Clock
-from fleet.records import dataclass
 from fleet.store import controllers
 from fleet.store.chat import settings
 from fleet.store.controllers import Condition

@@ -11,6 +11,7 @@ import asyncio
 import hmac
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from fleet.agent_events import ToolOutcome
@@ -36,7 +37,6 @@ from fleet.imports import ImportedAgent
 from fleet.locks import Blocked, HoldEnd, LockCause, Want
 from fleet.machines.runner.hook_parts import plain
 from fleet.model import AIRBOSS, PersonId
-from fleet.records import dataclass
 from fleet.store import hooked, imports, leases, ledger, locks
 from fleet.store.core import Store, Tx
 from fleet.store.hooked import Hooked

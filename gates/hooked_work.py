@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,6 @@ from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.model import AIRBOSS, Fork, PersonId, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate, Gatekeeper
-from fleet.records import dataclass
 from fleet.store import hooked, ledger, sessions, tasks
 from fleet.store.core import Store, Tx
 from fleet.store.hooked import Hooked

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Final, Protocol
 
 from fleet.errors import Refused
 from fleet.logins import login_name
 from fleet.model import ChatRef, PersonId
-from fleet.records import dataclass
 
 CONSOLE = "console"
 CONSOLE_MAIN = ChatRef(CONSOLE, "main")

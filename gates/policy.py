@@ -7,12 +7,11 @@ never passed. A failed gate is about the change; a lost or unavailable one is ab
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fleet.errors import Refused, RepositoryUnusable
 from fleet.leaks import REASON, Leak
 from fleet.ports import Candidate
-from fleet.records import dataclass
 from fleet.untrusted import clean
 from fleet.verdict import GateResult, HeldPlace, Outcome, Verdict
 from gates.protected import Touched, one_line

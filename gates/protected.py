@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from fleet.ignoring import IgnorePatterns
-from fleet.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ nothing outlives it. How a change is judged depends on neither.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,7 +17,6 @@ from fleet.git.repository import Repository
 from fleet.leaks import Leak
 from fleet.model import Session
 from fleet.ports import Candidate
-from fleet.records import dataclass
 from fleet.setup.site import SetupRecords, WantedSetup
 from fleet.verdict import GateResult, Verdict
 from gates.leaks.search import SecretRecords

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from fleet.git.repository import Repository
 from fleet.leaks import Leak
 from fleet.model import Session
 from fleet.ports import Candidate
-from fleet.records import dataclass
 from fleet.refs import Refs
 from fleet.setup.site import SetupFailed, WantedSetup
 from fleet.verdict import GateResult, Outcome, Verdict

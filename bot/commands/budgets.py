@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from bot.cards import Card, Line, capped, footed, line, one_line
@@ -21,7 +22,6 @@ from fleet.flight import budgeting
 from fleet.flight.budgeting import CountedUse, ZoneOf
 from fleet.flight.halting import whose
 from fleet.model import Task
-from fleet.records import dataclass
 from fleet.store import ledger, tasks, usage
 from fleet.store.core import Tx
 from fleet.store.named import plain_id

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from bot.cards import Action, Card, Tone, line, one_line
@@ -18,7 +19,6 @@ from fleet.flight import starting
 from fleet.globs import Glob
 from fleet.locks import Lock, Resource, Want
 from fleet.model import Task, TaskState
-from fleet.records import dataclass
 from fleet.store import locks, tasks
 from fleet.store.core import Tx
 from gates.locks.line import Waiter

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 
 from bot import plain, words
@@ -22,7 +23,6 @@ from bot.telling import sounds
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
 from fleet.model import Task
-from fleet.records import dataclass
 from fleet.store import base_tips, landing_line, queue, sessions
 from fleet.store.core import Tx
 from fleet.store.landing_line import LandingPlace

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -17,7 +18,6 @@ import tomlkit
 
 from fleet.errors import Misused, Unavailable
 from fleet.git.command import own_environment
-from fleet.records import dataclass
 
 PROMPT = "A 10% discount raises the price. Fix shop/pricing.py."
 

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,7 +30,6 @@ from fleet.machines.runner.facts import boot
 from fleet.machines.vendor_logins import kept_in
 from fleet.model import Isolation
 from fleet.ports import Executor, LoginFacts
-from fleet.records import dataclass
 from fleet.untrusted import clean
 
 _NAMESPACES = (

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,6 @@ from fleet.errors import Unavailable
 from fleet.exits import Exited, succeeded
 from fleet.isolation import Walls
 from fleet.ports import Ended, Executor, LoginFacts, PipeSpec
-from fleet.records import dataclass
 
 _SCRIPT: Final = Path(planting.__file__).read_text("utf-8")
 _STARTUP: Final = (

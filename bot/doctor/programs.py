@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +14,6 @@ from fleet.errors import AirbossError
 from fleet.exits import succeeded
 from fleet.git.repository import Repository
 from fleet.ports import Executor
-from fleet.records import dataclass
 from fleet.setup.definitions import SetupDefinition
 from fleet.setup.definitions import load as load_setups
 from fleet.untrusted import clean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import dataclass
 from typing import Final
 
 from bot.doctor.findings import Crossing, Finding, Severity
@@ -14,7 +15,6 @@ from fleet.exits import Exited
 from fleet.flight.surroundings import walls_of_sessions
 from fleet.isolation import SessionWalls, Walls
 from fleet.ports import Ended, Executor, LoginFacts, PipeSpec
-from fleet.records import dataclass
 
 _REMEDY: Final = "allow user namespaces there, or give run_as a list of logins (docs/agents.md)"
 _TIMEOUT_US: Final = 60_000_000

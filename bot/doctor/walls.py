@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from bot.doctor.findings import Crossing, Finding, Severity
@@ -12,7 +13,6 @@ from fleet.config import FleetConfig
 from fleet.config.home import CONTROL_SOCKET, FLEET_FILE, SECRETS_FILE
 from fleet.config.reading import controller_login
 from fleet.model import Isolation
-from fleet.records import dataclass
 
 _OTHER_FILES = 300  # how many other files of AIRBOSS_HOME are tried
 _DOCKER = Path("/var/run/docker.sock")

@@ -7,11 +7,10 @@ hour.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from fleet.model import ChatRef, PersonId
-from fleet.records import dataclass
 from fleet.store.chat import settings, threads
 from fleet.store.chat.settings import OfChat
 from fleet.store.core import Tx

@@ -6,7 +6,7 @@ In a group most messages are for others: there we handle commands, mentions of u
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bot.cards import Action, Card, Tone, line, one_line
@@ -16,7 +16,6 @@ from bot.parse import Ignore, Reply, Spoken, lone_word, parse, slip_of
 from bot.registry import Registry
 from fleet.errors import Misused
 from fleet.model import ENDS
-from fleet.records import dataclass
 from fleet.store import tasks
 from fleet.store.chat import threads
 from fleet.store.chat.sent import SentMessage

@@ -6,7 +6,7 @@ The result is kept with its row, so a client that sends the same message again g
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -25,7 +25,6 @@ from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
 from fleet.failpoints import failpoint
 from fleet.model import ChatRef, PersonId
-from fleet.records import dataclass
 from fleet.store.chat import inbox
 from fleet.store.core import Tx
 from gates.people import Person, who

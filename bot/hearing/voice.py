@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -18,7 +18,6 @@ from bot.parse import Spoken
 from bot.registry import Registry
 from fleet.errors import Misused, Refused
 from fleet.model import PersonId
-from fleet.records import dataclass
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from fleet import files
 from fleet.config import parse_repo_file
 from fleet.errors import Misused
 from fleet.git.command import Git
-from fleet.records import dataclass
 from fleet.setup.repo_file import REPO_FILE
 from fleet.untrusted import clean
 from fleet.verdict import GateResult, Verdict

@@ -7,15 +7,13 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files as package_files
 from typing import Any, Final
 
 import pathspec
-
-from fleet.records import dataclass
 
 #: Directories whose projects are not the repository's own.
 _FOREIGN: Final = frozenset(

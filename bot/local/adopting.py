@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,6 @@ from fleet import files
 from fleet.config import FleetConfig
 from fleet.errors import Refused
 from fleet.model import Fork, TaskMode
-from fleet.records import dataclass
 from fleet.store import hooked
 from fleet.store.chat import attachments
 from fleet.store.core import Tx

@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
 from fleet.config.home import FLEET_FILE, SECRETS_FILE
 from fleet.errors import Malformed
-from fleet.records import dataclass
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"

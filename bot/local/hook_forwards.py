@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,6 @@ from fleet.machines.executors import ssh_login
 from fleet.machines.hook_streams import HookReader, HookWriter
 from fleet.model import PersonId
 from fleet.ports import Clock
-from fleet.records import dataclass
 from fleet.supervise import end, own
 from gates.hooked import Caller
 

@@ -9,12 +9,12 @@ once.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from fleet.errors import LeaseLost, Misused
 from fleet.locks import Blocked, Hold, Lock, LockCause, LockMode, Resource, Want
-from fleet.records import dataclass
 from fleet.store import locks
 from fleet.store.core import Store, Tx
 from gates.locks import book

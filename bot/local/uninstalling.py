@@ -13,7 +13,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,6 @@ from fleet.git.machine_git import checked
 from fleet.landing import fence_hook
 from fleet.machines.executors import Executors
 from fleet.ports import Executor
-from fleet.records import dataclass
 from fleet.store import pool_slots, sessions, trees
 from fleet.store.core import Store, Tx
 from fleet.untrusted import clean

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -24,7 +24,6 @@ from fleet.events import Refs, RootPosted, Source
 from fleet.failpoints import failpoint
 from fleet.faults import Point, fault
 from fleet.model import AIRBOSS, ChatRef
-from fleet.records import dataclass
 from fleet.store import ledger
 from fleet.store.chat import moves, outbox
 from fleet.store.core import Tx

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from bot.cards import Card
 from bot.message import Message
 from fleet.model import ChatRef
-from fleet.records import dataclass
 
 
 async def always() -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import calendar
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from bot.schedules.names import through, weekday
 from fleet.errors import Misused
-from fleet.records import dataclass
 from fleet.schedule.spec import Calendar, Weekday
 
 _BEGINS = re.compile(r"[\d*?][\d*?/,-]*")

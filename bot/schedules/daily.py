@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -23,7 +24,6 @@ from fleet.errors import AirbossError, Unavailable
 from fleet.events import DayIssued, Source
 from fleet.model import AIRBOSS, ChatRef
 from fleet.range_figures import RangeFigures
-from fleet.records import dataclass
 from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, Work
 from fleet.schedule.spec import HOUR_US, Calendar
 from fleet.schedule.times import local_time, next_after

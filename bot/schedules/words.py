@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from typing import Final
@@ -16,7 +17,6 @@ from bot.parse import tidy
 from bot.schedules import cron
 from bot.schedules.names import is_every, weekday, weekdays
 from fleet.errors import Misused
-from fleet.records import dataclass
 from fleet.schedule.model import Job, Overlap
 from fleet.schedule.spec import HOUR_US, MINUTE_US, WEEKDAYS, WEEKEND, Calendar, Every, Once, Spec, Weekday
 from fleet.schedule.times import instant, local_time, next_after

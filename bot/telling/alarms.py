@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -22,7 +23,6 @@ from fleet.config.home import FLEET_FILE
 from fleet.flight.lacking import FOR_REPOSITORY
 from fleet.machines.watch import MachineSeen
 from fleet.ports import Clock
-from fleet.records import dataclass
 from fleet.store import base_tips, tasks
 from fleet.store.chat import cards as card_rows
 from fleet.store.chat import settings

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -20,7 +20,6 @@ from fleet.errors import AirbossError, StoreUnavailable
 from fleet.git.repository import Repository
 from fleet.model import ChatRef
 from fleet.ports import Clock
-from fleet.records import dataclass
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted

@@ -8,7 +8,7 @@ without one, the card has no button to approve it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +22,6 @@ from fleet.agent_events import TurnOutcome
 from fleet.agents.resets import clock_of, limit_ends_us
 from fleet.model import Task, TaskMode, TaskState, Turn
 from fleet.questions import Option, Question
-from fleet.records import dataclass
 from fleet.store import halts, sessions
 from fleet.store.approvals import EXPIRED, Approval, ApprovalDecision
 from fleet.store.core import Tx

@@ -7,7 +7,7 @@ of its own, which is remembered (``outbox/delivering.py``), since buttons and ed
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from bot.cards import Card
 from bot.outbox.posting import Posts, Priority
@@ -15,7 +15,6 @@ from bot.telling import sounds
 from bot.telling.sounds import Sound
 from fleet.config import FleetConfig
 from fleet.model import ChatRef, PersonId, Task
-from fleet.records import dataclass
 from fleet.store.chat import cards as card_rows
 from fleet.store.chat import moves, private
 from fleet.store.core import Tx

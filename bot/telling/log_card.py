@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from enum import Enum, auto
 from functools import partial
@@ -24,7 +24,6 @@ from bot.telling.story import last_lines
 from fleet.config import FleetConfig
 from fleet.model import ENDS, ChatRef, Isolation, Task
 from fleet.ports import Clock
-from fleet.records import dataclass
 from fleet.store import sessions, tasks
 from fleet.store.chat import cards as card_rows
 from fleet.store.chat import settings

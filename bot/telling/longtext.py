@@ -9,9 +9,8 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
-
-from fleet.records import dataclass
 
 SMALLEST: Final = 64
 """The smallest limit: below it there is no room for a fence and a word."""

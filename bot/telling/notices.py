@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from pathlib import Path
 
@@ -58,7 +58,6 @@ from fleet.events import (
 )
 from fleet.locks import HoldEnd
 from fleet.model import AIRBOSS, ENDS, Isolation, Task, TaskState
-from fleet.records import dataclass
 from fleet.setup.site import SETUP_FAILED
 from fleet.store import approvals, ledger, overrides, recent, refusals, sessions, stalls, tasks, tree
 from fleet.store.approvals import Approval

@@ -5,6 +5,7 @@ An account is an agent of ``fleet.toml`` on a machine, written ``claude@macbook`
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final
 
@@ -12,7 +13,6 @@ from bot import words
 from bot.cards import Action, Card, Line, Tone, capped, footed, line, one_line
 from fleet.agents.resets import clock_of, limit_ends_us
 from fleet.model import ChatRef, Isolation, Session, Task, TaskState, Turn
-from fleet.records import dataclass
 from fleet.store import sessions, stalls, tasks
 from fleet.store.approvals import Answer, Approval
 from fleet.store.core import Tx

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
@@ -18,7 +18,6 @@ from bot.cards import Card, line, one_line, shown
 from bot.telling.mutes import muted
 from fleet.config import FleetConfig
 from fleet.model import ChatRef, PersonId, Task
-from fleet.records import dataclass
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 from fleet.zones import known_zone, machine_zone

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from fleet.agent_events import Act
-from fleet.records import dataclass
 
 CLAUDE: Final[Mapping[str, Act]] = {
     **dict.fromkeys(("Bash", "Monitor", "PowerShell"), Act.SHELL),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from fleet.isolation import PROXY_PORT
-from fleet.records import dataclass
 
 URL: Final = f"http://127.0.0.1:{PROXY_PORT}"
 _CODEX_TOKEN: Final = "AIRBOSS_PROXY_TOKEN"  # noqa: S105 - the name of a variable

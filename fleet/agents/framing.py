@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-from fleet.records import dataclass
+from dataclasses import dataclass
 
 DECODE_CAP = 8 * 1024 * 1024
 """The longest line, in bytes, that is passed on for decoding."""

@@ -7,12 +7,12 @@ our client refuses whenever the client did not say that it answered, and the cli
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from shlex import quote
 from typing import Any, Final
 
 from fleet.agents.claude_asks import EDITS
-from fleet.records import dataclass
 
 
 class HookedAgent(StrEnum):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from fleet.agent_events import ToolOutcome
 from fleet.events import SessionImported, ToolCallEndedV2, ToolCallStarted
 from fleet.imports import Fact, ImportedAgent, key_of, plain
-from fleet.records import dataclass
 
 OPEN_LIMIT: Final = 10_000
 """So many open calls are remembered; the start of an older one is reported without waiting for its end."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +17,6 @@ from fleet.config.models import FleetConfig, MachineConfig
 from fleet.config.reviewers import ReviewerConfig
 from fleet.config.speech import SpeechConfig
 from fleet.model import Isolation
-from fleet.records import dataclass
 
 _SSH_ONLY = ("host", "port", "user", "host_key", "identity")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fleet.errors import Misused
-from fleet.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct
 
-from fleet.records import dataclass
 from fleet.refs import Refs
 
 

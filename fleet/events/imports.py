@@ -5,10 +5,10 @@ Imported tool calls and tokens are ordinary events whose source is ``import``, a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from fleet.events.envelope import Event
-from fleet.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

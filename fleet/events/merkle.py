@@ -7,11 +7,9 @@ and computing the root then cost O(log n).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
-
-from fleet.records import dataclass
 
 EMPTY_ROOT: Final = sha256(b"").digest()
 

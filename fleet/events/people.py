@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
 from fleet.events.envelope import Event
-from fleet.records import dataclass
 
 
 class CommandOutcome(StrEnum):

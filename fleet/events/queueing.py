@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from fleet.events.envelope import Event
-from fleet.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from fleet.events.envelope import Event
 from fleet.exits import Exit
 from fleet.limits import InForce
-from fleet.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

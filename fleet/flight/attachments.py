@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,6 @@ from fleet.errors import Misused, Unreachable
 from fleet.file_names import fitting, started
 from fleet.model import Session
 from fleet.ports import Executor, Image
-from fleet.records import dataclass
 from fleet.store.chat import attachments as attachment_rows
 from fleet.store.chat.attachments import Kept
 from fleet.store.core import Store

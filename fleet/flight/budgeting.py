@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -10,7 +11,6 @@ from zoneinfo import ZoneInfo
 from fleet.budgets import UNLIMITED, Allowance, Count, Measure, Scope, limits
 from fleet.config import FleetConfig
 from fleet.model import Task
-from fleet.records import dataclass
 from fleet.schedule.times import instant, local_time
 from fleet.store import usage
 from fleet.store.core import Tx

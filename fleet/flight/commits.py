@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fleet import questions
@@ -30,7 +30,6 @@ from fleet.flight.testimony import claim_of, error_of, events_of, permission_ask
 from fleet.limits import words_for
 from fleet.model import AIRBOSS, PipeEnd, Session, Turn
 from fleet.ports import AgentDriver, Ended, Step
-from fleet.records import dataclass
 from fleet.store import (
     approvals,
     halts,

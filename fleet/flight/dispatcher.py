@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 
 from fleet.events import ControllerStarted, Recorded, SessionEnded, Source, TaskMoved
 from fleet.flight.flight import Flight
@@ -14,7 +15,6 @@ from fleet.flight.placer import Placer
 from fleet.flight.services import Services
 from fleet.flight.sharing import Led
 from fleet.model import AIRBOSS, ENDS
-from fleet.records import dataclass
 from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Tx
 from fleet.supervise import Component, Supervisor

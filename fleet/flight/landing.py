@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from fleet.failpoints import failpoint
 from fleet.flight import merge_words, prompts
@@ -15,7 +16,6 @@ from fleet.landing.attempt import LandingAttempt
 from fleet.landing.outcome import ChangeToLand, Conflicting, Interrupted, Judge, Judged, Landed, NewerBase
 from fleet.landing.task_branch import ref_of
 from fleet.model import Session, Task, TaskState
-from fleet.records import dataclass
 from fleet.store import sessions
 from fleet.store.core import Tx
 from fleet.verdict import Verdict

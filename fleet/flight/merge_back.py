@@ -7,6 +7,7 @@ finds its change merged in, and reads what both sides did. It gets as many such 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -23,7 +24,6 @@ from fleet.git import merging
 from fleet.landing.outcome import ChangeToLand, NewerBase
 from fleet.locks import LockRefusal
 from fleet.model import Session, Task, TaskState, Turn, TurnCause
-from fleet.records import dataclass
 from fleet.store import merges, recent, sessions, tasks
 from fleet.store.core import Tx
 from fleet.store.merges import Merge

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from fleet.git import merging
 from fleet.git.merging import MergeResult
 from fleet.git.moving import YOURS
 from fleet.git.repository import Repository
-from fleet.records import dataclass
 
 _PATHS: Final = 20
 _SIDE_BYTES: Final = 12_000

@@ -6,6 +6,7 @@ which the agent reads it. So what the person was told stays true through any cra
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from fleet.agents.lines import with_attachments
@@ -13,7 +14,6 @@ from fleet.errors import Refused, Unreachable
 from fleet.flight import attachments
 from fleet.model import ENDS, Session, Task, TaskState
 from fleet.ports import Executor
-from fleet.records import dataclass
 from fleet.store import approvals, halts, landings, refusals, sessions, stalls, tasks
 from fleet.store.approvals import Approval
 from fleet.store.core import Store, Tx

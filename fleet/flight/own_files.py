@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 from codecs import BOM_UTF8
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -24,7 +25,6 @@ from fleet.flight.services import Services
 from fleet.flight.surroundings import room_of
 from fleet.imports import Fact, ImportedAgent
 from fleet.model import Session
-from fleet.records import dataclass
 from fleet.store import reconciling
 
 _log = logging.getLogger(__name__)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fleet.errors import MachineFaulty, TakenAway, Unavailable
 from fleet.exits import RESTARTED, UNRECORDED, Lost, tampered
 from fleet.flight import tampering
 from fleet.ports import Clock, Ended, Executor, Output, PipeEvent
-from fleet.records import dataclass
 from fleet.supervise import end, own
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ what it looks at of the task one of :class:`Wants`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fleet.agents.versions import OLDEST, Fit, fit, install, written
@@ -17,7 +17,6 @@ from fleet.machines.vendor_logins import LoginSeen
 from fleet.machines.watch import MachineSeen, labels_of
 from fleet.model import Task
 from fleet.offers import NOT_SEEN, lacking, passes
-from fleet.records import dataclass
 from fleet.store.sessions import SlotHeld
 from fleet.turns import Turns
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from fleet.config import PoolConfig
 from fleet.offers import lacking, offered
-from fleet.records import dataclass
 from fleet.store.pool_slots import PoolSlot
 from fleet.store.states import SlotState
 

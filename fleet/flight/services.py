@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from fleet.agents.registry import driver
@@ -22,7 +22,6 @@ from fleet.landing.queue import LandingQueue
 from fleet.machines.watch import MachineSeen
 from fleet.model import Session, Task
 from fleet.ports import AgentDriver, Clock, DriverState, Executor, Gatekeeper, Locks
-from fleet.records import dataclass
 from fleet.setup.environments import Environments
 from fleet.store.core import Store
 from fleet.store.leads import Lead

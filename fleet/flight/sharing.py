@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -17,7 +17,6 @@ import msgspec
 from fleet.flight.slot_line import SlotLine
 from fleet.landing.queue import LandingQueue
 from fleet.model import Task
-from fleet.records import dataclass
 from fleet.store import leads, pool_slots, sessions, tasks
 from fleet.store.controllers import RunsOn
 from fleet.store.core import Store, Tx

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from fleet.config import FleetConfig
 from fleet.config.models import no_longer_named
@@ -17,7 +17,6 @@ from fleet.flight.placement import Answer, FleetNow, Impossible, Placed, Waiting
 from fleet.flight.pool_placing import pools_now
 from fleet.machines.watch import MachineSeen
 from fleet.model import ENDS, Task, TaskState
-from fleet.records import dataclass
 from fleet.store import pool_slots, queue, sessions, tasks, windows
 from fleet.store.core import Tx
 

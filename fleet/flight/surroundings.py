@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from fleet.agents.endpoints import ENDPOINTS, ways_out
@@ -14,7 +15,6 @@ from fleet.flight.attachments import inbox_of
 from fleet.isolation import Proxy, SessionWalls, Walls
 from fleet.model import Session
 from fleet.ports import Executor, Launch, LoginFacts, PipeSpec
-from fleet.records import dataclass
 from fleet.store.core import Store
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 import tempfile
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,6 @@ from fleet.git import lfs
 from fleet.git.repository import Repository
 from fleet.git.tree_walk import survey
 from fleet.git.trees import blobs, entries
-from fleet.records import dataclass
 
 _LIMIT: Final = 8 << 20
 

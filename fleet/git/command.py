@@ -17,12 +17,12 @@ import errno
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fleet import processes
 from fleet.errors import DiskFull, Refused, Unavailable
 from fleet.files import Sink, writing
-from fleet.records import dataclass
 
 #: Applies wherever we run git, on the controller and on machines.
 CLEAN_ENV: Mapping[str, str] = {

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
 from fleet.git.command import without_credentials
 from fleet.git.origin import is_url, local_path
 from fleet.git.unpack import name_problem
-from fleet.records import dataclass
 
 GITMODULES: Final = ".gitmodules"
 _KEY: Final = re.compile(r"submodule\.(?P<name>.*)\.(?P<what>path|url)", re.DOTALL)

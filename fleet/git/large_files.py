@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,6 @@ from fleet.git.listed import SAME
 from fleet.git.machine_git import MACHINE_ENV, TRANSFER_SECONDS, checked
 from fleet.git.repository import Repository
 from fleet.ports import Executor
-from fleet.records import dataclass
 
 _BATCH_BYTES: Final = 256 << 20
 _UNUSED_DAYS: Final = "14"

@@ -12,6 +12,7 @@ import hashlib
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,6 @@ from fleet.errors import Refused, Unavailable
 from fleet.git.repository import Repository
 from fleet.git.shared import SharedRepository
 from fleet.git.trees import TreeEntry, blobs, entries
-from fleet.records import dataclass
 
 LFS: Final = "lfs"
 _POINTER: Final = re.compile(

@@ -10,13 +10,13 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from fleet import files
 from fleet.git.command import GitEnded
 from fleet.git.repository import Repository
 from fleet.git.tree_walk import survey
-from fleet.records import dataclass
 
 _ATTRIBUTE_FILES, _ATTRIBUTE_BYTES = 1_000, 1 << 20
 _SUBJECTS = 3

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from fleet.errors import Misused
 from fleet.git.command import is_object_id
 from fleet.git.repository import Repository
-from fleet.records import dataclass
 
 _MOST_COMMITS: Final = 100
 _MOST_BYTES: Final = 1 << 20

@@ -6,6 +6,7 @@ Only the paths that the merge changes are written. What git ignores stays, and s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from fleet.exits import succeeded
@@ -14,7 +15,6 @@ from fleet.git import merging
 from fleet.git.machine_git import MACHINE_ENV, TRANSFER_SECONDS, checked
 from fleet.git.repository import Repository
 from fleet.ports import Executor
-from fleet.records import dataclass
 
 YOURS: Final = "airboss/yours"
 """How an agent names its own side in its worktree, as in ``git show airboss/yours:PATH``."""

@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,6 @@ from weakref import WeakKeyDictionary
 
 from fleet.errors import Misused, Unavailable
 from fleet.git.command import Git, is_object_id
-from fleet.records import dataclass
 
 #: No commit is as big as this.
 COMMIT_BYTES: Final = 16 << 20

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from weakref import WeakKeyDictionary
@@ -14,7 +15,6 @@ from weakref import WeakKeyDictionary
 from fleet.errors import DiskFull, Misused, OriginAway, RepositoryUnusable, Unavailable
 from fleet.git.command import Git, is_object_id, without_credentials
 from fleet.git.objects import reader
-from fleet.records import dataclass
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,199}")

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleet import files
@@ -17,7 +17,6 @@ from fleet.git.command import RAW_ATTRIBUTES, Git, GitEnded, is_object_id, witho
 from fleet.git.objects import COMMIT_BYTES, ObjectKind, ObjectReader, header, reader
 from fleet.git.origin import OpenedRepository
 from fleet.git.tree_walk import differences, entry_at, survey
-from fleet.records import dataclass
 
 __all__ = ["BROKEN", "Git", "Repository"]
 

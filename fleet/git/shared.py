@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -22,7 +22,6 @@ from fleet.git.command import Git, is_object_id
 from fleet.git.mirror_lock import one_process
 from fleet.git.objects import ObjectFound, ObjectReader
 from fleet.git.repository import Repository
-from fleet.records import dataclass
 
 _ID: Final = re.compile(r"\b[0-9a-f]{40}\b")
 _REMEMBERED: Final = 10_000

@@ -4,6 +4,7 @@ their directories is no part of it."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -12,7 +13,6 @@ from fleet.git import submodules
 from fleet.git.gitmodules import GITMODULES
 from fleet.git.handed_over import refused
 from fleet.git.repository import Repository
-from fleet.records import dataclass
 
 _SHOWN: Final = 12
 

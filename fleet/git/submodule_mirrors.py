@@ -11,6 +11,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -22,7 +23,6 @@ from fleet.git.mirror_lock import one_process
 from fleet.git.objects import ObjectKind, ObjectReader
 from fleet.git.origin import local_path
 from fleet.git.repository import BROKEN, Repository
-from fleet.records import dataclass
 
 _FETCH_SECONDS: Final = 900.0
 #: What a repository says of a commit that it does not have, or does not give without a name.

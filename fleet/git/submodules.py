@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from fleet.errors import RepositoryUnusable
@@ -19,7 +20,6 @@ from fleet.git.gitmodules import GITMODULES, Above, Named, Unusable, path_proble
 from fleet.git.repository import Repository
 from fleet.git.submodule_mirrors import SubmoduleSource
 from fleet.git.tree_walk import TreeEntry, directory, entry_at
-from fleet.records import dataclass
 
 #: How deep submodules may be in submodules, and how many there may be.
 MOST_DEEP: Final = 5

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from fleet.git.listed import SAME
-from fleet.records import dataclass
 from fleet.untrusted import shortened
 
 #: What tools leave behind and nobody means to keep, as gitignore patterns. It is taken only where the base has it,

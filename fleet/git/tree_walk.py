@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from weakref import WeakKeyDictionary
 
 from fleet.errors import Refused, Unavailable
 from fleet.git.changes import ChangedPath
 from fleet.git.objects import COMMIT_BYTES, ObjectKind, ObjectReader, header
-from fleet.records import dataclass
 
 ATTRIBUTES: Final = ".gitattributes"
 _TREE_BYTES: Final = 64 << 20

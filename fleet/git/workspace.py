@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -37,7 +38,6 @@ from fleet.git.taking import (
     unreadable,
 )
 from fleet.ports import Executor, Ran
-from fleet.records import dataclass
 from fleet.supervise import alongside
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleet.errors import AirbossError, Refused, Unavailable
@@ -16,7 +16,6 @@ from fleet.git.repository import Repository
 from fleet.landing import fence_hook
 from fleet.landing.fence_hook import FenceToken
 from fleet.logins import login_name
-from fleet.records import dataclass
 
 _DURABLE = ("-c", "core.fsync=committed")
 _NO_OPTIONS = "does not support push options"

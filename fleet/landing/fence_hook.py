@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fleet import files
 from fleet.git.origin import OpenedRepository
-from fleet.records import dataclass
 
 MARK: Final = "# airboss pre-receive hook, version 1"
 OPTION: Final = "airboss-fence"

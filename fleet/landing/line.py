@@ -7,8 +7,8 @@ judged side by side. What passes on top of another lands only where the branch h
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from fleet.records import dataclass
 from fleet.store.landing_line import LandingPlace
 from fleet.store.states import PlaceState
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from fleet.git.repository import Repository
@@ -10,7 +11,6 @@ from fleet.landing.base_branch import BaseBranch
 from fleet.landing.queue import LandingQueue
 from fleet.model import ForeignPush, LandingMode, Session, Task, Turn
 from fleet.ports import Candidate, Clock, Locks
-from fleet.records import dataclass
 from fleet.store.core import Store
 from fleet.verdict import Verdict
 

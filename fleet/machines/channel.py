@@ -14,12 +14,12 @@ import logging
 import struct
 from collections import deque
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from fleet.errors import AirbossError, MachineFaulty, Malformed, Refused, Unavailable, Unreachable
 from fleet.machines import answers
-from fleet.records import dataclass
 from fleet.supervise import OwnedTasks, alongside, end, own
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Final
 
 from fleet.config import AgentConfig, FleetConfig, MachineConfig
@@ -20,7 +20,6 @@ from fleet.machines.executors import Executors
 from fleet.machines.vendor_logins import LoginSeen
 from fleet.offers import Offers, offered, version_in
 from fleet.ports import Clock, LoginFacts, LoginOffers
-from fleet.records import dataclass
 from fleet.untrusted import clean
 
 log = logging.getLogger(__name__)

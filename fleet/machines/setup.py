@@ -8,10 +8,10 @@ Running it again changes nothing.
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from typing import Final
 
 from fleet.config import MachineConfig
-from fleet.records import dataclass
 
 #: Files that a shell or sshd reads when a login connects, and directories that hold such files.
 STARTUP_FILES: Final = (

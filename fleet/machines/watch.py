@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
@@ -16,7 +16,6 @@ from fleet.machines.probing import Probes, offers_of
 from fleet.machines.vendor_logins import LoginSeen
 from fleet.offers import Offers, offered
 from fleet.ports import Clock, LoginFacts
-from fleet.records import dataclass
 from fleet.supervise import first
 
 log = logging.getLogger(__name__)

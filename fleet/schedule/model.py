@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from fleet.budgets import UNLIMITED, Allowance
 from fleet.locks import Want
 from fleet.model import ChatRef
-from fleet.records import dataclass
 from fleet.schedule.spec import Spec
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
@@ -17,7 +18,6 @@ from fleet.errors import Misused, RepositoryUnusable
 from fleet.git.repository import Repository
 from fleet.git.trees import TreeEntry, entries
 from fleet.ignoring import IgnorePatterns
-from fleet.records import dataclass
 from fleet.setup import repo_file
 
 Tree = Mapping[str, TreeEntry]

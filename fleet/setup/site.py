@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -11,7 +12,6 @@ from fleet.errors import Unavailable
 from fleet.git.repository import Repository
 from fleet.limits import RunLimits
 from fleet.ports import Executor, LoginFacts
-from fleet.records import dataclass
 from fleet.refs import Refs
 from fleet.setup.definitions import SetupDefinition
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Required, TypedDict, Unpack
 
@@ -14,7 +15,6 @@ from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from fleet.errors import Misused, Refused
 from fleet.model import AIRBOSS, Session
-from fleet.records import dataclass
 from fleet.store.core import Tx
 from fleet.store.named import plain_id
 from fleet.store.statements import Statement, one_of

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy import bindparam, insert, select, update
 
 from fleet.events import BaseMoved, LandingsResumed, Source
 from fleet.model import AIRBOSS
-from fleet.records import dataclass
 from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.store.landings import IntentOutcome

@@ -6,11 +6,11 @@ A name is only given to bytes that are all there. Nobody but :mod:`fleet.shared_
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, select, update
 
-from fleet.records import dataclass
 from fleet.store.blob_tables import blob_chunks, blob_names, blobs
 from fleet.store.core import Tx
 from fleet.store.states import BlobKind

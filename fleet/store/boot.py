@@ -10,10 +10,10 @@ import ctypes
 import functools
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.errors import Misused
-from fleet.records import dataclass
 
 _LINUX_ID = Path("/proc/sys/kernel/random/boot_id")
 

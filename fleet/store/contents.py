@@ -10,7 +10,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import bindparam, delete, insert, select
@@ -26,7 +26,6 @@ from fleet.events import (
     TurnClosed,
     TurnStarted,
 )
-from fleet.records import dataclass
 from fleet.store.core import Tx
 from fleet.store.figure_tables import contents
 from fleet.store.statements import Statement

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
-from fleet.records import dataclass
 from fleet.store import leases
 from fleet.store.core import Tx
 from fleet.store.lock_tables import controllers, leads

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,6 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from fleet.errors import AirbossError, Misused, StoreUnavailable
-from fleet.records import dataclass
 from fleet.store import tables
 from fleet.store.copying import copy_file
 from fleet.store.frozen import end_frozen_writer

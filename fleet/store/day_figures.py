@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -35,7 +36,6 @@ from fleet.events import (
 )
 from fleet.events.codec import KINDS
 from fleet.figures import DAY_US, SUBAGENT, UNFINISHED
-from fleet.records import dataclass
 from fleet.store.core import Tx
 from fleet.store.figure_tables import figure_gates, figure_late, figure_segments, figure_unfinished
 from fleet.store.statements import Statement

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, func, insert, select, update
@@ -19,7 +19,6 @@ from fleet.isolation import UNWALLED, RunIsolation, Sharing
 from fleet.limits import InForce, LimitedResource, Reached, words_for
 from fleet.model import AIRBOSS
 from fleet.ports import Candidate
-from fleet.records import dataclass
 from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.store.statements import Statement

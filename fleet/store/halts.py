@@ -6,10 +6,11 @@ Also how often a session repeats one tool call, counted with the call itself.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy import bindparam, delete, select, text
 
 from fleet.model import Session
-from fleet.records import dataclass
 from fleet.store import sessions
 from fleet.store.core import Tx
 from fleet.store.statements import Statement

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from fleet.model import ChatRef
-from fleet.records import dataclass
 from fleet.store.core import Tx
 from fleet.store.usage_tables import hooked
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import bindparam, insert, select
 
 from fleet.events import Refs, Source, ToolCallEnded, ToolCallStarted
 from fleet.imports import Fact, ImportedAgent
-from fleet.records import dataclass
 from fleet.store import ledger, reconciling
 from fleet.store.core import Tx
 from fleet.store.figure_tables import imported

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 from sqlalchemy import bindparam, func, insert, select
 
-from fleet.records import dataclass
 from fleet.store.core import Tx
 from fleet.store.statements import Statement
 from fleet.store.tables import inputs

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 
 from fleet.events import GateOverridden, HoldReleased, LandingDone, LandingLeft, LandingQueued
 from fleet.model import Session, Task
-from fleet.records import dataclass
 from fleet.store import recent
 from fleet.store.core import Tx
 from fleet.store.merge_tables import landing_places as places

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Row, bindparam, insert, select, update
 
-from fleet.records import dataclass
 from fleet.store import leases
 from fleet.store.core import Tx
 from fleet.store.leases import Fence

@@ -11,12 +11,12 @@ A task without a row belongs to the coordinator: it has not started.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, delete, func, insert, literal, select, update
 
 from fleet.errors import LeaseLost
-from fleet.records import dataclass
 from fleet.store import leases, tasks
 from fleet.store.controllers import RunsOn
 from fleet.store.core import Tx

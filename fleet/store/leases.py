@@ -11,13 +11,12 @@ lease from another boot, or from the future, lasts its full time from when it is
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from fleet.errors import LeadershipLost, LeaseLost
-from fleet.records import dataclass
 from fleet.store import boot
 from fleet.store.boot import Moment
 from fleet.store.core import Tx

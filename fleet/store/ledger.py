@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from typing import Any, Final
@@ -18,7 +19,6 @@ from fleet.errors import Malformed
 from fleet.events import Event, Recorded, Refs, Source, decode, kind_of, leaf_hash
 from fleet.events.codec import Unwritten, encode_all
 from fleet.events.counted import CountedLine, counted
-from fleet.records import dataclass
 from fleet.store import contents, day_figures, figure_tables, rollups, tree, usage
 from fleet.store.core import Tx
 from fleet.store.statements import Statement

@@ -6,13 +6,13 @@ ended, its session cannot be opened again: the agent that a person takes up must
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, update
 
 from fleet.events import LeftProcessEnded
 from fleet.model import PipeEnd, Session
-from fleet.records import dataclass
 from fleet.store import sessions, takeovers
 from fleet.store.core import Tx
 from fleet.store.recording import record

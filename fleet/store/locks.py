@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, func, insert, literal, or_, select, update
 
 from fleet.errors import LeaseLost
 from fleet.locks import Granted, Hold, HoldEnd, Lock, LockCause, LockMode, Resource, lease_of
-from fleet.records import dataclass
 from fleet.store import leases
 from fleet.store.core import Tx
 from fleet.store.leases import Fence, Lease, Term

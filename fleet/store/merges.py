@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, bindparam, insert, select, update
 
 from fleet.model import Session, Turn
-from fleet.records import dataclass
 from fleet.store import sessions
 from fleet.store.core import Tx
 from fleet.store.merge_tables import merges

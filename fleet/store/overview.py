@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
 from fleet.model import Session, Task, TaskState
-from fleet.records import dataclass
 from fleet.store import approvals as asks
 from fleet.store import sessions as rooms
 from fleet.store import tasks as asked

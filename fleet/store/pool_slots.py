@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from fleet.events import SlotMoved, Source
 from fleet.model import AIRBOSS
-from fleet.records import dataclass
 from fleet.refs import Refs
 from fleet.store import ledger
 from fleet.store.core import Tx

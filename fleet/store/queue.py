@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from fleet.events import FleetPaused, FleetPausedV2, FleetResumed, Refs, Source, TaskBumped
 from fleet.model import Task, TaskState
-from fleet.records import dataclass
 from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.store.queue_tables import pauses as pauses_table

@@ -6,6 +6,7 @@ A test compares this with what is kept; anybody who doubts a figure can do the s
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain
 
 from sqlalchemy import select
@@ -14,7 +15,6 @@ from fleet.budgets import Scope
 from fleet.events import Recorded
 from fleet.events.merkle import Frontier, Node
 from fleet.figures import ToolCallCounter
-from fleet.records import dataclass
 from fleet.store import ledger, tree
 from fleet.store.core import Tx
 from fleet.store.figure_tables import open_calls, tool_calls

@@ -7,6 +7,7 @@ the bytes give.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
 from typing import Any
@@ -17,7 +18,6 @@ from sqlalchemy import bindparam, select, text
 
 from fleet.events import leaf_hash
 from fleet.events.merkle import Frontier, Node
-from fleet.records import dataclass
 from fleet.store.core import Tx
 from fleet.store.tables import ledger_nodes
 

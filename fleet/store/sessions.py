@@ -10,6 +10,7 @@ import secrets
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -19,7 +20,6 @@ from sqlalchemy import update as update_rows
 from fleet.agent_events import TurnOutcome
 from fleet.model import Isolation, PipeEnd, Session, TaskState, Turn, TurnCause
 from fleet.ports import DriverState
-from fleet.records import dataclass
 from fleet.store import port_slots
 from fleet.store.core import Tx
 from fleet.store.queue_tables import reservations

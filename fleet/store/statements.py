@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -27,8 +27,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
-
-from fleet.records import dataclass
 
 Values = Mapping[str, Any]
 Written = Select[Any] | CompoundSelect[Any] | Insert | Update | Delete | TextClause

@@ -6,13 +6,13 @@ task. The interface is a process of its own, whose name and nonce are committed 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, insert, select, update
 
 from fleet.errors import Refused
 from fleet.model import ENDS, STOPPED_EARLY, Session, Task, TaskMode, TaskState
-from fleet.records import dataclass
 from fleet.store import halts, sessions, stalls, tasks
 from fleet.store.core import Tx
 from fleet.store.halts import Halt

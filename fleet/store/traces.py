@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import bindparam, insert, select, update
 
-from fleet.records import dataclass
 from fleet.store import landings, ledger, sessions, takeovers, tasks, tree
 from fleet.store.chat import settings
 from fleet.store.core import Tx

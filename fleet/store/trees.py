@@ -7,6 +7,7 @@ decided in one transaction, done, and settled in another; a row in between says 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, insert, or_, select
@@ -14,7 +15,6 @@ from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, insert
 from fleet.errors import Refused
 from fleet.events import Source, TreeDecided, TreeDecision, TreeRemoved
 from fleet.model import AIRBOSS, ENDS, Session, Task, TaskMode, TaskState, Turn
-from fleet.records import dataclass
 from fleet.store import approvals, left_running, pool_slots, sessions, stalls, tasks
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx

@@ -6,13 +6,12 @@ An account is an agent of ``fleet.toml`` on a machine: that is where its login i
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from fleet.agent_events import Window
 from fleet.model import Session
-from fleet.records import dataclass
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from fleet.records import dataclass
 from fleet.secret_forms import SHORTEST, split_over, squeezed, written
 from gates.leaks.added import AddedLines
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from fleet.records import dataclass
 from gates.leaks.scan import SecretSearches
 
 #: What every secret that a rule knows has: a word of some length, or a password in an address.

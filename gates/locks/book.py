@@ -12,7 +12,7 @@ import hmac
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Final
 
 from fleet.errors import Refused
@@ -30,7 +30,6 @@ from fleet.locks import (
     Want,
 )
 from fleet.model import AIRBOSS
-from fleet.records import dataclass
 from fleet.store import leases, ledger, locks
 from fleet.store.core import Tx
 from gates.locks.memory import Memory, OpenHold

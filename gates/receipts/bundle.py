@@ -17,6 +17,7 @@ import base64
 import hashlib
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from typing import Any, Final
@@ -28,7 +29,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fleet.errors import Malformed
 from fleet.range_figures import Period
 from fleet.reading_figures import figures_of
-from fleet.records import dataclass
 from fleet.store import ledger, tree
 from fleet.store.core import Store, Tx
 from fleet.store.recent import numbers_in

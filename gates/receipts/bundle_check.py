@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 from zoneinfo import ZoneInfo
@@ -29,7 +29,6 @@ from fleet.events.counted import (
 )
 from fleet.events.merkle import Frontier
 from fleet.range_figures import KINDS, Period, RangeFigures
-from fleet.records import dataclass
 from gates.receipts import bundle, cosigned, sshsig
 from gates.receipts.checkpoint import Checkpoint
 from gates.receipts.cosigned import Contents, Demand, OpeningsSeen

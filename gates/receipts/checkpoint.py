@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from fleet.errors import Malformed
-from fleet.records import dataclass
 
 _FORM: Final = re.compile(r"airboss/([0-9a-zA-Z-]{1,64})\n(0|[1-9]\d{0,15})\n([A-Za-z0-9+/]{43}=)\n")
 

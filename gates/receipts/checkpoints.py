@@ -10,12 +10,12 @@ import asyncio
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fleet import files
 from fleet.errors import AirbossError, Malformed
-from fleet.records import dataclass
 from fleet.store import tree
 from fleet.store.core import Store
 from gates.receipts import note, sshsig

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +18,6 @@ import msgspec
 from fleet.errors import Malformed
 from fleet.events import GateClosed, GateOpened, GateWitnessed
 from fleet.events.merkle import Frontier
-from fleet.records import dataclass
 from fleet.store import tree
 from fleet.store.core import Tx
 from fleet.verdict import Outcome

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -21,7 +22,6 @@ from fleet.events import DayIssued
 from fleet.files import replace_durably
 from fleet.range_figures import RangeFigures
 from fleet.reading_figures import figures_of, kept_figures
-from fleet.records import dataclass
 from fleet.store import blobs, ledger, tree
 from fleet.store.core import Store, Tx
 from fleet.store.states import BlobKind

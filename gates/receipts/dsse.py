@@ -8,13 +8,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fleet.errors import Malformed
-from fleet.records import dataclass
 from gates.receipts.sshsig import PublicKey, public_of
 
 STATEMENT: Final = "application/vnd.in-toto+json"

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fleet import files
 from fleet.errors import AirbossError, DiskFull
 from fleet.events import GateClosed, Recorded
-from fleet.records import dataclass
 from fleet.store import ledger, tree
 from fleet.store.core import Store, Tx
 from gates.receipts import dsse, gate_run, keys, results, sshsig, statement

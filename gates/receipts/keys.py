@@ -7,12 +7,12 @@ public half stays pinned here, and receipts that it signed still verify.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fleet import files
 from fleet.errors import Malformed, Misused
-from fleet.records import dataclass
 from gates.receipts import sshsig
 from gates.receipts.sshsig import PublicKey
 

@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import re
 import struct
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
@@ -17,7 +18,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fleet.errors import Malformed
-from fleet.records import dataclass
 from gates.receipts.sshsig import public_of
 
 _LINE: Final = re.compile(r"— ([^\s+]{1,200}) ([A-Za-z0-9+/]{4,400}={0,2})\n")

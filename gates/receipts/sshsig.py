@@ -14,6 +14,7 @@ import re
 import struct
 import textwrap
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -22,7 +23,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from fleet import files
 from fleet.errors import Malformed, Unavailable
-from fleet.records import dataclass
 
 NAMESPACE = "airboss-receipt-v1"
 BUNDLE_NAMESPACES = ("airboss-bundle-v1", "airboss-checkpoint-v1")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,6 @@ from fleet.events.merkle import STEP, Frontier, Node
 from fleet.git.command import Git
 from fleet.isolation import Sharing
 from fleet.model import Isolation
-from fleet.records import dataclass
 from fleet.store import rehash
 from fleet.store.core import Store
 from gates.receipts import day, dsse, gate_run, issue, results, sshsig

@@ -14,6 +14,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from fleet.agent_events import Asked, Deny, Happening, Ready, Said, TurnEnded
@@ -29,7 +30,6 @@ from fleet.git.tree_walk import entry_at
 from fleet.git.workspace import Workspaces
 from fleet.isolation import SessionWalls, Walls
 from fleet.ports import AgentDriver, Brief, Ended, Executor, Launch, LoginFacts, Output, PipeSpec, Step
-from fleet.records import dataclass
 from fleet.untrusted import clean
 from gates.review.asking import Ask, PreparedReview
 from gates.review.defects import Planted

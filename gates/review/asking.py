@@ -6,11 +6,10 @@ import hashlib
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fleet.config import ReviewerConfig
-from fleet.records import dataclass
 from gates.review.commit_text import IN_COMMIT_TEXT, numbered
 from gates.review.defects import DefectKind, Planted, plant
 from gates.review.endpoint import Endpoint, ModelReply

@@ -7,11 +7,10 @@ numbers of everything else are moved back, before anyone sees the findings.
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from fleet.records import dataclass
 from gates.review.exchange import Remark, RemarkSeverity
 from gates.review.shown import Mark, ShownFile, ShownLine, render
 

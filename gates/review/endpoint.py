@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from fleet.config import ReviewerConfig
-from fleet.records import dataclass
 from fleet.untrusted import clean
 from gates.review.exchange import NoReview, WhyNone
 

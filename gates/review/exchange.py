@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 
 from fleet.errors import Unavailable
-from fleet.records import dataclass
 from fleet.untrusted import clean, shortened
 
 _REASON_LIMIT: Final = 1_000

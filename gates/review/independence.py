@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from fleet.agents.families import family, named
 from fleet.config import AgentConfig, ReviewerConfig
-from fleet.records import dataclass
 from gates.review.endpoint import ModelReply
 from gates.review.exchange import NoReview, WhyNone
 

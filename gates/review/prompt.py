@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Final
 
-from fleet.records import dataclass
 from gates.review.commit_text import IN_COMMIT_TEXT
 from gates.review.exchange import SCHEMA
 

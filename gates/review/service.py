@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +23,6 @@ from fleet.git.repository import Repository
 from fleet.leaks import Leak
 from fleet.model import AIRBOSS
 from fleet.ports import Candidate
-from fleet.records import dataclass
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, sessions
 from fleet.store.core import Store, Tx

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
 from fleet.git.patches import unquoted
-from fleet.records import dataclass
 from gates.review.exchange import NoReview, WhyNone
 
 Redact = Callable[[str], str]

@@ -10,13 +10,12 @@ from __future__ import annotations
 import posixpath
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.agents.acts import AskRules
 from fleet.ignoring import IgnorePatterns
 from fleet.isolation import TREE
-from fleet.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.machines.watch import MachineSeen
 from fleet.ports import Candidate, Executor, PipeSpec
-from fleet.records import dataclass
 from fleet.setup.environments import Environments
 from fleet.setup.site import SetupCaller, SetupFailed
 from fleet.supervise import alongside, side_by_side

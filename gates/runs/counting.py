@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from fleet.exits import Exited
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.ports import Executor
-from fleet.records import dataclass
 from fleet.verdict import GateResult, HeldPlace, Outcome
 from gates.runs import in_place, junit
 from gates.runs.place import AWAY, Run, retry_unreachable

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from fleet.ports import PipeSpec
-from fleet.records import dataclass
 from fleet.verdict import GateResult
 from gates.runs.place import Run
 

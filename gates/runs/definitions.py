@@ -6,6 +6,7 @@ Never read from the change being judged: it could change its own gates.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
@@ -20,7 +21,6 @@ from fleet.config import (
     merge_gates,
 )
 from fleet.errors import Misused, RepositoryUnusable
-from fleet.records import dataclass
 from fleet.setup import repo_file
 from fleet.setup.repo_file import ShowsFiles
 

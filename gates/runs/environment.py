@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from fleet.ports import Candidate
-from fleet.records import dataclass
 from fleet.refs import Refs
 from fleet.setup.environments import Environments
 from fleet.setup.site import ProvidedDirectory, Room, SetupCaller, SetupFailed, SetupSite

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Final
 
 from fleet.ports import Candidate
-from fleet.records import dataclass
 
 STOPPED: Final = "the task was stopped"
 TASK_ENDED: Final = "the task has ended"

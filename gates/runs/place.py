@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from fleet.config import FleetConfig, MachineConfig
@@ -14,7 +14,6 @@ from fleet.machines.watch import MachineSeen, labels_of, want
 from fleet.model import Isolation
 from fleet.offers import NOT_SEEN, lacking
 from fleet.ports import Candidate, Executor, LoginFacts
-from fleet.records import dataclass
 from gates.runs.definitions import Definition
 from gates.runs.plan import NO_SETUPS, NOTHING_MADE, GateEnvironment, SetupPlan
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from fleet.git.repository import Repository
 from fleet.isolation import INSIDE, TREE
-from fleet.records import dataclass
 from fleet.setup.definitions import SetupDefinition, Tree, check_place
 from fleet.setup.site import ProvidedDirectory, WantedSetup
 

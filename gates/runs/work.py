@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fleet.git.repository import Repository
 from fleet.ports import Candidate
-from fleet.records import dataclass
 from gates.runs.course import Course
 from gates.runs.definitions import Definition
 from gates.runs.plan import NO_SETUPS, SetupPlan

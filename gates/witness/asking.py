@@ -6,14 +6,13 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from typing import Final
 
 from fleet.config import WitnessConfig
 from fleet.errors import AirbossError, Unavailable
-from fleet.records import dataclass
 from fleet.store import ledger, tree
 from fleet.store.core import Store
 from gates.receipts.checkpoint import Checkpoint

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,6 @@ from fleet.config import FleetConfig
 from fleet.errors import DiskFull, Unavailable
 from fleet.events import GateWitnessed
 from fleet.ports import Clock
-from fleet.records import dataclass
 from fleet.store import gates as gate_runs
 from fleet.store.core import Store
 from fleet.supervise import retry_while_store_is_away

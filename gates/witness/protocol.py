@@ -10,11 +10,11 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 from fleet.errors import Malformed
-from fleet.records import dataclass
 from gates.receipts.checkpoint import Checkpoint
 from gates.receipts.log import verify_consistency
 from gates.receipts.note import NoteKey, SignedNote

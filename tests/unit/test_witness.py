@@ -7,6 +7,7 @@ import hashlib
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fleet.config import WitnessConfig
 from fleet.errors import Malformed
 from fleet.events import AgentSaid, Source, leaf_hash, merkle
-from fleet.records import dataclass
 from fleet.store import ledger
 from fleet.store.core import Store
 from fleet.store.ledger import Entry
@@ -185,14 +185,14 @@ async def test_a_log_asks_its_witnesses(witness: Witness, tmp_path: Path) -> Non
         assert await asked.store.read(ledger.size) == 501
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Overtaken(Checkpoints):
     """Something happens between a checkpoint and the question whether a witness signs it."""
 
     meanwhile: Callable[[], Awaitable[None]]
 
     async def keep(self) -> tuple[Checkpoint, str]:
-        kept = await Checkpoints.keep(self)
+        kept = await super().keep()
         await self.meanwhile()
         return kept
 

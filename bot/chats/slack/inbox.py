@@ -9,14 +9,13 @@ import html
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Final
 
 from bot.message import Attachment, Message, Speech
 from bot.parse import FLEET, unformatted
 from fleet.model import ChatRef, PersonId
-from fleet.records import dataclass
 from fleet.untrusted import clean
 
 NAME: Final = "slack"

@@ -7,14 +7,13 @@ long as they can. What was left out is said, and comes as a file or, where files
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
 from bot.cards import Card, line, one_line, shown
 from bot.chats.slack.errors import NOT_HERE
 from bot.chats.slack.render import HEADER, Drawn, draw, escape, is_user, pieces_of, plain
-from fleet.records import dataclass
 
 LONGEST: Final = 10
 """More rungs than any message needs: the ladder ends by itself."""

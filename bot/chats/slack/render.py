@@ -8,10 +8,10 @@ label 75 and value 2,000, 25 buttons a block.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from bot.cards import Action, Card, Line, Tone
-from fleet.records import dataclass
 from fleet.untrusted import Untrusted, clean, shortened
 
 Block = dict[str, Any]

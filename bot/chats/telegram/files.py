@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,6 @@ from fleet.errors import Refused, Unavailable
 from fleet.file_names import fitting, started
 from fleet.files import replace as replace_file
 from fleet.files import writing
-from fleet.records import dataclass
 from fleet.untrusted import clean
 
 FETCH_LIMIT: Final = 20 << 20

@@ -8,6 +8,7 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import telegram
@@ -28,7 +29,6 @@ from bot.chats.telegram.beside import (
 )
 from bot.message import Attachment, Cut, Message, storable
 from fleet.model import ChatRef, PersonId
-from fleet.records import dataclass
 
 log = logging.getLogger(__name__)
 

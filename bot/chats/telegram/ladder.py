@@ -6,14 +6,13 @@ person it is for. Buttons, mention and sound stay as long as they can. What was 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
 from bot.cards import Card, line, one_line
 from bot.chats.telegram.files import Enclosure
 from bot.chats.telegram.render import CAPTION_LIMIT, Rendered, plain_page, render
-from fleet.records import dataclass
 
 LONGEST: Final = 12
 """More rungs than any message needs: the ladder ends by itself."""

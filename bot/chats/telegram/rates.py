@@ -9,10 +9,8 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Final
-
-from fleet.records import dataclass
 
 #: Shares of a bucket that edits, and messages that do not ping, leave free.
 _KEPT_FROM_EDITS: Final = 0.5

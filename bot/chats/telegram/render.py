@@ -7,12 +7,12 @@ automatically, except in code. No network and no library here.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from html import escape
 from typing import Final
 
 from bot import words
 from bot.cards import Action, Card, Line, Tone
-from fleet.records import dataclass
 from fleet.untrusted import Untrusted
 
 TEXT_LIMIT: Final = 4096

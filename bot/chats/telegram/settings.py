@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from fleet.config import Secrets
 from fleet.errors import Misused
-from fleet.records import dataclass
 
 OFFICIAL: Final = "https://api.telegram.org"
 TOKEN: Final = "AIRBOSS_TELEGRAM_TOKEN"  # noqa: S105 the name of a secret, not a secret

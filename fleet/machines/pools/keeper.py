@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
@@ -26,7 +26,6 @@ from fleet.machines.pools.pauses import PAUSES_US, Pauses
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.pool_ports import SlotProvider
 from fleet.ports import Clock
-from fleet.records import dataclass
 from fleet.store import pool_slots, trees
 from fleet.store.core import Store, Tx
 from fleet.store.pool_slots import PoolSlot

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
 
 from fleet.errors import Refused
 from fleet.model import ChatRef, PersonId
-from fleet.records import dataclass
 from fleet.store.chat.moves import ELSEWHERE
 from fleet.store.core import Tx
 from fleet.store.statements import Statement

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 
 from sqlalchemy import bindparam, or_, select, update
 
 from fleet.model import ChatRef
-from fleet.records import dataclass
 from fleet.store.core import Tx
 from fleet.store.statements import Statement
 from fleet.store.tables import LOOSE, cards, outbox

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy import bindparam, insert, select, update
 
-from fleet.records import dataclass
 from fleet.store.core import Tx
 from fleet.store.statements import Statement
 from fleet.store.states import InboxState

@@ -7,12 +7,12 @@ by one in order. Of a card's edits only the newest waits, and only once the card
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Select, Text, and_, bindparam, delete, func, insert, literal_column, or_, select, update
 
 from fleet.model import ChatRef
-from fleet.records import dataclass
 from fleet.store.core import Tx
 from fleet.store.statements import Statement
 from fleet.store.states import OutboxKind, OutboxState

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, delete, insert, select, update
 
 from fleet.model import ChatRef
-from fleet.records import dataclass
 from fleet.store.chat_tables import sent_messages
 from fleet.store.core import Tx
 
