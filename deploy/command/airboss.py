@@ -23,7 +23,3 @@ def main() -> int:
     from bot.cli import main as run
 
     return run()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
