@@ -31,9 +31,12 @@ def days_of(first: str, last: str, zone: str, *, hint: str = HINT) -> Days:
     """Reads the days. Raises ``Misused`` for what is no date or no zone, and for days in the wrong order."""
     if missing := " and ".join(name for name, text in (("--from", first), ("--to", last)) if not text.strip()):
         raise Misused(attempted="read the days", cause=f"{missing} is missing", hint=hint)
+    name = known_zone(zone)
+    if not name:
+        raise Misused(attempted="read the days", on=zone, cause="there is no such time zone", hint=hint)
     try:
         ends = [date.fromisoformat(text.strip()) for text in (first, last)]
-        known = ZoneInfo(known_zone(zone) or zone)
+        known = ZoneInfo(name)
         period = Period.of(ends[0], ends[1], known)
     except (ValueError, OverflowError) as error:
         cause = str(error) or "a date or the zone is wrong"

@@ -25,7 +25,12 @@ _ALWAYS: dict[str, tuple[Any, ...]] = {
         *("permitted", Point.STORE_COMMIT, Follower._apply, Length.ONCE),
     ),
     "an answer is told again after its commit failed": (
-        *("permitted", Point.STORE_COMMIT, Follower._take_from_people, Length.ONCE, 2),  # 1: nothing is there yet
+        *(
+            "permitted",
+            Point.STORE_COMMIT,
+            Follower._take_from_people,
+            Length.ONCE,
+        ),  # writes nothing until there is an answer
     ),
     "the deliverer survives a read that failed": ("permitted", Point.STORE_READ, Deliverer._due, Length.ONCE),
 }

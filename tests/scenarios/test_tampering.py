@@ -70,8 +70,8 @@ SEEN = (
     Seen("the source rewrites a later test", Outcome.HELD, "tests/test_prices.py was rewritten"),
     Seen(
         "the framework patched under a name that is made, for known names only",
-        Outcome.FAILED,
-        "inverted, and passed all the same",
+        Outcome.HELD,  # a hidden test has no pytest that could be patched
+        "only while it can be seen that it is a test",
     ),
     Seen(
         "functions of the tests wrapped when they are collected",

@@ -210,6 +210,7 @@ def test_figures_of_whole_days_as_json(tmp_path: Path, capsys: pytest.CaptureFix
     assert (said["tool_calls"], said["failed"], said["unfinished"], said["subagents"]) == (3, 1, 1, 2)
     assert (said["error_rate"], said["active_days"], said["peak"]) == (0.5, 1, {"date": day, "calls": 3})
     assert main([*command[:-1], "--tz", "Nowhere/Land"]) == 2
+    assert "Nowhere/Land" in (said := capsys.readouterr().err) and "no such time zone" in said
     assert main(["--home", str(tmp_path), "digest", "--from", "2020-01-02", "--to", "2020-01-01"]) == 2
 
 
