@@ -23,3 +23,7 @@ def main() -> int:
     from bot.cli import main as run
 
     return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

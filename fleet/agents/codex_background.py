@@ -12,6 +12,7 @@ from typing import Any, Final
 from fleet.agents.lines import HELD_BACK, Fold, one_line, string
 
 _AT_WORK: Final = ("pendingInit", "running")
+_NAMELESS: Final = "a subagent"
 
 
 def note_item(fold: Fold, params: dict[str, Any], item: dict[str, Any], *, over: bool) -> None:
@@ -25,14 +26,17 @@ def note_item(fold: Fold, params: dict[str, Any], item: dict[str, Any], *, over:
             for thread, said in (states if isinstance(states, dict) else {}).items():
                 if not isinstance(said, dict) or said.get("status") not in _AT_WORK:
                     _note(fold, "subagents", thread, "")
-                elif thread not in fold.state.get("subagents", {}):  # its turn begins a little later
+                elif fold.state.get("subagents", {}).get(thread) in (
+                    None,
+                    _NAMELESS,
+                ):  # its turn begins later, or did
                     _note(fold, "subagents", thread, one_line(f"subagent: {_told(item.get('prompt'))}"))
 
 
 def note_turn(fold: Fold, thread: Any, *, over: bool) -> None:
     """The turn of a subagent begins or ends."""
     known = fold.state.get("subagents", {}).get(thread)
-    _note(fold, "subagents", string(thread), "" if over else known or "a subagent")
+    _note(fold, "subagents", string(thread), "" if over else known or _NAMELESS)
 
 
 def forget_commands(fold: Fold, thread: Any) -> None:

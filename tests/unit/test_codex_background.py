@@ -85,6 +85,11 @@ def test_a_subagent_that_was_quicker_than_the_news_of_it_is_over() -> None:
     assert len(told.ends) == 1
 
 
+def test_a_subagent_whose_turn_began_before_the_news_of_it_is_named_by_its_work() -> None:
+    told = Told(begun("t2"), subagents("completed", t2="running"), lines.turn_over())
+    assert left_open(told.state) == ("subagent: look at it",)
+
+
 def test_a_subagent_that_was_closed_is_over() -> None:
     told = Told(begun("t2"), subagents("completed", t2="shutdown"), lines.turn_over())
     assert len(told.ends) == 1
