@@ -1,4 +1,5 @@
-"""Makes a session's place before its first process: its login, its worktree, and what setups install."""
+"""What comes before a session's first process: its base is checked, then its login, its worktree and what setups
+install are made."""
 
 from __future__ import annotations
 
@@ -9,8 +10,24 @@ from fleet.failpoints import failpoint
 from fleet.flight import installing, own_login
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
-from fleet.git import kept
-from fleet.model import Session, Task
+from fleet.git import kept, submodules
+from fleet.model import LandingMode, Session, Task, TaskMode
+
+
+async def checked_base(services: Services, task: Task) -> str:
+    """The base commit to work from, after checking that a change to it can be judged and landed, or that its files
+    can be given to the agent."""
+    repository = services.repositories(task.repo)
+    base = await repository.fetch()
+    if task.forked:
+        base = task.forked.base
+    if task.mode is TaskMode.CHANGE:
+        if services.config().repo(task.repo).mode is LandingMode.MERGE:
+            await services.base_branches(task.repo).check_landable()
+        await services.gatekeeper.preflight(task.repo, base)
+    else:
+        await submodules.bring(repository, base)
+    return base
 
 
 async def prepared(services: Services, waits: Waits, task: Task, session: Session) -> Session:

@@ -24,7 +24,7 @@ from fleet.flight.stalling import NOT_GONE, Stalling, why_lost
 from fleet.flight.turn_wait import TurnWait
 from fleet.flight.waits import Waits
 from fleet.git.handed_over import TreeRefused, WorktreeGone
-from fleet.model import AIRBOSS, LandingMode, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
+from fleet.model import AIRBOSS, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate
 from fleet.store import approvals, merges, queue, refusals, sessions, takeovers, tasks
 from fleet.store.core import Tx
@@ -107,7 +107,7 @@ class Steps:
         if locked:
             await self._give_back(task)
             return
-        base = await self._waits.unless_stopped(self._checked_base(task), "fetch the base")
+        base = await self._waits.unless_stopped(preparing.checked_base(self._services, task), "fetch the base")
         config = self._services.config()
 
         def work(tx: Tx) -> bool:
@@ -145,17 +145,6 @@ class Steps:
     async def _explain(self, task: Task, why: str) -> None:
         if why != task.why:
             await self._services.store.write(lambda tx: tasks.explain(tx, task.id, why))
-
-    async def _checked_base(self, task: Task) -> str:
-        """The base commit to work from, after checking that a change to it can be judged and landed."""
-        base = await self._services.repositories(task.repo).fetch()
-        if task.forked:
-            base = task.forked.base
-        if task.mode is TaskMode.CHANGE:
-            if self._services.config().repo(task.repo).mode is LandingMode.MERGE:
-                await self._services.base_branches(task.repo).check_landable()
-            await self._services.gatekeeper.preflight(task.repo, base)
-        return base
 
     async def _prepare(self, task: Task) -> None:
         session = await preparing.prepared(self._services, self._waits, task, await self._session(task))

@@ -23,6 +23,8 @@ def test_submodules_are_there_for_agents_and_gates_and_what_is_done_to_them_is_s
         assert answer.status == 2
         assert f"'vendor/lib' at {first[:12]} cannot be used: .gitmodules does not say" in shop.why(answer.task)
         assert shop.of(answer.task, "session.placed", "turn.started") == []
+        asked = shop.say("/ask machine=macbook shell cat vendor/lib/lib.txt", wait=True)
+        assert (asked.status, shop.of(asked.task, "session.placed")) == (2, []), "a question is told as early"
 
         advance(shop.bare, {".gitmodules": '[submodule "lib"]\n\tpath = vendor/lib\n\turl = ../lib.git\n'})
         inside = "cat vendor/lib/lib.txt > work.txt; echo mine >> vendor/lib/lib.txt"
