@@ -162,10 +162,11 @@ class App:
                 files=partial(brought, store, home / "files"),
             )
             causes = Causes(health, control.machines, services.clock, home, full=services.full_disks)
-            live, hooks, backups = (
+            live, hooks, backups, secrets = (
                 LiveStatus(outbox, config, control, services.clock),
                 HookForwards.of(services, core.context, outbox),
                 Backups(config, home, services.clock),
+                LiveSecrets(home, services.clock, base.env, store.redact),
             )
 
             admins = news.direct_chat(config(), direct_on)
@@ -183,7 +184,15 @@ class App:
                 home, core, console, notifier, deliverer, reset=standing.reset, more={"hook": hooks.door.serve}
             )
             await server.start()
-            control.more.extend([lambda: server.trouble, lambda: pools.trouble, hooks.trouble, backups.trouble])
+            control.more.extend(
+                [
+                    lambda: server.trouble,
+                    lambda: pools.trouble,
+                    lambda: secrets.trouble,
+                    hooks.trouble,
+                    backups.trouble,
+                ]
+            )
             stack.push_async_callback(server.close)
             components: dict[str, Work] = {
                 **timed(timer, core.context, outbox, admins),
@@ -208,7 +217,7 @@ class App:
                 "reviews": AskedReviews(outbox, config, base.env, base.repository, base.executors).run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files", direct_on).run,
                 "fleet.toml": Reloads(config, services, base.executors, dispatcher, standing, server.open).run,
-                ".env": LiveSecrets(home, services.clock, base.env, store.redact).watch,
+                ".env": secrets.watch,
             }
             for name, work in components.items():
                 supervisor.run(name, work)

@@ -7,8 +7,9 @@ is.
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from bot.cards import Card, Tone
 from fleet.errors import (
@@ -25,6 +26,12 @@ from fleet.untrusted import Untrusted, clean
 HEADLINE_LIMIT = 120  # characters: two lines of a phone
 DETAIL_LIMIT = 1_200
 REMEDY_LIMIT = 300
+_SURROUNDINGS: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO}
+    | {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
+)
+"""Errors of a file system that are no fault of the program."""
+
 BUG_STATUS = 3  # the command's work is lost, and nothing was decided
 
 
@@ -67,6 +74,10 @@ def explain(error: BaseException) -> Explanation:
             return _worded(error, "🔌", "Could not", "Try again in a moment." if error.retry else "")
         case AirbossError():
             return _worded(error, "✋", "Could not", "")
+        case OSError() if error.errno in _SURROUNDINGS and error.filename:
+            told = clean(error.strerror or "", HEADLINE_LIMIT)
+            where = _shortened(f"🔌 Could not use {error.filename}", HEADLINE_LIMIT)
+            return Explanation(where, told, "Check the path, who owns it, and the disk.", BUG_STATUS)
         case FileNotFoundError() if _is_nowhere():
             return Explanation(
                 "✋ Cannot run here", "the directory that you are in was deleted", "Change to another one.", 2
@@ -89,13 +100,21 @@ def _is_nowhere() -> bool:
 
 
 def _worded(error: AirbossError, mark: str, verb: str, otherwise: str) -> Explanation:
-    where = f" ({error.on})" if error.on else ""
+    what = _one_line(f"{mark} {verb} {error.attempted}", HEADLINE_LIMIT)
+    where = f" ({_shortened(error.on, max(HEADLINE_LIMIT - len(what) - 3, 30))})" if error.on else ""
     return Explanation(
-        _one_line(f"{mark} {verb} {error.attempted}{where}", HEADLINE_LIMIT),
+        _one_line(f"{what}{where}", HEADLINE_LIMIT),
         clean(error.cause, DETAIL_LIMIT),
         _one_line(error.hint or otherwise, REMEDY_LIMIT),
         error.status,
     )
+
+
+def _shortened(text: str, limit: int) -> str:
+    """In one line, without its middle: a path says most at its end."""
+    whole = Untrusted(text).one_line(len(text) + 1)
+    first = limit // 3
+    return whole if len(whole) <= limit else f"{whole[:first]}…{whole[first + 1 - limit :]}"
 
 
 def _one_line(text: str, limit: int) -> str:

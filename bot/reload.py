@@ -87,14 +87,14 @@ class LiveSecrets:
     """``.env`` while ``serve`` runs: an edit is taken into ``env``, which everybody holds, and into the redactors.
 
     Agents that start later get the new values; what a chat's connection uses is read at the start only. Values that
-    were in the file stay redacted until this process ends.
+    were in the file stay redacted until this process ends. ``trouble``: why the last edit is not in force.
     """
 
     def __init__(self, home: Path, clock: Clock, env: Secrets, redact: Redact | None) -> None:
         self._home, self._clock, self._env = home, clock, env
         self._redactors = [redact] if isinstance(redact, Redactor) else []
         self._known = set(env.values())
-        self._stamp = _stamp(home / SECRETS_FILE)
+        self._stamp, self.trouble = _stamp(home / SECRETS_FILE), ""
 
     async def watch(self) -> None:
         """Until cancelled. A file that cannot be read changes nothing, and is logged."""
@@ -112,7 +112,9 @@ class LiveSecrets:
             read = await asyncio.to_thread(Secrets.load, self._home)
         except AirbossError as error:
             _log.error(".env cannot be read; its last values stay in force: %s", error)
+            self.trouble = f".env cannot be read, and its last values stay in force: {error.cause}"
             return
+        self.trouble = ""
         self._known.update(read.values())
         for redactor in (*self._redactors, *log_redactors()):
             redactor.know(self._known)

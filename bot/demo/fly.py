@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -187,12 +188,14 @@ def _refused_first(made: world.World) -> bool:
 
 
 def _next_steps(made: world.World) -> None:
-    airboss = Path(sys.argv[0]).absolute()
+    airboss, home, repository = map(
+        shlex.quote, map(str, (Path(sys.argv[0]).absolute(), made.home, made.repository))
+    )
     _print("Continue by hand", heading=True)
     sys.stdout.write(
         textwrap.dedent(
             f"""
-            export AIRBOSS_HOME={made.home}
+            export AIRBOSS_HOME={home}
             {airboss} chat --embedded
 
             opens a chat that runs this fleet while it is open (evo-x2 only: the macbook is now off). Try:
@@ -200,9 +203,9 @@ def _next_steps(made: world.World) -> None:
               /status   /diff t1   /help
 
             See what landed, and verify its receipt with OpenSSH alone:
-            git -C {made.repository} log --stat -1
-            ssh-keygen -Y verify -n airboss-receipt-v1 -I airboss -f $AIRBOSS_HOME/receipts/allowed_signers \\
-              -s $AIRBOSS_HOME/receipts/{_TASK}.json.sig < $AIRBOSS_HOME/receipts/{_TASK}.json
+            git -C {repository} log --stat -1
+            ssh-keygen -Y verify -n airboss-receipt-v1 -I airboss -f "$AIRBOSS_HOME/receipts/allowed_signers" \\
+              -s "$AIRBOSS_HOME/receipts/{_TASK}.json.sig" < "$AIRBOSS_HOME/receipts/{_TASK}.json"
 
             Your own fleet in ten minutes: see README.md.
             """

@@ -20,9 +20,12 @@ def main() -> int:
     absolute = os.path.abspath
     named = {absolute(place) for place in os.environ.pop("PYTHONPATH", "").split(os.pathsep) if place}
     sys.path.sort(key=lambda place: absolute(place) in named)
-    from bot.cli import main as run
+    try:
+        from bot.cli import main as run
 
-    return run()
+        return run()
+    except KeyboardInterrupt:  # while it loads
+        return 130
 
 
 if __name__ == "__main__":

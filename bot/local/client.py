@@ -62,7 +62,10 @@ def connect(home: str) -> socket.socket:
 
 
 def reconnect(home: str, patience_s: float) -> socket.socket:
-    """A connection to a controller that was there and is expected back. Raises ``NotServed`` after a while."""
+    """A connection to a controller that was there and is expected back. Raises ``NotServed`` after a while; at once
+    where nobody waits for it."""
+    if not patience_s:
+        raise ControllerGone
     give_up = time.monotonic() + patience_s
     sys.stderr.write(f"🔌 The controller stopped. Waiting up to {patience_s:.0f} s for it to return…\n")
     while True:

@@ -46,7 +46,7 @@ from bot.local.wire import Asker, Peer, gone, malformed, number_of, read_line, r
 from bot.message import Message
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Outgoing
-from bot.parse import Reply, Spoken, parse
+from bot.parse import Ignore, Reply, Spoken, parse
 from bot.registry import Result
 from bot.telling import news, waiting
 from bot.telling.notify import Notifier
@@ -186,7 +186,7 @@ class ControlServer:
 
     async def _say(self, request: dict[str, Any], _: asyncio.StreamReader, peer: Peer) -> None:
         text, key = str(request.get("text", "")), str(request.get("id") or uuid.uuid4().hex)[:100]
-        text = await self._meant(text, peer)
+        text = await self._meant(text, peer) if request["do"] != "press" else text
         message = Message(
             adapter=self._console.name,
             update_id=key,
@@ -195,11 +195,7 @@ class ControlServer:
             text=text,
             pressed=await self._pressed(request, key, peer) if request["do"] == "press" else "",
         )
-        quiet, colour, wait = (
-            request.get("quiet") is True,
-            request.get("colour") is True,
-            request.get("wait") is True,
-        )
+        quiet, colour, wait = (request.get(name) is True for name in ("quiet", "colour", "wait"))
         # The terminal that shows the answer: one that follows, this connection, or all of this person's.
         terminal = str(request.get("terminal") or ("" if quiet else key))[:100]
         self._console.asks(key, terminal)
@@ -252,7 +248,10 @@ class ControlServer:
 
     async def _meant(self, text: str, peer: Peer) -> str:
         """Words without a command answer the one question that waits here: a terminal has no replies."""
-        if not isinstance(parse(text, self._core.context.registry.names), Reply):
+        said = parse(text, self._core.context.registry.names)
+        if isinstance(said, Ignore):
+            raise Misused(attempted="read the message", cause="it has no words", hint="/help lists the commands.")
+        if not isinstance(said, Reply):
             return text
         asked = await self._store.read(lambda tx: _question(tx, peer))
         return f"/approve {asked} {text}" if asked else text

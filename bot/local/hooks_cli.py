@@ -12,12 +12,15 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from bot.local.options import print_json
 from fleet import files
-from fleet.agents.hooked import SETTINGS, HookedAgent, merged, removed
+from fleet.agents.hooked import OURS, SETTINGS, HookedAgent, merged, removed
 from fleet.config import load_fleet
 from fleet.config.home import CONTROL_SOCKET, FLEET_FILE
 from fleet.errors import Misused, Refused, Unavailable
@@ -32,23 +35,27 @@ def install(options: argparse.Namespace, home: Path) -> int:
     """Writes the client, and adds it to the agents' settings of this login or of one working copy."""
     base = _base(options)
     directory = _directory()
-    if "'" in str(directory) or '"' in str(directory):
-        raise Misused(attempted="install hooks", on=str(directory), cause="the path has a quote in it")
     at = Path(options.socket).expanduser() if options.socket else home / CONTROL_SOCKET
     socket = os.path.abspath(at)  # noqa: PTH100 - resolve() would follow symlinks
-    client = directory / "client" / "airboss_hook"
-    for folder in (directory, client.parent, client, directory / "sessions"):
-        folder.mkdir(mode=0o700, exist_ok=True)
+    copies = [*_copies(), str(base)] if options.scope != "user" else _copies()
     settings = {"socket": socket, **_known(home, socket, elsewhere=bool(options.socket))}
-    files.replace(directory / "settings.json", json.dumps(settings).encode())
-    runner = Path(str(hook.__file__)).parent
-    for source in ("hook.py", "hook_parts.py", "hook_stop.py"):
-        name = "__init__.py" if source == "hook.py" else source
-        files.replace(client / name, (runner / source).read_bytes())
-    for agent in _agents(options):
-        path = base / SETTINGS[agent][0 if options.scope == "user" else 1]
-        _edit(path, lambda given, agent=agent: merged(given, agent, _python(), str(directory)))
-        sys.stdout.write(f"{agent}: hooks are in {path}\n")
+    settings["copies"] = sorted(set(copies))
+    edits = [
+        _edit(base / SETTINGS[agent][0 if options.scope == "user" else 1], partial(_with_hooks, agent))
+        for agent in _agents(options)
+    ]  # nothing is written before all of them can be read
+    client = directory / "client" / "airboss_hook"
+    with files.writing("install hooks", directory):
+        for folder in (directory, client.parent, client, directory / "sessions"):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        files.replace(directory / "settings.json", json.dumps(settings).encode())
+        runner = Path(str(hook.__file__)).parent
+        for source in ("hook.py", "hook_parts.py", "hook_stop.py"):
+            name = "__init__.py" if source == "hook.py" else source
+            files.replace(client / name, (runner / source).read_bytes())
+    for agent, edit in zip(_agents(options), edits, strict=True):
+        edit.write()
+        sys.stdout.write(f"{agent}: hooks are in {edit.path}\n")
         if agent is HookedAgent.CODEX:
             sys.stdout.write("codex: it asks you to trust new hooks at its next start: /hooks there\n")
     names = ", ".join(name for name, _ in settings["known"]) or "none yet"
@@ -57,24 +64,35 @@ def install(options: argparse.Namespace, home: Path) -> int:
 
 
 def uninstall(options: argparse.Namespace, home: Path) -> int:
-    """Takes the hooks out of the settings; with the login's own, also the client and its folder."""
+    """Takes the hooks out of the settings; with the login's own, also those of working copies, and the client."""
     del home
     base = _base(options)
-    for agent in HookedAgent:
-        path = base / SETTINGS[agent][0 if options.scope == "user" else 1]
-        if path.exists():
-            _edit(path, removed)
-            sys.stdout.write(f"{agent}: no hooks of Airboss are left in {path}\n")
+    user = options.scope == "user"
+    paths = [base / SETTINGS[agent][0 if user else 1] for agent in HookedAgent]
+    if user:
+        paths += [Path(copy) / SETTINGS[agent][1] for copy in _copies() for agent in HookedAgent]
+    edits = [_edit(path, removed) for path in paths if path.exists()]
+    for edit in edits:
+        edit.write()
+        sys.stdout.write(f"No hooks of Airboss are left in {edit.path}\n")
     directory = _directory()
-    if options.scope != "user" or not directory.is_dir():
+    if not user or not directory.is_dir():
+        if not edits:
+            sys.stdout.write("No hooks of Airboss are here.\n")
         return 0
-    if (directory / "journal").exists() or (directory / "journal.told").exists():
-        sys.stdout.write(
-            f"{directory} stays: no controller was told yet what happened while hooks were off. It is told at the "
-            "start of the next session with hooks; delete the directory to forget it.\n"
-        )
-        return 0
-    shutil.rmtree(directory)
+    with files.writing("remove the hook client", directory):
+        for path in directory.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif not path.name.startswith("journal"):
+                path.unlink()
+        if any(directory.iterdir()):
+            sys.stdout.write(
+                f"{directory} stays: no controller was told yet what happened while hooks were off. It is told "
+                "when hooks are installed again and a session begins; delete the directory to forget it.\n"
+            )
+            return 0
+        directory.rmdir()
     sys.stdout.write(f"{directory} is removed\n")
     return 0
 
@@ -106,12 +124,21 @@ def show(options: argparse.Namespace, home: Path) -> int:
     """Where hooks are installed, whether they are on, and whether a controller answers them."""
     del home
     directory = _installed("show hooks")
-    settings = json.loads((directory / "settings.json").read_bytes())
-    since = hook.off_since(str(directory))
-    answering = _answering(settings)
+    try:
+        settings = json.loads((directory / "settings.json").read_bytes())
+        answering = _answering(settings)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Misused(
+            attempted="show hooks",
+            on=str(directory / "settings.json"),
+            cause=f"it is damaged, so edits are refused: {error}",
+            hint="airboss hooks install writes it again",
+        ) from error
+    since, places = hook.off_since(str(directory)), _places()
     data = {
         "v": 1,
         "directory": str(directory),
+        "settings": places,
         "socket": settings["socket"],
         "controller": bool(answering),
         "off_since": int(since),
@@ -122,9 +149,11 @@ def show(options: argparse.Namespace, home: Path) -> int:
         return 0
     clock = [time.strftime("%H:%M", time.localtime(at)) for at in (since, since + hook.OFF_SECONDS)]
     state = f"off since {clock[0]}, until {clock[1]} or airboss hooks on" if since else "on"
+    if not places:
+        state = "in NO agent's settings, so nothing is asked: airboss hooks install"
     where = f"{'a' if answering else 'NO'} controller answers at {answering or settings['socket']}"
-    refused = "" if answering or since else ": edits are refused"
-    sys.stdout.write(f"hooks: {state} · {where}{refused}\n")
+    refused = "" if answering or since or not places else ": edits are refused"
+    sys.stdout.write("".join([f"hooks: {state} · {where}{refused}\n", *(f"  {place}\n" for place in places)]))
     return 0
 
 
@@ -142,11 +171,27 @@ def _directory() -> Path:
     return Path.home() / DIRECTORY
 
 
+def _copies() -> list[str]:
+    """The working copies that have hooks of their own."""
+    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+        return list(map(str, json.loads((_directory() / "settings.json").read_bytes()).get("copies", ())))
+    return []
+
+
+def _places() -> list[str]:
+    """The settings that have our hooks now."""
+    wanted = [Path.home() / user for user, _ in SETTINGS.values()]
+    wanted += [Path(copy) / repo for copy in _copies() for _, repo in SETTINGS.values()]
+    return [str(path) for path in wanted if path.is_file() and OURS.encode() in path.read_bytes()]
+
+
 def _installed(attempted: str) -> Path:
     directory = _directory()
     if not (directory / "settings.json").exists():
         raise Misused(
-            attempted=attempted, cause="no hooks are installed in this login", hint="airboss hooks install"
+            attempted=attempted,
+            cause="no hooks are installed in this login",
+            hint="airboss hooks install. A working copy that still has some: airboss hooks uninstall --repo, there",
         )
     return directory
 
@@ -164,6 +209,10 @@ def _base(options: argparse.Namespace) -> Path:
 
 def _agents(options: argparse.Namespace) -> list[HookedAgent]:
     return [HookedAgent(options.agent)] if options.agent else list(HookedAgent)
+
+
+def _with_hooks(agent: HookedAgent, given: dict[str, Any]) -> dict[str, Any]:
+    return merged(given, agent, _python(), str(_directory()))
 
 
 def _python() -> str:
@@ -214,21 +263,49 @@ def _known(home: Path, socket: str, *, elsewhere: bool) -> dict[str, Any]:
     )
 
 
-def _edit(path: Path, change: Any) -> None:
-    """Rewrites a settings file of JSON; a link to one stays a link. What cannot be read is left as it is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    target = path.resolve()
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o600
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """What an agent's settings are to become. A link to them stays a link."""
+
+    path: Path
+    target: Path
+    data: bytes
+    mode: int
+
+    def write(self) -> None:
+        """Raises ``Unavailable`` where it cannot be written."""
+        with files.writing("change the agent's settings", self.path):
+            if not self.data and not self.path.is_symlink():
+                self.path.unlink(missing_ok=True)  # nothing but ours was in it
+                return
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            files.replace(self.target, self.data or b"{}\n", mode=self.mode)
+
+
+def _edit(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> _Edit:
+    """Reads a settings file of JSON. Raises ``Misused`` for what cannot be read."""
     try:
-        given = json.loads(target.read_bytes() or b"{}") if target.exists() else {}
+        target, mode, given = path.resolve(), 0o600, dict[str, Any]()
+        if target.exists():
+            if not target.is_file():
+                raise ValueError("it is no file")
+            mode = target.stat().st_mode & 0o777
+            given = json.loads(target.read_bytes() or b"{}", object_pairs_hook=_each_once)
         if not isinstance(given, dict):
             raise ValueError("it is no JSON object")
         made = change(given)
-    except ValueError as error:
-        raise Misused(
-            attempted="change the agent's settings", on=str(path), cause=str(error), hint="Correct the file first."
-        ) from error
-    if not made:  # nothing but ours was in it
-        path.unlink(missing_ok=True)
-        return
-    files.replace(target, (json.dumps(made, indent=2, ensure_ascii=False) + "\n").encode(), mode=mode)
+        data = (json.dumps(made, indent=2, ensure_ascii=False) + "\n").encode() if made else b""
+    except (OSError, RuntimeError, ValueError) as error:  # a RuntimeError: a loop of links, or nested too deeply
+        why = str(error)
+        if isinstance(error, json.JSONDecodeError):
+            why = f"line {error.lineno}, column {error.colno}: {error.msg} (JSON has no comments)"
+        hint = "Correct it first; nothing was changed."
+        raise Misused(attempted="change the agent's settings", on=str(path), cause=why, hint=hint) from error
+    return _Edit(path, target, data, mode)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("it has a name twice, and only one of them would stay")
+    return made

@@ -25,7 +25,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=exec
-ExecStart={program} --home {home} serve
+ExecStart={words} serve
 UMask=0077
 # Agents belong to their runner, not to the controller. A restart must not end them.
 KillMode=process
@@ -42,8 +42,11 @@ WantedBy={wanted_by}
 """
 
 _SERVES: Final = re.compile(
-    r"^ExecStart=\S+ --home (\S+) serve$|<string>--home</string>\s*<string>([^<]*)</string>", re.MULTILINE
+    r'^ExecStart=(?:"(?:[^"\\]|\\.)*"|\S+) --home ("(?:[^"\\]|\\.)*"|\S+) serve$'
+    r"|<string>--home</string>\s*<string>([^<]*)</string>",
+    re.MULTILINE,
 )
+_QUOTED: Final = re.compile(r"""[\s"'\\;%$]""")
 
 
 def place(*, mac: bool) -> Path:
@@ -90,7 +93,9 @@ def serves(path: Path) -> Path | None:
     except OSError:
         return None
     found = _SERVES.search(text)
-    return Path(html.unescape(found[1] or found[2])) if found else None
+    if found is None:
+        return None
+    return Path(_path_of(found[1]) if found[1] else html.unescape(found[2]))
 
 
 def on_mac() -> bool:
@@ -109,11 +114,13 @@ def _program() -> str:
 def text_of(home: Path, *, mac: bool, login: str) -> bytes:
     """The file's content; ``login``: for a system unit. Raises ``Misused`` for a path that it could not hold."""
     program = _program()
-    if any(ch in f"{program}{home}{login}" for ch in " \t\n\"'%$\\"):
+    printable = f"{program}{home}".isprintable() and (mac or not set(program) & set("\"'\\$"))
+    if not printable or not re.fullmatch(r"[\w.@-]*", login):
         raise Misused(
             attempted="write a service file",
-            on=f"{program}, {home}",
-            cause="a path has a blank, %, $ or quote in it",
+            on=f"{program}, {home}, {login}",
+            cause="a path has a quote, a $ or what is not printable in it, or the login is none",
+            hint="Install Airboss in a directory with a simpler name.",
         )
     if mac:
         return plistlib.dumps(
@@ -128,5 +135,22 @@ def text_of(home: Path, *, mac: bool, login: str) -> bytes:
                 "AbandonProcessGroup": True,
             }
         )
-    text = _UNIT.format(home=home, program=program, wanted_by="multi-user.target" if login else "default.target")
+    wanted_by = "multi-user.target" if login else "default.target"
+    text = _UNIT.format(home=home, words=f"{_word(program)} --home {_word(str(home))}", wanted_by=wanted_by)
     return text.replace("Type=exec\n", f"Type=exec\nUser={login}\n" if login else "Type=exec\n").encode()
+
+
+def _word(path: str) -> str:
+    """A path as a word of systemd's command line."""
+    if not _QUOTED.search(path):
+        return path
+    for plain, written in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
+        path = path.replace(plain, written)
+    return f'"{path}"'
+
+
+def _path_of(word: str) -> str:
+    """What :func:`_word` wrote."""
+    if not word.startswith('"'):
+        return word
+    return re.sub(r"\\(.)", r"\1", word[1:-1].replace("%%", "%").replace("$$", "$"))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from bot.app import App
 from bot.leading import StandBy
 from fleet.logs import setup_logging
-from fleet.supervise import alongside, first
+from fleet.supervise import first
 
 
 def serve(home: Path, *, standby: bool = False, join: bool = False) -> int:
@@ -46,8 +48,7 @@ async def _serve(home: Path, standby: StandBy | None) -> int:
         if standby is not None and standby.waiting and this is not None:
             this.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
+    _on_signals(lambda number: loop.call_soon_threadsafe(end))
     try:
         async with App.open(home, standby) as app:
             _say(f"airboss serves {home}. Talk to it with: airboss chat")
@@ -60,7 +61,16 @@ async def _serve(home: Path, standby: StandBy | None) -> int:
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
+    finally:
+        _on_signals(lambda number: None)  # a second one does not cut the end short, up to the process's own
     return 0
+
+
+def _on_signals(act: Callable[[int], object]) -> None:
+    """What a person, a service manager or a terminal that closes sends; not what ``nohup`` ignores."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: act(number))
 
 
 def _say(line: str) -> None:
@@ -69,8 +79,33 @@ def _say(line: str) -> None:
 
 
 async def _embedded(home: Path, converse: Callable[[], int]) -> int:
-    async with App.open(home) as app, alongside(asyncio.to_thread(converse), "conversation") as talk:
-        await first(talk, app.failed)
-        if app.failed.done():
-            await app.failed
-        return await talk
+    """The conversation is read on a thread that nobody waits for: it may wait for a key for ever."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[int] = loop.create_future()
+
+    def settle(status: int | BaseException) -> None:
+        if over.done():
+            return
+        if isinstance(status, int):
+            over.set_result(status)
+        else:
+            over.set_exception(status)
+
+    def talk() -> None:
+        try:
+            status: int | BaseException = converse()
+        except BaseException as error:
+            status = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, status)
+
+    _on_signals(lambda number: loop.call_soon_threadsafe(settle, 128 + number))
+    try:
+        async with App.open(home) as app:
+            threading.Thread(target=talk, name="conversation", daemon=True).start()
+            await first(over, app.failed)
+            if app.failed.done():
+                await app.failed
+            return await over
+    finally:
+        _on_signals(lambda number: None)

@@ -75,28 +75,31 @@ def add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _chat(options: argparse.Namespace) -> int:
+    from bot.local.client import PATIENCE_S
+
     home = home_of(options)
     if options.say is None and (options.wait or options.json or options.key):
         sys.stderr.write("airboss chat: --wait, --json and --key require --say TEXT\n")
         return 2
     if not options.embedded:
-        return _converse(options, home)
+        return _converse(options, home, PATIENCE_S)
     from bot.local.owner import as_owner
     from bot.local.serving import embedded
 
     as_owner(home_path(options))
-    return embedded(home_path(options), lambda: _converse(options, home))
+    return embedded(home_path(options), lambda: _converse(options, home, 0.0))
 
 
-def _converse(options: argparse.Namespace, home: str) -> int:
+def _converse(options: argparse.Namespace, home: str, patience_s: float) -> int:
+    """``patience_s``: how long a controller that goes away is waited for."""
     if options.say is None:
         from bot.local.terminal import chat
 
-        return chat(home)
+        return chat(home, patience_s)
     from bot.local import client
 
-    do = "call" if options.json else "say"
-    last = client.ask(home, do, key=options.key, text=options.say, wait=options.wait, quiet=options.json)
+    do, key, quiet = "call" if options.json else "say", options.key, options.json
+    last = client.ask(home, do, key=key, text=options.say, wait=options.wait, quiet=quiet, patience_s=patience_s)
     if options.json:
         _print_answer(last)
     return int(last["end"])

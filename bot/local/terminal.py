@@ -46,13 +46,14 @@ class _Terminal:
 
     def converse(self) -> int:
         """Until the input ends. Raises ``ControllerGone`` when the controller goes away."""
+        asks = True
         while True:
-            if self.interactive:
+            if self.interactive and asks:
                 sys.stdout.write("› " if not self._typed else "")
             sys.stdout.flush()
             ready, _, _ = select.select([sys.stdin, self._cards], [], [])
-            if self._cards in ready:
-                self._show()
+            shown = self._cards in ready and self._show()
+            asks = shown or sys.stdin in ready
             if sys.stdin in ready and not self._read():
                 self._rest()
                 return 0 if self.interactive else self._status
@@ -76,8 +77,8 @@ class _Terminal:
             last = client.ask(self._home, "say", text=text, quiet=True, terminal=self._name)
         self._status = int(last["end"])
 
-    def _show(self) -> None:
-        """Prints the whole answers received so far."""
+    def _show(self) -> bool:
+        """Prints the whole answers received so far; whether there were any."""
         try:
             data = self._cards.recv(65_536)
         except ConnectionError as error:
@@ -85,10 +86,10 @@ class _Terminal:
         if not data:
             raise client.ControllerGone
         *lines, self._told = (self._told + data).split(b"\n")
-        for line in lines:
-            answer = json.loads(line)
-            if answer.get("out"):
-                sys.stdout.write(("\r" if self.interactive else "") + answer["out"])
+        texts = [out for line in lines if (out := json.loads(line).get("out"))]
+        for text in texts:
+            sys.stdout.write(("\r" if self.interactive else "") + text)
+        return bool(texts)
 
     def _rest(self) -> None:
         """Prints what the controller has already sent: a piped conversation must not lose its last card."""

@@ -29,6 +29,9 @@ SETTINGS: Final[dict[HookedAgent, tuple[str, str]]] = {
 """Each agent's file: below the home of a person, and below a working copy."""
 
 MARK: Final = "airboss_hook"
+"""The client's name."""
+
+OURS: Final = f";import {MARK};{MARK}.main("
 """In every command of ours; what has it is ours to replace and to remove."""
 
 
@@ -77,16 +80,24 @@ def removed(settings: dict[str, Any]) -> dict[str, Any]:
     hooks = settings.get("hooks", {})
     if not isinstance(hooks, dict) or not all(isinstance(entries, list) for entries in hooks.values()):
         raise ValueError("its hooks are no lists by event")
-    kept = {event: [entry for entry in entries if not _ours(entry)] for event, entries in hooks.items()}
+    kept = {event: [left for entry in entries for left in _left_of(entry)] for event, entries in hooks.items()}
     kept = {event: entries for event, entries in kept.items() if entries or not hooks[event]}
     rest = {name: value for name, value in settings.items() if name != "hooks"}
     return {**rest, "hooks": kept} if kept else rest
 
 
-def _ours(entry: Any) -> bool:
+def _left_of(entry: Any) -> list[Any]:
+    """An entry without our hooks; nothing where it had no others."""
     found = entry.get("hooks") if isinstance(entry, dict) else None
-    commands = [hook.get("command") for hook in found if isinstance(hook, dict)] if isinstance(found, list) else []
-    return any(isinstance(command, str) and MARK in command for command in commands)
+    if not isinstance(found, list) or not any(map(_ours, found)):
+        return [entry]
+    others = [hook for hook in found if not _ours(hook)]
+    return [{**entry, "hooks": others}] if others else []
+
+
+def _ours(hook: Any) -> bool:
+    command = hook.get("command") if isinstance(hook, dict) else None
+    return isinstance(command, str) and OURS in command
 
 
 def _matcher(agent: HookedAgent, mode: str) -> str:

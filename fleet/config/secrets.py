@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
+from typing import Final
 
 from fleet.config.encoding import decoded
 from fleet.config.home import SECRETS_FILE
 from fleet.errors import Misused
+
+_NAME: Final = re.compile(r"[A-Za-z_][\w.-]*")
+_SETS: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_][\w.-]*)\s*=")
+_SET_INSIDE: Final = re.compile(r"\n(?:export )?[A-Z][A-Z0-9_]*=[^=\s]")  # not the end of a key in Base64
 
 
 class Secrets:
@@ -21,12 +27,11 @@ class Secrets:
 
     @classmethod
     def load(cls, home: Path) -> Secrets:
-        """Reads ``home/.env``; a missing file is an empty set. Raises ``Misused`` when it cannot be read."""
-        from dotenv import dotenv_values
-
+        """Reads ``home/.env``; a missing file is an empty set. Raises ``Misused`` when it cannot be read, and for
+        lines that would be passed over, with their numbers."""
         path = Path(home) / SECRETS_FILE
         try:
-            found = dotenv_values(stream=StringIO(decoded(path.read_bytes())), interpolate=False)
+            found, wrong = _read(decoded(path.read_bytes()))
         except FileNotFoundError:
             return cls({}, path)
         except NotADirectoryError:
@@ -38,7 +43,10 @@ class Secrets:
             raise Misused(
                 attempted="read the secrets", on=str(path), cause=str(why), hint=f"fix it, then chmod 600 {path}"
             ) from None
-        return cls({name: value for name, value in found.items() if value is not None}, path)
+        if wrong:
+            hint = f"Write one NAME=value a line in {path}; a value may be in quotes."
+            raise Misused(attempted="read the secrets", on=str(path), cause="\n".join(wrong[:5]), hint=hint)
+        return cls(found, path)
 
     def take(self, other: Secrets) -> None:
         """Holds what ``other`` holds from now on: the file was edited."""
@@ -73,3 +81,26 @@ class Secrets:
 
     def __reduce__(self) -> str:
         raise TypeError("secrets are not pickled")
+
+
+def _read(text: str) -> tuple[dict[str, str], list[str]]:
+    """The values, and what is wrong: line numbers and names, never a value."""
+    from dotenv.parser import parse_stream
+
+    values, lines, wrong = dict[str, str](), dict[str, int](), list[str]()
+    for found in parse_stream(StringIO(text)):
+        written, name = found.original.string, found.key or ""
+        blank = len(written) - len(written.lstrip())
+        line = found.original.line + written.count("\n", 0, blank)
+        if found.error and (sets := _SETS.match(written)):
+            wrong.append(f"line {line}: the quote of {sets[1]} is not closed, or something follows it")
+        elif found.error or (name and (found.value is None or not _NAME.fullmatch(name))):
+            wrong.append(f"line {line} is not NAME=value")
+        elif not name or found.value is None:
+            continue  # blank, or a comment
+        elif _SET_INSIDE.search(found.value):
+            wrong.append(f"line {line}: the quote of {name} closes behind a line that sets another name")
+        elif values.setdefault(name, found.value) != found.value:
+            wrong.append(f"line {line} sets {name}, as line {lines[name]} does, to another value")
+        lines.setdefault(name, line)
+    return values, wrong

@@ -288,6 +288,8 @@ async def test_waiting_ends_with_the_tasks_own_status(tmp_path: Path) -> None:
         b"[" * 100_000 + b"\n",
         b"\xff\xfe\n",
         b"x" * (LINE_LIMIT + 10) + b"\n",
+        request(do="say", text=" \n"),
+        request(do="call", text="/"),
     ],
 )
 async def test_a_bad_request_is_answered_and_harms_nobody(tmp_path: Path, line: bytes) -> None:

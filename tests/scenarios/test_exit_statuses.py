@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,35 @@ def test_a_leadership_that_passed_on(served: tuple[Path, subprocess.Popen[str]])
     with Store.open(f"sqlite:///{home / 'airboss.db'}") as store, store.transaction() as tx:
         held = leases.look(tx, leases.LEADERSHIP)
     assert held is not None and held.holder == "another controller", "the end takes nothing from the other"
+
+
+def test_a_terminal_that_closes_ends_it_in_order(served: tuple[Path, subprocess.Popen[str]]) -> None:
+    home, running = served
+    for number in (
+        signal.SIGHUP,
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGHUP,
+    ):  # who is in a hurry changes nothing
+        running.send_signal(number)
+    _, said = running.communicate(timeout=60)
+    assert (running.returncode, said) == (0, "")
+    assert not (home / "control.sock").exists()
+
+
+def test_a_chat_with_a_controller_of_its_own_is_left_by_ctrl_c(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whoever reads its keys is not waited for, and it does not wait for a controller that is to return."""
+    home = make_home(tmp_path_factory.mktemp("h") / "home")
+    command = [sys.executable, "-m", "bot.cli", "--home", str(home), "chat", "--embedded"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=pipe, stdout=pipe, stderr=pipe) as talk:
+        assert talk.stdin is not None and talk.stdout is not None and talk.stderr is not None
+        talk.stdin.write("/whoami\n")
+        talk.stdin.flush()
+        assert any("Your id" in line for line in talk.stdout)
+        talk.send_signal(signal.SIGINT)
+        assert (talk.wait(60), talk.stderr.read()) == (130, "")
+    assert not (home / "control.sock").exists()
 
 
 def test_a_wrong_configuration(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bot.explain import BUG_STATUS, explain
@@ -29,6 +31,21 @@ def test_the_hint_is_the_remedy_and_waiting_is_one_where_it_can_help() -> None:
     assert explain(Misused(attempted="x", hint="Do y.")).remedy == "Do y."
     assert explain(Unavailable(attempted="x")).remedy == "Try again in a moment."
     assert explain(LeaseLost(attempted="x")).remedy == ""
+
+
+def test_of_a_long_path_the_end_is_shown() -> None:
+    told = explain(Misused(attempted="read the file", on="/home/" + "deep/" * 60 + "settings.json"))
+    assert len(told.headline) <= 120 and told.headline.endswith("deep/settings.json)")
+
+
+def test_a_file_that_cannot_be_used_is_no_internal_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for wrong in ("file/below", "n" * 300):
+        with pytest.raises(OSError) as raised:
+            (tmp_path / wrong).mkdir()
+        told = explain(raised.value)
+        assert (told.headline.partition(" /")[0], told.status) == ("🔌 Could not use", 3) and told.detail
+        assert told.headline.endswith(wrong[-20:])
 
 
 def test_it_is_short_and_carries_nothing_that_acts() -> None:

@@ -73,3 +73,20 @@ async def test_secrets_that_are_being_written_are_those_of_before(tmp_path: Path
     with pytest.raises(Over):
         await LiveSecrets(tmp_path, steps, env, None).watch()
     assert (seen, env.get("A")) == (["old-value", "old-value"], "new-value")
+
+
+async def test_secrets_that_cannot_be_read_are_said_until_they_can(tmp_path: Path) -> None:
+    file, told = tmp_path / ".env", list[str]()
+    file.touch(mode=0o600)
+    file.write_text("A=old-value\n")
+    env = Secrets.load(tmp_path)
+
+    def tell() -> None:
+        told.append(live.trouble)
+
+    broken, good = 'A="open\n', "A=new-value\n"
+    live = LiveSecrets(tmp_path, Steps(lambda: file.write_text(broken), lambda: None, tell,
+                       lambda: file.write_text(good), lambda: None, tell), env, None)  # fmt: skip
+    with pytest.raises(Over):
+        await live.watch()
+    assert "line 1: the quote of A" in told[0] and told[1:] == [""] and env.get("A") == "new-value"

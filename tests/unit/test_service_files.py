@@ -72,16 +72,18 @@ def test_a_logins_own_unit_promises_what_the_systems_does(tmp_path: Path) -> Non
     plist = plistlib.loads(service.text_of(tmp_path, mac=True, login=""))
     for name in ("AbandonProcessGroup", "KeepAlive", "ThrottleInterval", "Umask", "RunAtLoad"):
         assert plist[name] == launchd()[name], name
-    with pytest.raises(Misused):
-        service.text_of(tmp_path / "a b", mac=False, login="")
+    for home, login in ((tmp_path / "a\nb", ""), (tmp_path, "no such login")):
+        with pytest.raises(Misused):
+            service.text_of(home, mac=False, login=login)
 
 
 @pytest.mark.parametrize("mac", [False, True])
-def test_a_service_file_says_whose_controller_it_runs(tmp_path: Path, mac: bool) -> None:
+@pytest.mark.parametrize("name", ["a&b", "a b", 'it\'s %h "$HOME" \\x; ü'])
+def test_a_service_file_says_whose_controller_it_runs(tmp_path: Path, mac: bool, name: str) -> None:
     made = tmp_path / "file"
     assert service.serves(made) is None
-    made.write_bytes(service.text_of(tmp_path / "a&b", mac=mac, login=""))
-    assert service.serves(made) == tmp_path / "a&b"
+    made.write_bytes(service.text_of(tmp_path / name, mac=mac, login=""))
+    assert service.serves(made) == tmp_path / name
     made.write_text("[Service]\nExecStart=/bin/true\n")
     assert service.serves(made) is None
 
@@ -109,5 +111,5 @@ def test_a_service_runs_the_command_that_wrote_it(tmp_path: Path, monkeypatch: p
     words = [sys.executable, "-c", run, str(tmp_path / "own" / "airboss")]
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert f"ExecStart={tmp_path}/own/airboss --home /h serve\n" in said
-    with pytest.raises(Misused):
-        service.text_of(tmp_path / "$HOME", mac=False, login="")
+    unit = service.text_of(tmp_path / "a $HOME", mac=False, login="").decode()
+    assert f'--home "{tmp_path}/a $$HOME" serve\n' in unit
