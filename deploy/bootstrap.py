@@ -4,7 +4,7 @@
     python3 deploy/bootstrap.py agents    the pinned agents from package-lock.json, into .cache/agents
     python3 deploy/bootstrap.py browser   .venv, and Chromium for the gallery of cards
     python3 deploy/bootstrap.py tests     all of these, and OpenSSH, zsh and cron for the tests' machines
-    python3 deploy/bootstrap.py torture   and the large agents, 180 MB, into .cache/large-agents
+    python3 deploy/bootstrap.py torture   and sudo, and the large agents, 180 MB, into .cache/large-agents
 
 Each step leaves a stamp keyed by what it installed from, so a second run costs nothing. The machine chooses its
 registries: whatever pip, uv and npm are configured to use. Output goes to .cache/bootstrap.log; its end is
@@ -312,6 +312,14 @@ def shells_and_cron():
         apt(*missing)
 
 
+def sudo():
+    """Installs sudo: somebody who follows the README uses it."""
+    if not shutil.which("sudo"):
+        apt("sudo")
+    if not shutil.which("sudo"):
+        raise Missing("the README's first fleet is typed with sudo: install it (Debian: apt-get install sudo).")
+
+
 def browser():
     """Installs Chromium, with fonts for every sign on a card: the gallery needs a real browser."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -343,7 +351,7 @@ STEPS = {
     "agents": (agents,),
     "browser": (git, venv, browser),
     "tests": (git, openssh, shells_and_cron, browser, venv, agents),
-    "torture": (git, openssh, shells_and_cron, browser, venv, agents, large_agents),
+    "torture": (git, openssh, sudo, shells_and_cron, browser, venv, agents, large_agents),
 }
 
 
