@@ -7,6 +7,7 @@ from datetime import date
 from zoneinfo import ZoneInfo
 
 from fleet.errors import Misused
+from fleet.events.codec import LIMIT
 from fleet.range_figures import Period
 from fleet.zones import known_zone
 
@@ -43,4 +44,6 @@ def days_of(first: str, last: str, zone: str, *, hint: str = HINT) -> Days:
         raise Misused(attempted="read the days", cause=cause, hint=hint) from error
     if ends[0] > ends[1]:
         raise Misused(attempted="read the days", cause=f"{last} is before {first}")
+    if period.upto_us > LIMIT:
+        raise Misused(attempted="read the days", cause=f"{last} is later than any event can be", hint=hint)
     return Days(ends[0].isoformat(), ends[1].isoformat(), known, period)

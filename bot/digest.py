@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 import statistics
 from collections import Counter
@@ -67,7 +68,9 @@ _RARE = (
 
 _SPAN = re.compile(r"(\d{1,4})\s*(h|hours?|d|days?|w|weeks?|m|months?)?$")
 _UNIT_US = {"h": HOUR_US, "d": 24 * HOUR_US, "w": 7 * 24 * HOUR_US, "m": 30 * 24 * HOUR_US}
-_DAYS = re.compile(r"(\d{4}-\d{2}-\d{2})(?:\s*(?:\.{2,3}|…|to|-)\s*(\d{4}-\d{2}-\d{2}))?")
+_DATE = r"\d{4}-\d{2}-\d{2}"
+_DAYS = re.compile(rf"(?:from\s+)?({_DATE})(?:(?:\s*(?:\.{{2,3}}|…|to|-)\s*|\s+)({_DATE}|(?<=[.…])$))?")
+_MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 _LAST_DAY = -(-LIMIT // DAY_US)
 _EVER = Period(-_LAST_DAY * DAY_US, _LAST_DAY * DAY_US)
 _PAGE = 2_000
@@ -151,7 +154,7 @@ class Digest:
 def parse_span(args: str) -> int | None:
     """Microseconds of ``24h``, ``7d``, ``2w``, ``month`` (30 days), ``all`` (0), or a day when empty; ``None`` for
     anything else."""
-    given = tidy(args).lower()
+    given = tidy(args).lower().rstrip(".")
     if given in ("", "today", "day"):
         return 24 * HOUR_US
     if given in ("all", "ever"):
@@ -165,20 +168,29 @@ def parse_span(args: str) -> int | None:
 
 
 def parse_days(args: str, zone: str, today: date) -> Period | None:
-    """The days of ``2026-11-01..2026-11-30``, both included, of ``2026-11-01`` and of ``yesterday``; ``None`` for
-    anything else. Raises ``Misused`` for dates that do not exist."""
-    said = tidy(args).lower().rstrip(".")
-    found = _DAYS.fullmatch((today - timedelta(days=1)).isoformat() if said == "yesterday" else said)
-    hint = "Write /digest 2026-11-01..2026-11-30."
-    return days_of(found.group(1), found.group(2) or found.group(1), zone, hint=hint).period if found else None
+    """The days of ``2026-11-01..2026-11-30``, both included, ``2026-11-01..`` (until today), ``2026-11-01``,
+    ``2026-11``, ``today`` and ``yesterday``; ``None`` for anything else. Raises ``Misused`` for dates that do not
+    exist."""
+    said = tidy(args).lower()
+    said = said if said.endswith("..") else said.rstrip(".")
+    if said in ("today", "yesterday"):
+        said = (today - timedelta(days=said == "yesterday")).isoformat()
+    if (month := _MONTH.fullmatch(said)) is not None:
+        year, number = int(month[1]), int(month[2])
+        said = f"{said}-01..{said}-{calendar.monthrange(year, number)[1]:02d}"
+    found = _DAYS.fullmatch(said)
+    if found is None:
+        return None
+    last = found[1] if found[2] is None else found[2] or today.isoformat()
+    return days_of(found[1], last, zone, hint="Write /digest 2026-11-01..2026-11-30.").period
 
 
-async def make_digest(store: Store, span_us: int) -> Digest:
-    """The figures of the last ``span_us`` microseconds; 0: of everything."""
+async def make_digest(store: Store, span_us: int, zone: ZoneInfo = UTC) -> Digest:
+    """The figures of the last ``span_us`` microseconds; 0: of everything. ``zone``: whose days are counted."""
     now_us = await store.read(Tx.now_us)
     if not span_us:
-        return await in_period(store, _EVER)
-    made = await in_period(store, Period(now_us - span_us, _EVER.upto_us))
+        return await in_period(store, _EVER, zone)
+    made = await in_period(store, Period(now_us - span_us, _EVER.upto_us), zone)
     made.before = await before(store, Period(now_us - span_us, now_us))
     return made
 
@@ -191,9 +203,9 @@ async def before(store: Store, period: Period) -> Digest:
     return made
 
 
-async def in_period(store: Store, period: Period) -> Digest:
+async def in_period(store: Store, period: Period, zone: ZoneInfo = UTC) -> Digest:
     """The figures of a period, with what was imported."""
-    counted = await figures_in(store, period, UTC)
+    counted = await figures_in(store, period, zone)
     if not counted.last_seq:
         size = await store.read(ledger.size)
         return Digest(size + 1, size, figures=counted.figures)
@@ -203,10 +215,10 @@ async def in_period(store: Store, period: Period) -> Digest:
     return made
 
 
-async def over(store: Store, first_seq: int, last_seq: int) -> Digest:
+async def over(store: Store, first_seq: int, last_seq: int, zone: ZoneInfo = UTC) -> Digest:
     """The figures of exactly this range, both ends included."""
-    kept = await store.read(partial(kept_figures, first_seq=first_seq, last_seq=last_seq, zone=UTC, by_hour=True))
-    made = await _made(store, first_seq, last_seq, kept or await figures_of(store, first_seq, last_seq, UTC))
+    kept = await store.read(partial(kept_figures, first_seq=first_seq, last_seq=last_seq, zone=zone, by_hour=True))
+    made = await _made(store, first_seq, last_seq, kept or await figures_of(store, first_seq, last_seq, zone))
     bounds = await store.read(lambda tx: ledger.of_numbers(tx, (first_seq, last_seq)))
     times = [recorded.time_us for recorded in bounds]
     made.from_us, made.upto_us = min(times, default=0), max(times, default=0)

@@ -187,12 +187,12 @@ def _trend(digest: Digest) -> str:
     """The figures of the period before, where that had any, and how this one differs."""
     before = digest.before
     assert before is not None
-    calls, landed = before.calls.ok + before.calls.failed, before.ends[TaskState.LANDED]
+    calls, landed = before.figures.tool_calls, before.ends[TaskState.LANDED]
     if not (calls or landed or before.asked):
         return ""
     failed = before.gates[Outcome.FAILED]
     pairs = [
-        (words.count_of(calls, "tool call"), digest.calls.ok + digest.calls.failed, calls),
+        (words.count_of(calls, "tool call"), digest.figures.tool_calls, calls),
         (f"{landed} landed", digest.ends[TaskState.LANDED], landed),
         (f"{failed} gates failed", digest.gates[Outcome.FAILED], failed),
         (words.money(before.cost_udollar), digest.cost_udollar, before.cost_udollar),

@@ -67,7 +67,7 @@ def metrics(
         Metric(
             "airboss_tool_calls_total",
             "counter",
-            "Tool calls by how they ended, what was imported included.",
+            "Tool calls by how they ended, what was imported included; there, one without an end is not counted.",
             [({"outcome": name}, count) for name, count in ends.items()],
         ),
         _one("airboss_ledger_events", "counter", "Events in the ledger.", counted.events),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import date
 from io import BytesIO
 
 from matplotlib.axes import Axes
@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bot import words
 from bot.digest import HOUR_US, Digest
+from fleet.schedule.times import local_time
 
 _GOOD, _BAD, _GREY, _INK, _PALE_INK = "#1a7f4b", "#c0392b", "#9aa5b1", "#1f2933", "#52606d"
 _PAPER, _RULE = "#ffffff", "#e4e7eb"
@@ -51,23 +52,17 @@ def _calls(axes: Axes, digest: Digest) -> None:
     total = digest.figures.tool_calls
     cost = f" · {words.money(digest.cost_udollar)}" if digest.cost_udollar else ""
     _bare(axes, f"{words.count_of(total, 'tool call')}{cost}", pad=24)
-    by_hour = digest.figures.by_hour
-    if not by_hour:
+    labels, heights, days = _by_hours(digest) or _by_days(digest)
+    if not heights:
         _empty(axes, "No tool call ended in this period.")
         return
-    first, last = min(by_hour), max(by_hour)
-    width = 1 if last - first < _DAY_H else _DAY_H * max(1, -(-(last - first + 1) // (_DAY_H * _MOST_BARS)))
-    first -= first % width
-    heights = [0] * ((last - first) // width + 1)
-    for hour, count in by_hour.items():
-        heights[(hour - first) // width] += count
     slots, most = len(heights), max(heights)
     colours = [_INK if height == most else _GOOD for height in heights]
     bars = axes.bar(range(slots), heights, color=colours, width=0.8)
     at_peak = heights.index(most)
     peak, early = bars[at_peak], at_peak < slots / 8
     axes.annotate(
-        f"{most:,}",
+        f"{most:,}" + (f" in {days} days" if days > 1 else ""),
         (peak.get_x() + (0 if early else peak.get_width() / 2), most),
         xytext=(0, 6),
         textcoords="offset points",
@@ -79,7 +74,7 @@ def _calls(axes: Axes, digest: Digest) -> None:
     )
     axes.set_xlim(-max(0.6, 2.5 - slots / 2), slots - 1 + max(0.6, 2.5 - slots / 2))
     step = max(1, -(-slots // 5))
-    axes.set_xticks(range(0, slots, step), [_label(first + at * width, width) for at in range(0, slots, step)])
+    axes.set_xticks(range(0, slots, step), labels[::step])
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.grid(axis="y", color=_RULE, linewidth=1)
@@ -107,9 +102,24 @@ def _bars(axes: Axes, names: list[str], counts: list[int], colours: list[str]) -
     axes.spines["bottom"].set_visible(False)
 
 
-def _label(hour: int, width: int) -> str:
-    at = datetime.fromtimestamp(hour * HOUR_US / 1_000_000, UTC)
-    return at.strftime("%d %b") if width >= 12 else at.strftime("%H:00")
+def _by_hours(digest: Digest) -> tuple[list[str], list[int], int] | None:
+    """Calls by hour, by the clocks of the figures' zone; ``None`` for more than a day."""
+    by_hour = digest.figures.by_hour
+    first, last = min(by_hour, default=0), max(by_hour, default=0)
+    if not by_hour or last - first >= _DAY_H:
+        return None
+    hours = range(first, last + 1)
+    labels = [local_time(hour * HOUR_US, digest.figures.zone).strftime("%H:%M") for hour in hours]
+    return labels, [by_hour[hour] for hour in hours], 0
+
+
+def _by_days(digest: Digest) -> tuple[list[str], list[int], int]:
+    """Calls by day, as the headline counts them; by several days where they are too many to draw."""
+    rows = digest.figures.by_days()
+    width = max(1, -(-len(rows) // _MOST_BARS))
+    parts = [rows[at : at + width] for at in range(0, len(rows), width)]
+    labels = [date.fromisoformat(part[0]["date"]).strftime("%d %b") for part in parts]
+    return labels, [sum(row["calls"] for row in part) for part in parts], width
 
 
 def _gates(axes: Axes, digest: Digest) -> None:

@@ -12,6 +12,7 @@ from bot.registry import Context
 from bot.telling import sounds
 from bot.telling.progress import Progress, progress_card
 from fleet.budgets import UNLIMITED, Allowance
+from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
 from fleet.flight import starting
 from fleet.flight.placement import Impossible, Placed, Waiting
@@ -112,13 +113,13 @@ def start_now(context: Context, posts: Posts, task: Task) -> None:
             raise Misused(attempted=NOW, cause=why, hint=hint)
 
 
-def declared(repo: str, mode: TaskMode, request: RunRequest) -> tuple[Want, ...]:
+def declared(config: FleetConfig, repo: str, mode: TaskMode, request: RunRequest) -> tuple[Want, ...]:
     """What the task is to lock before it starts. Raises ``Misused`` for what is malformed, and for a question."""
     named = [(name, LockMode.EXCLUSIVE) for name in request.locks]
     named += [(name, LockMode.SHARED) for name in request.shares]
     if named and mode is TaskMode.ASK:
         raise Misused(attempted="lock files", cause="a question changes nothing", hint="Leave lock= out.")
-    wants = tuple(dict.fromkeys(Want(Resource.parse(name, repo), mode_) for name, mode_ in named))
+    wants = tuple(dict.fromkeys(Want(Resource.typed(name, repo, config.repos), mode_) for name, mode_ in named))
     for want in wants:
         head_of(want.resource)
     return wants

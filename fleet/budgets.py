@@ -129,9 +129,10 @@ class Count:
 
 def parse_budget(text: str) -> Allowance:
     """The limits of ``5usd,2h,300calls``. Raises ``Misused``."""
-    found = dict(_part(part) for part in text.lower().replace(" ", "").split(",") if part)
-    if not found:
-        raise _misused(text, "it limits nothing")
+    parts = [_part(part) for part in text.lower().replace(" ", "").split(",") if part]
+    found = dict(parts)
+    if len(found) < max(1, len(parts)):
+        raise _misused(text, "it limits the same thing twice" if parts else "it limits nothing")
     return Allowance(**{str(measure): amount for measure, amount in found.items()})
 
 

@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Final
 
 from fleet.errors import Misused
+from fleet.folding import lower, lower_all, lowered
 
 LONGEST: Final = 16_384
 """Characters of a pattern that names one path, each of which may be escaped."""
@@ -33,6 +34,9 @@ LONGEST_NAME: Final = 255
 MOST_DEEP: Final = 8
 """How many ``**`` a pattern may have. With this, comparing two patterns never takes long."""
 
+_CLASS: Final = re.compile(r"\[[^\]]*\]")
+_BRACES: Final = re.compile(r"(?<!\\)(?:\\\\)*\{[^{}]*(?:,|\.\.)[^{}]*\}")
+_COMMA: Final = re.compile(r"(?<!\\)(?:\\\\)*,")
 _WILD: Final = re.compile(r"(?<!\\)(?:\\\\)*[*?\[]")
 _STARRED: Final = re.compile(r"(?<!\\)(?:\\\\)*\*")
 _TOP: Final = 0x10FFFF
@@ -189,10 +193,23 @@ class Glob:
         return None if found is None else "/".join(found) or "x"
 
 
+def unmeant(text: str) -> str:
+    """Why a pattern that a person typed would not name what they mean; empty: nothing looks so.
+
+    It would be granted, and protect only a file whose name has all these characters.
+    """
+    bare = _CLASS.sub("", text)
+    if _BRACES.search(bare):
+        return "braces choose nothing here: write each pattern by itself, and \\{ for the character"
+    if _COMMA.search(bare):
+        return "a comma separates nothing here: write each by itself, and \\, for the character"
+    return ""
+
+
 def normal(path: str, *, fold: bool) -> str:
     """A path in the form in which patterns see it."""
     composed = unicodedata.normalize("NFC", path)
-    return "".join(map(_lower, composed)) if fold else composed
+    return lower_all(composed) if fold else composed
 
 
 def _walk(
@@ -270,11 +287,6 @@ def _folded(glob: Glob) -> Glob:
     return glob if glob.fold else Glob.parse(glob.text, fold=True)
 
 
-def _lower(char: str) -> str:
-    lower = char.lower()
-    return lower if len(lower) == 1 else char
-
-
 def _wrong(text: str, parts: list[str]) -> str:
     if not text:
         return "it is empty"
@@ -284,6 +296,8 @@ def _wrong(text: str, parts: list[str]) -> str:
         return "it is absolute; write it as seen from the root of the repository"
     if "\x00" in text:
         return "it has a NUL in it"
+    if text in (".", ".."):
+        return "the whole repository is written **"
     if any(part in ("", ".", "..") for part in parts):
         return "a part of it is empty, '.' or '..'"
     if len(text) > LONGEST_PATTERN and _WILD.search(text):
@@ -327,7 +341,7 @@ def _tokens(part: str, text: str, fold: bool) -> Iterator[_Token]:
                     raise _malformed(text, "it ends in a backslash")
                 char = part[at]
                 at += 1
-            code = ord(_lower(char) if fold else char)
+            code = ord(lower(char) if fold else char)
             yield _Chars(((code, code),))
 
 
@@ -349,7 +363,7 @@ def _class(part: str, at: int, text: str, fold: bool) -> tuple[_Chars, int]:
             high, at = _member(part, at + 1, text)
         if high < low:
             raise _malformed(text, f"the range {low}-{high} runs backwards")
-        spans += _lowered(low, high) if fold else [(ord(low), ord(high))]
+        spans += lowered(low, high) if fold else [(ord(low), ord(high))]
     return _Chars(tuple(_joined(spans)), but), at + 1
 
 
@@ -359,11 +373,6 @@ def _member(part: str, at: int, text: str) -> tuple[str, int]:
     if at + 1 == len(part):
         raise _malformed(text, "it ends in a backslash")
     return part[at + 1], at + 2
-
-
-def _lowered(low: str, high: str) -> list[tuple[int, int]]:
-    codes = [ord(_lower(chr(code))) for code in range(ord(low), ord(high) + 1)]
-    return [(code, code) for code in codes]
 
 
 def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

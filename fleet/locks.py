@@ -7,12 +7,14 @@ fencing token of its resource. Releasing, renewing and expiry act on the hold as
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from fleet.errors import Misused
+from fleet.globs import unmeant
 
 
 class LockMode(StrEnum):
@@ -65,7 +67,7 @@ class Resource:
         ``path:REPO:PATTERN`` is always a path. Other words are a path of ``repo`` when they have a ``/``, a
         wildcard or a dot in them and no ``:`` before these; everything else is a named thing.
         """
-        word = text.strip()
+        word = unicodedata.normalize("NFC", text.strip())
         if word.startswith(PATHS):
             named, _, pattern = word.removeprefix(PATHS).partition(":")
             if not named or not pattern:
@@ -78,6 +80,20 @@ class Resource:
                 raise _misused(text, "it looks like a path, and no repository is named")
             return cls(word, repo)
         return cls(word)
+
+    @classmethod
+    def typed(cls, text: str, repo: str = "", repos: Collection[str] | None = None) -> Resource:
+        """As :meth:`parse`, of somebody who wants a lock, which must not be one that protects nothing. ``repos``:
+        all there are, where that is known."""
+        found = cls.parse(text, repo)
+        if repos is not None and found.repo and found.repo not in repos:
+            known = ", ".join(sorted(repos)[:8]) or "none"
+            raise _misused(text, f"fleet.toml has no repository called {found.repo!r}; there are: {known}")
+        if not found.name.isprintable():
+            raise _misused(text, "it has characters that cannot be printed")
+        if why := unmeant(found.name):
+            raise _misused(text, why)
+        return found
 
     @property
     def scope(self) -> str:

@@ -147,6 +147,10 @@ async def decide(context: Context, call: Call, answer: str, named: str) -> Effec
                     tx, context.locks.line, now.locks, repo=now.repo, task=now.id, after=now.after
                 )
             }
+            if not met and first is None:
+                raise Refused(
+                    attempted=f"start {now.id} anyway", cause="it waits for no lock", hint="/queue shows why."
+                )
             tasks.declare(tx, now.id, tuple(want for want in now.locks if want not in met))
             tx.after_commit(lambda: context.control.wake(now.id))
         said = "starts without waiting for a lock" if answer == "anyway" else "waits for its locks"

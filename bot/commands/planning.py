@@ -14,7 +14,7 @@ from bot.commands.common import reply
 from bot.commands.usual import with_usual
 from bot.hearing.drafts import Draft
 from bot.outbox.posting import Posts
-from bot.parse import keyword, run_request
+from bot.parse import RunRequest, keyword, run_request
 from bot.parse import words as split
 from bot.registry import Call, Context, Effect
 from bot.requesting import declared
@@ -52,7 +52,7 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
     if request.job is None:
         return reply(call, _ask_job(request))
     typed = choose.clear(run_request(request.words))
-    asked = await with_usual(context, call, typed)
+    asked = await with_usual(context, call, typed if old is None else _as_before(typed, old.work, request.job))
     if asked.after or asked.wait:
         raise Misused(
             attempted="make a schedule",
@@ -67,7 +67,7 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
     repo = choose.pick("repository", "repo=", asked.repo, sorted(config.repos))
     agent = choose.pick("agent", "agent=", asked.agent or config.repos[repo].agent, sorted(config.agents))
     machine = choose.pick_machine(config, asked.machine)
-    locks = declared(repo, TaskMode.ASK if request.job is Job.ASK else TaskMode.CHANGE, asked)
+    locks = declared(config, repo, TaskMode.ASK if request.job is Job.ASK else TaskMode.CHANGE, asked)
     budget = parse_budget(asked.budget) if asked.budget else UNLIMITED
     needs = tuple(dict.fromkeys(str(LabelNeed.parse(need)) for need in asked.needs))
     model = models.checked(config, agent, asked.model) if asked.model else ""
@@ -129,12 +129,13 @@ def _made(
             spec=request.spec,
             zone=request.zone,
             work=work,
-            overlap=request.overlap,
+            overlap=request.overlap or Overlap.SKIP,
             next_us=next_us,
         )
     else:
         found = changeable(tx, call, old.id)
-        made = replace(found, spec=request.spec, zone=request.zone, work=work, overlap=request.overlap)
+        overlap = request.overlap or found.overlap
+        made = replace(found, spec=request.spec, zone=request.zone, work=work, overlap=overlap)
         made = schedules.edit(
             tx, replace(made, next_us=next_us if made.state is ScheduleState.ACTIVE else 0), call.actor
         )
@@ -142,11 +143,34 @@ def _made(
     show(posts, call, cards.schedule_card(made, title, mine, now, config.isolation, every=False))
 
 
+def _as_before(typed: RunRequest, work: Work, job: Job) -> RunRequest:
+    """New words for a task: the options that they leave out stay, unless they are for another repository."""
+    if typed.repo and typed.repo != work.repo:
+        return typed
+    locks = _named(work) if job is Job.RUN and not (typed.locks or typed.shares) else {}
+    return replace(
+        typed,
+        repo=work.repo,
+        machine=typed.machine or work.machine,
+        agent=typed.agent or work.agent,
+        locks=locks.get(LockMode.EXCLUSIVE, typed.locks),
+        shares=locks.get(LockMode.SHARED, typed.shares),
+        budget=typed.budget or typed_budget(work.budget),
+        needs=typed.needs or work.needs,
+        model=typed.model or (work.model if typed.agent in ("", work.agent) else ""),
+    )
+
+
+def _named(work: Work) -> dict[LockMode, tuple[str, ...]]:
+    """What is to be locked, as it is typed."""
+    return {mode: tuple(str(want.resource) for want in work.locks if want.mode is mode) for mode in LockMode}
+
+
 def _filled(request: ScheduleRequest, old: Schedule) -> ScheduleRequest:
     """What new words leave out stays as it was."""
     work = old.work
     if request.job is None:
-        named = {mode: tuple(str(want.resource) for want in work.locks if want.mode is mode) for mode in LockMode}
+        named = _named(work)
         kept = Draft(
             "schedule",
             work.repo,
@@ -161,7 +185,7 @@ def _filled(request: ScheduleRequest, old: Schedule) -> ScheduleRequest:
         request = replace(request, job=work.job, words=kept.arguments(work.prompt))
     if request.need is Need.WHEN and request.words:
         request = replace(request, spec=old.spec, need=Need.NOTHING, zone=request.zone or old.zone)
-    return replace(request, overlap=request.overlap if request.overlap is Overlap.QUEUE else old.overlap)
+    return replace(request, overlap=request.overlap or old.overlap)
 
 
 # --- what is still to be said -----------------------------------------------------------------------------
@@ -169,8 +193,7 @@ def _filled(request: ScheduleRequest, old: Schedule) -> ScheduleRequest:
 
 def _head(request: ScheduleRequest) -> str:
     """When, as it was typed, and the options with it."""
-    queue = str(request.overlap) if request.overlap is Overlap.QUEUE else ""
-    return " ".join(filter(None, ("yes" if request.yes else "", request.head, request.zone, queue)))
+    return " ".join(filter(None, ("yes" if request.yes else "", request.head, request.zone, request.overlap)))
 
 
 def _ask_when(request: ScheduleRequest) -> Card:
@@ -190,7 +213,7 @@ def _ask_when(request: ScheduleRequest) -> Card:
 
 
 def _tail_options(request: ScheduleRequest) -> str:
-    return " ".join(filter(None, (request.zone, "queue" if request.overlap is Overlap.QUEUE else "")))
+    return " ".join(filter(None, (request.zone, request.overlap)))
 
 
 def _ask_job(request: ScheduleRequest) -> Card:

@@ -33,7 +33,7 @@ from fleet.events import ReceiptIssued
 from fleet.model import Isolation, Session, Task
 from fleet.range_figures import Period
 from fleet.schedule.times import local_time
-from fleet.store import sessions
+from fleet.store import ledger, sessions
 from fleet.store.core import Tx
 from fleet.store.recent import last_events
 from fleet.untrusted import Untrusted
@@ -111,16 +111,21 @@ async def digest(context: Context, call: Call) -> Effect:
     more = f"/digest {' '.join(tidy(call.args).split()) or '24h'} {_MORE}"
     if last.lower() == _MORE:
         call, more = replace(call, args=" ".join(period_words)), ""
-    if (events := _EVENTS.fullmatch(tidy(call.args))) is not None:
+    zone = await zone_of_caller(context, call)
+    today = local_time(context.clock.now_us(), zone).date()
+    if (period := parse_days(call.args, zone.key, today)) is not None:
+        made = await in_period(context.store, period, zone)
+        made.before = await before(context.store, period)
+    elif (events := _EVENTS.fullmatch(tidy(call.args))) is not None:
         more = ""
-        made = await over(context.store, int(events.group(1)), int(events.group(2)))
+        begin, end, size = int(events.group(1)), int(events.group(2)), await context.store.read(ledger.size)
+        if not 1 <= begin <= end <= size:
+            raise DIGEST.misused(f"there are no events {begin:,} to {end:,}: the ledger has {size:,}")
+        made = await over(context.store, begin, end, zone)
         if made.upto_us:
             made.before = await before(context.store, Period(made.from_us, made.upto_us))
-    elif (period := await _days(context, call)) is not None:
-        made = await in_period(context.store, period)
-        made.before = await before(context.store, period)
     elif (span := parse_span(call.args)) is not None:
-        made = await make_digest(context.store, span)
+        made = await make_digest(context.store, span, zone)
     else:
         raise DIGEST.misused(f"{call.args[:20]!r} is not a time span")
     call.result.data = made.to_json()
@@ -128,7 +133,6 @@ async def digest(context: Context, call: Call) -> Effect:
         picture, why = await asyncio.to_thread(drawn, context.home / "files", made), ""
     except Unavailable as error:  # the figures are worth more than their picture
         picture, why = "", str(error)
-    zone = await zone_of_caller(context, call)
     card = digest_card(
         made, context.config().isolation, picture, zone, look=await context.store.read(look_at), more=more
     )
@@ -136,12 +140,6 @@ async def digest(context: Context, call: Call) -> Effect:
     if not more and (bypassable := await asyncio.to_thread(said, context.home, context.config())):
         notes.append(bypassable)
     return reply(call, replace(card, lines=(*card.lines, *map(line, notes))))
-
-
-async def _days(context: Context, call: Call) -> Period | None:
-    """The days that are asked for, in the person's own zone."""
-    zone = await zone_of_caller(context, call)
-    return parse_days(call.args, zone.key, local_time(context.clock.now_us(), zone).date())
 
 
 async def receipt(context: Context, call: Call) -> Effect:

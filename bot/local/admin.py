@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -225,16 +226,17 @@ def _open(home: Path) -> Store:
 
 def digest(options: argparse.Namespace, home: Path) -> int:
     """Prints figures from the store, without a controller."""
-    from bot.digest import make_digest, parse_span
+    from bot.digest import UTC, in_period, make_digest, parse_days, parse_span
     from bot.digest_card import digest_card
     from bot.look import look_at
 
+    period = parse_days(options.span, UTC.key, datetime.now(UTC).date())
     span = parse_span(options.span)
-    if span is None:
-        raise Misused(attempted="make a digest", on=options.span, hint="Write 24h, 7d or all.")
+    if period is None and span is None:
+        raise Misused(attempted="make a digest", on=options.span, hint="Write 24h, 7d, 2026-11-01 or all.")
     config = load_fleet(home / FLEET_FILE)
     with _open(home) as store:
-        made = asyncio.run(make_digest(store, span))
+        made = asyncio.run(in_period(store, period) if period is not None else make_digest(store, span or 0))
         with store.transaction() as tx:
             look = look_at(tx)
     if options.json:

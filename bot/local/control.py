@@ -335,7 +335,8 @@ class ControlServer:
     async def _lock(self, request: dict[str, Any], reader: asyncio.StreamReader, peer: Peer) -> None:
         right = Right.SEE if request.get("op") == "list" else Right.RUN
         demand(self._person(peer), right, attempted="use locks")
-        reply = await locking.answer(self._locks, self._store, request, Asker(reader))
+        repos = self._core.context.config().repos
+        reply = await locking.answer(self._locks, self._store, request, Asker(reader), repos)
         await peer.end(reply.status, data=reply.data, text=reply.text)
 
     async def _import(self, request: dict[str, Any], _: asyncio.StreamReader, peer: Peer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,18 @@ from bot.explain import explain
 from bot.home_lock import HomeInUse
 from bot.local import locking
 from fleet.clock import SystemClock
+from fleet.config import load_fleet
+from fleet.config.home import FLEET_FILE
 from fleet.errors import AirbossError, Unavailable
 from gates.locks.service import LockService
+
+
+def _repos(home: Path) -> Collection[str] | None:
+    """The repositories of a home, where its ``fleet.toml`` says so."""
+    try:
+        return load_fleet(home / FLEET_FILE).repos
+    except AirbossError:
+        return None
 
 
 async def ask_alone(home: Path, request: dict[str, Any]) -> dict[str, Any]:
@@ -26,7 +37,7 @@ async def ask_alone(home: Path, request: dict[str, Any]) -> dict[str, Any]:
         async with leading(home) as store:
             service = LockService(store, SystemClock())
             try:
-                reply = await locking.answer(service, store, request)
+                reply = await locking.answer(service, store, request, repos=await asyncio.to_thread(_repos, home))
             finally:
                 await service.close()
     except PermissionError as error:

@@ -180,7 +180,7 @@ def _read(file: str) -> str:
     if file == _STANDARD_INPUT:
         return sys.stdin.readline().strip()
     try:
-        return Path(file).read_text(encoding="utf-8", errors="replace").strip()
+        return Path(file).read_text(encoding="utf-8-sig", errors="replace").strip()
     except OSError as error:
         from fleet.errors import Misused
 

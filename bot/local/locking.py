@@ -9,8 +9,10 @@ once.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from fleet.errors import LeaseLost, Misused
@@ -40,12 +42,17 @@ class LockReply:
 
 
 async def answer(
-    service: LockService, store: Store, request: dict[str, Any], asker: Leaves | None = None
+    service: LockService,
+    store: Store,
+    request: dict[str, Any],
+    asker: Leaves | None = None,
+    repos: Collection[str] | None = None,
 ) -> LockReply:
-    """Does what one request asks for. Raises ``Misused`` for what is malformed, and ``StoreUnavailable``."""
+    """Does what one request asks for. ``repos``: all there are, where that is known. Raises ``Misused`` for what is
+    malformed, and ``StoreUnavailable``."""
     match str(request.get("op")):
         case "acquire":
-            return await _acquire(service, request, asker)
+            return await _acquire(service, request, asker, repos)
         case "release":
             return await _release(service, request)
         case "renew":
@@ -56,7 +63,9 @@ async def answer(
             raise _wrong(f"there is no {other[:40]!r}", "Known: acquire, release, renew, list")
 
 
-async def _acquire(service: LockService, request: dict[str, Any], asker: Leaves | None) -> LockReply:
+async def _acquire(
+    service: LockService, request: dict[str, Any], asker: Leaves | None, repos: Collection[str] | None
+) -> LockReply:
     mode = LockMode.SHARED if request.get("shared") is True else LockMode.EXCLUSIVE
     hold, secret_sha256 = str(request.get("hold")), str(request.get("secret_sha256"))
     holder = str(request.get("holder", "")).strip()
@@ -66,7 +75,7 @@ async def _acquire(service: LockService, request: dict[str, Any], asker: Leaves 
         raise _wrong("the id or the digest of the secret is malformed", "Use the airboss command.")
     wanted = book.Request(
         holder=holder,
-        wants=tuple(Want(resource, mode) for resource in _resources(request)),
+        wants=tuple(Want(resource, mode) for resource in _resources(request, partial(Resource.typed, repos=repos))),
         ttl_us=_ttl_us(request),
         cause=LockCause.COMMAND,
         secret_sha256=secret_sha256,
@@ -182,13 +191,13 @@ def _lease(hold: Hold, lock: Lock) -> dict[str, object]:
     return {"resource": str(lock.resource), "token": lock.token, "expires_at": _instant(hold.expires_us)}
 
 
-def _resources(request: dict[str, Any]) -> list[Resource]:
+def _resources(request: dict[str, Any], read: Callable[[str, str], Resource] = Resource.parse) -> list[Resource]:
     named = request.get("resources")
     if not isinstance(named, list) or not named or len(named) > _MOST:
         raise _wrong(
             f"it takes 1 to {_MOST} resources", "For example: airboss lock acquire deploy --holder me --ttl 60"
         )
-    found = [Resource.parse(str(text), str(request.get("repo", ""))) for text in named]
+    found = [read(str(text), str(request.get("repo", ""))) for text in named]
     for resource in found:
         head_of(resource)  # a malformed pattern is refused before anything is written
     return list(dict.fromkeys(found))

@@ -70,8 +70,11 @@ async def verify(
         envelope = dsse.Envelope.parse(data)
         data, signed = envelope.payload, checks.check_envelope(envelope, pinned)
     else:
-        signature = _read(receipt.with_name(receipt.name + ".sig"))
-        signed = checks.check_signature(data, signature.decode("ascii", "replace"), pinned)
+        beside = receipt.with_name(receipt.name + ".sig")
+        if await asyncio.to_thread(beside.exists):
+            signed = checks.check_signature(data, _read(beside).decode("ascii", "replace"), pinned)
+        else:
+            signed = Check("signature", False, f"there is no {beside.name} beside it, and it is no whole export")
     shape, statement = checks.check_shape(data)
     found = [signed, shape]
     if shape.ok and repo is not None and checks.lands(statement):

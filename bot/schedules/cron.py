@@ -42,7 +42,7 @@ _SUNDAY_FIRST: Final = (Weekday.SUNDAY, *(day for day in Weekday))
 
 def begins(word: str) -> bool:
     """Whether a word may be the first of five fields: ``0``, ``*/15``, ``0,30``."""
-    return _BEGINS.fullmatch(word) is not None and not re.fullmatch(r"\d{4}-.*", word)
+    return _BEGINS.fullmatch(word) is not None and not re.fullmatch(r"\d{4}[-/].*", word)
 
 
 def looks_so(word: str) -> bool:

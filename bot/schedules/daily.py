@@ -120,7 +120,7 @@ async def prepare(context: Context, schedule: Schedule, missed: int, now_us: int
                 *((Action("Verify", f"/verify {wanted.day}-{last}", once=False),) if issued else ()),
             ),
             footer=footed(isolation),
-            picture=await _picture(context, first, last),
+            picture=await _picture(context, first, last, zone),
             document=document,
             root=f"{last}:{receipt.root_sha256}",
         ),
@@ -140,10 +140,10 @@ def _figures(figures: RangeFigures) -> list[Line]:
     """Only what is not zero."""
     calls, (_, peak) = figures.calls, figures.peak
     parts = [
-        (figures.tool_calls, words.count(figures.tool_calls, "tool call")),
-        (len(figures.sessions), words.count(len(figures.sessions), "session")),
+        (figures.tool_calls, words.count_of(figures.tool_calls, "tool call")),
+        (len(figures.sessions), words.count_of(len(figures.sessions), "session")),
         (len(figures.by_day) > 1 and peak, f"peak {peak:,}"),
-        (figures.subagents, words.count(figures.subagents, "subagent")),
+        (figures.subagents, words.count_of(figures.subagents, "subagent")),
     ]
     counts = " · ".join(text for count, text in parts if count)
     bad = [(calls.failed, "failed"), (calls.denied, "denied"), (calls.unfinished, "unfinished")]
@@ -177,8 +177,8 @@ def _missing(schedule: Schedule, missed: int, zone: ZoneInfo) -> list[Line]:
     ]
 
 
-async def _picture(context: Context, first: int, last: int) -> str:
-    made = await over(context.store, first, last)
+async def _picture(context: Context, first: int, last: int, zone: ZoneInfo) -> str:
+    made = await over(context.store, first, last, zone)
     try:
         return await asyncio.to_thread(drawn, context.home / "files", made)
     except Unavailable as error:

@@ -13,8 +13,8 @@ from enum import Enum
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from bot.parse import tidy
 from bot.schedules import cron
+from bot.schedules.meant import advice, no_time, plain
 from bot.schedules.names import is_every, weekday, weekdays
 from fleet.errors import Misused
 from fleet.schedule.model import Job, Overlap
@@ -34,8 +34,8 @@ _UNITS_US: Final = {
 }
 _SPAN = re.compile(r"(\d{1,5})([a-z]*)")
 _SPAN_JOINT = re.compile(r"(\d[a-z]+)(?=\d)", re.IGNORECASE)
-_TIME = re.compile(r"(\d{1,2})(?:[:.](\d{2}))?(am|pm)?")
-_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:t(\d{1,2}:\d{2}))?")
+_TIME = re.compile(r"(\d{1,2})(?:[:.](\d{2})(?::00)?)?(am|pm)?")
+_DATE = re.compile(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:t(\d{1,2}:\d{2})(?::00)?)?")
 _DAYS: Final = {
     "day": (),
     "days": (),
@@ -48,10 +48,6 @@ _ALONE: Final = {"daily": "day", "weekdays": "weekday", "weekends": "weekend", "
 _BEGIN_DAYS: Final = frozenset((*_ALONE, "every", "each", "today", "tomorrow", "on", "next"))
 _SPOKEN_TIMES: Final = {"noon": time(12), "midnight": time(0)}
 _TOKEN = re.compile(r"\S+")
-_SPACED = re.compile(r"(?<=[A-Za-z])\s+(?:-|to)\s+(?=[A-Za-z])|(?<=[A-Za-z])(?:\s+/\s*|/\s+)(?=[A-Za-z])")
-"""``mon - fri``, ``mon to fri``, ``Europe / Berlin``."""
-
-_TRAILING = re.compile(r"(?:(?:^|\s)(?:to|then|please|and))+\s*$", re.IGNORECASE)
 _IN_HOURS: Final = "An interval has minutes or hours. For days write every day, every monday, or cron: 0 9 1 * *."
 
 
@@ -67,15 +63,15 @@ class Need(Enum):
 class ScheduleRequest:
     """A schedule as it was asked for. ``head`` is what was typed of when; ``zone`` is empty where none was named.
 
-    ``job`` is ``None`` where nothing says what to do; ``words`` is what follows it, letter for letter. ``yes``: a
-    person has confirmed a very short interval.
+    ``overlap`` and ``job`` are ``None`` where nothing says so; ``words`` is what follows it, letter for letter.
+    ``yes``: a person has confirmed a very short interval.
     """
 
     spec: Spec | None
     need: Need
     head: str
     zone: str
-    overlap: Overlap
+    overlap: Overlap | None
     job: Job | None
     words: str
     yes: bool = False
@@ -84,16 +80,19 @@ class ScheduleRequest:
 def read(text: str, now_us: int, usual: str) -> ScheduleRequest:
     """Reads it; ``usual`` is the zone where none is named. Raises ``Misused`` that names what is not understood."""
     head, job, words = _split(text)
-    cursor = _Cursor(_TRAILING.sub("", _SPACED.sub(_joined, tidy(head))).split())
+    cursor = _Cursor(plain(head).split())
     yes = cursor.take("yes")
     zone, overlap = _options(cursor)
     parts = _Parts(cursor, now_us, ZoneInfo(zone or usual))
     when = parts.read()
     if cursor.left:
-        raise not_understood(cursor.left[0], _advice(cursor.left[0], job))
+        raise not_understood(cursor.left[0], advice(cursor.left, when))
     if when is not None and next_after(when, parts.zone, now_us) is None:
         raise Misused(
-            attempted="make a schedule", on=" ".join(parts.typed), cause="that time never comes, or is over"
+            attempted="make a schedule",
+            on=" ".join(parts.typed),
+            cause="that time never comes, or is over",
+            hint=f"It is {parts.now:%a %H:%M} in {parts.zone.key}." if isinstance(when, Once) else "",
         )
     need = Need.NOTHING if when is not None else Need.TIME if parts.typed else Need.WHEN
     return ScheduleRequest(when, need, " ".join(parts.typed), zone, overlap, job, words, yes)
@@ -106,15 +105,6 @@ def not_understood(word: str, hint: str = "") -> Misused:
         cause=f"“{word[:40]}” is not understood",
         hint=f"{hint} Example: /schedule {EXAMPLE}".strip(),
     )
-
-
-def _advice(word: str, job: Job | None) -> str:
-    """What may have been meant by a word that is left over: a zone, or the task without its verb."""
-    if near := zone_of_city(word):
-        return f"Did you mean {near}?"
-    if re.fullmatch(r"[A-Z]{1,5}|(?:UTC|GMT)[+-]?\d.*", word):
-        return "A time zone is written Europe/Berlin."
-    return "Write run or ask before the task." if job is None else ""
 
 
 def time_of_day(word: str) -> time | None:
@@ -133,10 +123,6 @@ def _clock(word: str, hour: int, minute: int, half: str) -> time:
     return time(hour % 12 + (12 if half == "pm" else 0) if half else hour, minute)
 
 
-def _joined(found: re.Match[str]) -> str:
-    return "/" if "/" in found.group() else "-"
-
-
 def _split(text: str) -> tuple[str, Job | None, str]:
     """Everything before the job, the job, and everything after it."""
     for found in _TOKEN.finditer(text):
@@ -146,9 +132,10 @@ def _split(text: str) -> tuple[str, Job | None, str]:
     return text, None, ""
 
 
-def _options(cursor: _Cursor) -> tuple[str, Overlap]:
+def _options(cursor: _Cursor) -> tuple[str, Overlap | None]:
     """Takes the zone and the policy for overlaps out, wherever they stand."""
-    zone, overlap, rest = "", Overlap.SKIP, list[str]()
+    zone, rest = "", list[str]()
+    overlap: Overlap | None = None
     for raw in cursor.left:
         word = raw.strip("(),;") or raw
         folded = word.lower().removeprefix("overlap=")
@@ -159,7 +146,7 @@ def _options(cursor: _Cursor) -> tuple[str, Overlap]:
             if rest[-1:] in (["in"], ["In"]):
                 rest.pop()
         elif re.fullmatch(r"[A-Za-z_]+/[A-Za-z_/+-]+\d*", word) and not cron.looks_so(word):
-            near = nearest_zone(word)
+            near = zone_of_city(f"{word}_{''.join(cursor.left[len(rest) + 1 :][:1])}") or nearest_zone(word)
             raise not_understood(
                 word, f"It is no time zone. Did you mean {near}?" if near else "It is no time zone."
             )
@@ -203,6 +190,17 @@ class _Cursor:
         return False
 
 
+def _only(times: list[time]) -> time:
+    """The time of what happens once."""
+    if len(times) > 1:
+        raise Misused(
+            attempted="read the schedule",
+            cause="what runs once has one time",
+            hint="Make one schedule for each time, or write every day.",
+        )
+    return times[0]
+
+
 class _Parts:
     """Reads the words that say when. ``typed``: those that were read."""
 
@@ -223,7 +221,7 @@ class _Parts:
         first = cursor.peek()
         if not first:
             return None
-        if cron.begins(first) and len(cursor.left) > 1 and cursor.left[1].lower() not in ("am", "pm"):
+        if cron.begins(first) and len(cursor.left) > 1 and cron.looks_so(cursor.left[1]):
             size = 5 + (len(cursor.left) > 5 and cron.begins(cursor.left[5]))
             fields, cursor.left = cursor.left[:size], cursor.left[size:]
             return cron.read(fields)
@@ -246,7 +244,7 @@ class _Parts:
 
     def _every(self) -> Spec | None:
         word = self.cursor.peek()
-        if _SPAN.fullmatch(word) or word in ("minute", "hour"):
+        if _SPAN.match(word) or word in ("minute", "hour", "half"):
             return self._interval()
         days = self._days()
         times = self._times()
@@ -262,7 +260,7 @@ class _Parts:
         return Calendar(tuple(minutes), tuple(sorted({at.hour for at in times})), weekdays=days)
 
     def _interval(self) -> Every:
-        period = self._span("every 15 min", alone=True)
+        period = self._spans("every 15 min", alone=True)
         if period < MINUTE_US or period > _LONGEST_US:
             raise Misused(
                 attempted="read the schedule", cause="an interval is a minute at least, and a year at most"
@@ -272,9 +270,9 @@ class _Parts:
 
     def _days(self) -> tuple[Weekday, ...]:
         word = self.cursor.next()
-        if word in _DAYS:
-            return _DAYS[word]
-        found = weekdays(word)
+        found = _DAYS[word] if word in _DAYS else weekdays(word)
+        if found == ():
+            return found
         if found is None:
             raise not_understood(
                 word or "every", "Write every day, weekday, monday,thursday, hour or 15 min, or cron: 0 9 1 * *."
@@ -303,9 +301,8 @@ class _Parts:
             late = found is not None and found.at_us <= self.now_us
             return self._again(found, timedelta(days=7)) if late and found else found
         times = self._times(required=True)
-        if not times or len(times) > 1:
-            raise not_understood(word, "Say when first.")
-        found = Once(instant(datetime.combine(self.now.date(), times[0]), self.zone))
+        assert times
+        found = Once(instant(datetime.combine(self.now.date(), _only(times)), self.zone))
         return self._again(found, timedelta(days=1)) if found.at_us <= self.now_us else found
 
     def _dated(self, word: str, dated: re.Match[str]) -> Once | None:
@@ -323,7 +320,7 @@ class _Parts:
         times = self._times()
         if times is None:
             return None
-        return Once(instant(datetime.combine(day, times[0]), self.zone))
+        return Once(instant(datetime.combine(day, _only(times)), self.zone))
 
     def _again(self, found: Once, later: timedelta) -> Once:
         here = local_time(found.at_us, self.zone).replace(tzinfo=None)
@@ -343,7 +340,8 @@ class _Parts:
         found = [self._time(word, bare=bare) for word in words.split(",") if word]
         if not found:
             raise not_understood(words, "Write a time, such as 9:00.")
-        while cursor.take("and", "&"):
+        while (more := cursor.take("and", "&")) or _TIME.fullmatch(cursor.peek()):
+            bare = (cursor.take("at") or bare) and more
             found.append(self._time(cursor.next(), bare=bare))
         return found
 
@@ -355,21 +353,27 @@ class _Parts:
         if found is None and bare and word.isdigit() and len(word) <= 2:
             found = _clock(word, int(word), 0, "")
         if found is None:
-            raise not_understood(word, "It is no time of day.")
+            raise not_understood(word, no_time(word, self.cursor.peek()))
         return found
 
-    def _spans(self) -> int:
-        """``30 min``, ``1 hour 30 min``, ``1h30m``, ``half an hour``."""
-        cursor, example = self.cursor, "in 30 min"
+    def _spans(self, example: str = "in 30 min", *, alone: bool = False) -> int:
+        """``30 min``, ``1 hour 30 min``, ``1h30m``, ``half an hour``; ``alone`` as in :meth:`_span`."""
+        cursor = self.cursor
         half = cursor.take("half")
         if cursor.left:
             cursor.left[:1] = _SPAN_JOINT.sub(r"\1 ", cursor.left[0]).split()
-        span = self._span(example) // (2 if half else 1)
+        span = self._span(example, alone=alone) // (2 if half else 1)
         while cursor.take("and") or _SPAN.fullmatch(cursor.peek()):
-            span += self._span(example)
+            span += _UNITS_US["min"] * 30 if self._half_hour() else self._span(example)
         if span > _LONGEST_US:
             raise not_understood(example, "It is too long.")
         return span
+
+    def _half_hour(self) -> bool:
+        """Takes ``a half``."""
+        found = [word.lower() for word in self.cursor.left[:2]] == ["a", "half"]
+        self.cursor.left = self.cursor.left[2:] if found else self.cursor.left
+        return found
 
     def _span(self, example: str, *, alone: bool = False) -> int:
         """``30 min``, ``2h``, ``an hour``; where ``alone``, a unit without a number is one of it."""

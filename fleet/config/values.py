@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from fleet.errors import Misused
-from fleet.globs import Glob
+from fleet.globs import Glob, unmeant
 from fleet.model import PersonId
 from fleet.offers import NEED_PATTERN
 
@@ -204,6 +204,8 @@ def _lock_patterns(patterns: list[str]) -> list[str]:
     for pattern in patterns:
         try:
             Glob.parse(pattern)
+            if (why := unmeant(pattern)).startswith("braces"):
+                raise Misused(attempted="read a path to lock", on=pattern, cause=why)
         except Misused as error:
             raise wrong(
                 f"has the pattern {pattern!r}: {error.cause}", 'write patterns such as "src/api/**"'

@@ -58,7 +58,11 @@ _FORGET = (
     .where(slots.c.schedule == bindparam("wanted"), slots.c.outcome == str(SlotOutcome.QUEUED))
     .values(outcome=str(SlotOutcome.SKIPPED))
 )
-_PRUNE = delete(slots).where(slots.c.schedule == bindparam("wanted"), slots.c.due_us < bindparam("before"))
+_PRUNE = delete(slots).where(
+    slots.c.schedule == bindparam("wanted"),
+    slots.c.due_us < bindparam("before"),
+    slots.c.outcome != str(SlotOutcome.QUEUED),  # its run is still to come
+)
 
 
 def create(

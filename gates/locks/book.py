@@ -180,10 +180,12 @@ class OpenBook:
             for lock in self._memory.near.at(resource):
                 if lock.resource != resource:
                     continue
-                hold = self._memory.holds[lock.hold].hold
+                kept = self._memory.holds[lock.hold]
+                hold = kept.hold
                 if hold.secret_sha256 and hmac.compare_digest(hold.secret_sha256, sha256):
                     mine = (hold, lock)
-                another = Held(lock, hold)
+                if kept.held(self._now):
+                    another = Held(lock, hold)
             if mine is not None:
                 found.setdefault(mine[0].id, (mine[0], []))[1].append(mine[1])
             elif another is not None:

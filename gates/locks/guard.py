@@ -208,12 +208,12 @@ def _held(tx: Tx, task: Task) -> tuple[Hold, list[Lock], int] | None:
 
 
 def _undeclared(task: Task, paths: Sequence[str]) -> list[str]:
-    declared = [glob(want.resource.name) for want in task.locks if want.resource.repo]
+    declared = [glob(want.resource.name) for want in task.locks if want.resource.repo == task.repo]
     return [path for path in paths if not any(pattern.covers(printable(path)) for pattern in declared)]
 
 
 def _declared(task: Task) -> str:
-    named = ", ".join(want.resource.name for want in task.locks if want.resource.repo)
+    named = ", ".join(want.resource.name for want in task.locks if want.resource.repo == task.repo)
     return f"only {named}" if named else "nothing"
 
 
@@ -222,7 +222,7 @@ def _some(paths: Sequence[str]) -> str:
 
 
 def _hour(us: int) -> str:
-    return datetime.fromtimestamp(us / 1_000_000, UTC).astimezone().strftime("%H:%M")
+    return datetime.fromtimestamp(us / 1_000_000, UTC).astimezone().strftime("%H:%M %Z")
 
 
 def waits_since(tx: Tx, task: Task, session: Session | None) -> int:

@@ -204,8 +204,11 @@ def _signatures_of(file: IO[bytes], *, damaged: bool) -> dict[str, Any]:
     """The last line; empty where it is none. Behind a damaged event it is looked for."""
     if damaged:
         file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - SIGNATURES_LIMIT))
-    rest = file.read(SIGNATURES_LIMIT + 1).splitlines()
+    left = file.read(SIGNATURES_LIMIT + 1)
+    rest = left.splitlines()
     last = rest[-1:] if damaged else rest
+    if not left.endswith(b"\n"):
+        return {}
     try:
         (line,) = last
         given = json.loads(line)

@@ -305,9 +305,11 @@ async def test_declared_mode_stops_every_other_path(place: Place) -> None:
     refusal = await place.guard.changed(session, task, await place.snapshot({"b.txt": "x"}))
     assert refusal is not None and not refusal.over and "b.txt was not declared" in refusal.why
     assert "t1 may change only a.txt" in refusal.why
+    elsewhere, there = await place.task("path:other:a.txt")
+    assert isinstance(await place.edit((elsewhere, there), "a.txt"), Deny), "that lock is another repository's"
     another, its = await place.task()
     bare = await place.guard.changed(its, another, await place.snapshot({"b.txt": "x"}))
-    assert bare is not None and "t2 may change nothing" in bare.why
+    assert bare is not None and "t3 may change nothing" in bare.why
 
 
 async def test_in_declared_mode_the_edit_says_what_the_snapshot_would(place: Place) -> None:

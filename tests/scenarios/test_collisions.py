@@ -53,6 +53,14 @@ async def test_it_names_who_holds_what_the_words_or_the_locks_touch(
         assert now == (wanted if press == "Queue behind it" else ())
 
 
+async def test_what_waits_for_no_lock_is_not_said_to_start(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run first")
+        await there.say("/run after=t1 second")
+        result, cards = await there.say("/queue anyway t2")
+        assert result.status == 2 and "no lock" in str(cards[0])
+
+
 async def test_what_touches_nothing_of_others_starts_at_once(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         await there.say("/run first")

@@ -54,7 +54,20 @@ def test_limits_are_read_as_people_write_them(text: str, budget: Allowance) -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["5", "five", "0usd", "-5usd", "5eur", "$5usd", "0.0000001usd", "1.5calls", "99999999999d", ",", "5usd;2h"],
+    [
+        "5",
+        "five",
+        "0usd",
+        "-5usd",
+        "5eur",
+        "$5usd",
+        "0.0000001usd",
+        "1.5calls",
+        "99999999999d",
+        ",",
+        "5usd;2h",
+        "5usd,6usd",
+    ],
 )
 def test_what_limits_nothing_is_refused_in_words(text: str) -> None:
     with pytest.raises(Misused) as refused:

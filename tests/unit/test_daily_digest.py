@@ -110,6 +110,13 @@ async def test_one_post_a_day_with_a_receipt_that_verifies(tmp_path: Path) -> No
         assert statement["predicate"]["figures"]["by_machine"] == {"evo-x2": 3}
 
 
+async def test_events_that_are_not_there_are_refused_at_once(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        for words in ("5-2", "1-999999999999999", "0-1"):
+            result, cards = await there.say(f"/digest {words}")
+            assert result.status == 2 and "there are no events" in text(cards[0])
+
+
 async def test_what_deserves_a_look_is_said_in_the_post_and_in_the_digest(tmp_path: Path) -> None:
     def pause(tx: Tx) -> None:
         other = daily.switch_on(tx, str(ADA), ChatRef("phone", "other"), zone="UTC", at=(8, 0), now_us=tx.now_us())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -11,12 +13,14 @@ from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.text import Text
 
 from bot.cards import shown
-from bot.digest import HOUR_US, WEEK_US, in_period, make_digest, over, parse_span
+from bot.days import days_of
+from bot.digest import HOUR_US, WEEK_US, in_period, make_digest, over, parse_days, parse_span
 from bot.digest_card import digest_card
 from bot.plots import digest_figure, digest_picture
 from fleet.events import (
     CallDisputed,
     CallUnobserved,
+    Event,
     GateClosed,
     GateClosedV5,
     GateClosedV6,
@@ -192,10 +196,11 @@ async def test_a_trend_says_how_much_more_or_less(store: Store) -> None:
     made = await make_digest(store, 0)
     made.before = await make_digest(store, 0)
     made.before.earlier_us = WEEK_US
-    made.before.calls, made.before.cost_udollar = ToolCalls(ok=4, failed=2), 6_250
+    made.before.figures.ended[0, "evo-x2", "ok"] += 5
+    made.before.cost_udollar = 6_250
     card = digest_card(made, Isolation.SEPARATE_LOGINS)
     (before,) = [shown(field.value) for field in card.fields if field.name == "A week before"]
-    assert before == "6 tool calls (now -50 %), 1 landed, 0 gates failed, $0.0063 (now +100 %)"
+    assert before == "10 tool calls (now -50 %), 1 landed, 0 gates failed, $0.0063 (now +100 %)"
 
 
 async def test_the_picture_is_one_for_a_phone(store: Store) -> None:
@@ -239,6 +244,48 @@ def _luminance(colour: Sequence[float]) -> float:
 )
 def test_spans_are_read(text: str, hours: int) -> None:
     assert parse_span(text) == hours * 3_600_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("today", ("2026-11-30", "2026-11-30")),
+        ("yesterday.", ("2026-11-29", "2026-11-29")),
+        ("2026-02", ("2026-02-01", "2026-02-28")),
+        ("2026-11-01..", ("2026-11-01", "2026-11-30")),
+        ("from 2026-11-01 to 2026-11-03", ("2026-11-01", "2026-11-03")),
+        ("2026-11-01 2026-11-03", ("2026-11-01", "2026-11-03")),
+        ("7d", None),
+        ("5-2", None),
+    ],
+)
+def test_days_are_read(text: str, days: tuple[str, str] | None) -> None:
+    found = parse_days(text, "Europe/Berlin", date(2026, 11, 30))
+    assert found == (days_of(*days, "Europe/Berlin").period if days else None)
+
+
+async def test_days_are_those_of_the_zone_wherever_they_are_counted(store: Store) -> None:
+    """In the card, the picture and figures for scripts: ten calls over UTC's midnight are one day in Berlin."""
+    zone, refs = ZoneInfo("Europe/Berlin"), Refs(session="claude:s", machine="evo-x2")
+    midnight = days_of("2026-11-11", "2026-11-11", "UTC").period.from_us
+
+    def call(tx: Tx, at_us: int, number: int, *, ends: bool) -> None:
+        events: list[Event] = [ToolCallStarted(f"c{at_us}", "Bash", "")]
+        events += [ToolCallEnded(f"c{at_us}", "ok", None, "")] if ends else []
+        ledger.append_all(tx, [Entry(event, "agent", Source.IMPORT, refs, at_us + number) for event in events])
+
+    with store.transaction() as tx:
+        for number in range(10):
+            call(tx, midnight + (number - 5) * 300_000_000, number, ends=number % 5 > 0)
+        call(tx, midnight + 3 * DAY_US, 0, ends=True)
+    wanted = days_of("2026-11-11", "2026-11-30", zone.key)
+    made = await in_period(store, wanted.period, zone)
+    assert "11 tool calls · 2 active days · 1 session · peak 10" in str(
+        digest_card(made, Isolation.UNSAFE_SAME_USER)
+    )
+    said = [each.get_text() for each in digest_figure(made).findobj(Text) if isinstance(each, Text)]
+    assert "10" in said and "11 Nov" in said
+    assert [row["calls"] for row in made.figures.by_days()] == [10, 0, 0, 1]
 
 
 @pytest.mark.parametrize("text", ["yesterday", "-1d", "0h", "1e9d", "99999d", "7d; rm"])

@@ -115,6 +115,39 @@ async def test_a_circle_of_commands_is_refused_with_its_holders(
         assert isinstance(await waiting, Granted)
 
 
+async def test_what_would_protect_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with served(tmp_path, ME):
+        typed = Typed(tmp_path, capsys)
+        for word, why in (
+            ("path:shpo:src/**", "no repository called 'shpo'; there are: shop"),
+            ("path:Shop:src/**", "no repository called 'Shop'"),
+            ("path:shop:src/{a,b}/**", "braces"),
+            ("path:shop:src/a,src/b", "comma"),
+            ("deploy,port:8080", "comma"),
+            ("path:shop:a\nb", "cannot be printed"),
+            ("path:shop:.", "the whole repository is written **"),
+        ):
+            assert (await typed("acquire", word, "--holder", "anna", "--ttl", "60"))[0] == 2
+            assert why in typed.said, typed.said
+
+
+async def test_one_name_is_one_thing_and_what_is_over_is_nobodys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with served(tmp_path, ME):
+        typed = Typed(tmp_path, capsys)
+        assert (await typed("acquire", "bu\u0308ro", "--holder", "anna", "--ttl", "60"))[0] == 0
+        assert (await typed("acquire", "b\u00fcro", "--holder", "ben", "--ttl", "60"))[0] == 1
+        assert (await typed("release", "b\u00fcro", "--holder", "anna"))[0] == 0
+        _, data = await typed("acquire", "x", "--holder", "anna", "--ttl", "0.1")
+        await asyncio.sleep(0.2)
+        assert await typed("release", "x", "--holder", "ben") == (
+            1, {"leases": [], "released": [], "not_held": "x"},
+        )  # fmt: skip
+        (tmp_path / "secret").write_text(data["leases"][0]["secret"] + "\r\n", encoding="utf-8-sig")
+        assert (await typed("release", "x", "--secret-file", str(tmp_path / "secret")))[0] == 0
+
+
 @pytest.mark.parametrize(
     "words",
     [

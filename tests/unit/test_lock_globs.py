@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
+from types import FrameType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import Misused
-from fleet.globs import LONGEST, LONGEST_NAME, MOST_DEEP, Glob
+from fleet.folding import lower, lowered
+from fleet.globs import LONGEST, LONGEST_NAME, MOST_DEEP, Glob, unmeant
 
 NAMES = ["".join(letters) for size in (1, 2) for letters in itertools.product("abB", repeat=size)]
 PATHS = ["/".join(parts) for size in (1, 2) for parts in itertools.product(NAMES, repeat=size)] + [
@@ -106,6 +109,56 @@ def test_case_counts_unless_the_file_system_folds_it() -> None:
     assert Glob.parse("README.md", fold=True).common(Glob.parse("readme.md")) is not None
     assert Glob.parse("[A-Z]x", fold=True).covers("qX")
     assert not Glob.parse("[!A]x", fold=True).covers("ax")
+
+
+def test_cases_are_those_that_file_systems_fold() -> None:
+    for one, other, same in (
+        ("ſtop", "STOP", True),
+        ("ΟΔΟΣ", "οδος", True),
+        ("straße", "STRASSE", False),
+        ("İ", "i", False),
+    ):
+        assert Glob.parse(one, fold=True).covers(other) is same
+        assert Glob.parse(other, fold=True).covers(one) is same
+        assert (Glob.parse(one, fold=True).common(Glob.parse(other, fold=True)) is not None) is same
+
+
+@given(st.integers(0x20, 0x2FFF), st.integers(0, 600))
+def test_a_folded_range_has_what_each_of_its_letters_becomes(first: int, more: int) -> None:
+    found = {code for low, high in lowered(chr(first), chr(first + more)) for code in range(low, high + 1)}
+    assert found == {ord(lower(chr(code))) for code in range(first, first + more + 1)}
+
+
+def test_classes_of_everything_are_read_without_a_look_at_every_letter() -> None:
+    looked = 0
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        nonlocal looked
+        looked += event == "call" and frame.f_code is lower.__code__
+
+    sys.setprofile(count)
+    try:
+        glob = Glob.parse("/".join(["x[!\u0100-\U0010ffff]*"] * 20), fold=True)
+    finally:
+        sys.setprofile(None)
+    assert looked < 200_000, "a person can type such a pattern, and the controller waits for it"
+    assert glob.covers("/".join(["xab"] * 20)) and not glob.covers("/".join(["x\u4e00"] * 20))
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        ("src/{a,b}/**", "braces"),
+        ("v{1..3}/x", "braces"),
+        ("src/a.py,src/b.py", "comma"),
+        (r"src/\{a,b}/x", "comma"),
+        (r"src/\{a\,b}/x", ""),
+        ("{{cookiecutter.slug}}/x", ""),
+        ("src/[a,b]/x", ""),
+    ],
+)
+def test_what_would_be_granted_and_protect_nothing_is_noticed(text: str, means: str) -> None:
+    assert means in unmeant(text) and bool(unmeant(text)) is bool(means)
 
 
 def test_a_path_is_taken_by_its_letters() -> None:

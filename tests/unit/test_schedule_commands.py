@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from bot.cards import shown
 from fleet.budgets import parse_budget
 from fleet.events import ScheduleSetV3
 from fleet.model import TaskState
-from fleet.schedule.model import ScheduleState
+from fleet.schedule.model import Job, Overlap, ScheduleState, Work
 from fleet.store import ledger, schedules
-from tests.chat_house import ADA, OTTO, VERA, house
+from tests.chat_house import ADA, FLEET, OTTO, VERA, house
 from tests.schedule_house import NIGHTLY, SetClock, end, look, one, text
 from tests.unit.test_models import allow
 
@@ -93,6 +94,24 @@ async def test_its_tasks_have_a_budget_needs_and_a_model_also_after_an_edit(
         found = await one(there)
         assert found.state is ScheduleState.PAUSED
         assert found.why == f"fleet.toml no longer allows the model sonnet for {found.work.agent}"
+
+
+async def test_new_words_keep_the_options_that_they_leave_out(tmp_path: Path) -> None:
+    other = '[repos.api]\nurl = "/srv/api.git"\n[agents.other]\ndriver = "command"\nprogram = ["cat"]\n'
+    async with house(tmp_path, clock=SetClock(), fleet_toml=FLEET + other) as there:
+        await there.say("/use shop")
+        options = "repo=api agent=other on=macbook budget=2usd needs=linux lock=src/** share=docs/**"
+        await there.say(f"/schedule every day 9:00 queue run {options} tidy up")
+        before = await one(there)
+        assert (before.work.repo, before.work.agent) == ("api", "other")
+        await there.say("/schedule edit s1 run tidy up well")
+        assert await one(there) == replace(before, work=replace(before.work, prompt="tidy up well"))
+        await there.say("/schedule edit s1 skip")
+        assert (await one(there)).overlap is Overlap.SKIP
+        await there.say("/schedule edit s1 ask why")
+        assert ((await one(there)).work.repo, (await one(there)).work.locks) == ("api", ())
+        await there.say("/schedule edit s1 run repo=shop agent=demo tidy up")
+        assert (await one(there)).work == Work(Job.RUN, "shop", "demo", "", "tidy up")
 
 
 async def test_a_draft_keeps_what_was_chosen_before_the_words(tmp_path: Path) -> None:

@@ -80,6 +80,20 @@ def times(text: str, count: int = 2) -> list[str]:
         ("in 2 days and 1 hour run x", ["Mon 30 Nov 19:30 UTC"]),
         ("every day 9:00 (Europe / Berlin) then run x", ["Sun 29 Nov 09:00 CET"]),
         ("every day 9:00 in Europe/Berlin, please run: x", ["Sun 29 Nov 09:00 CET"]),
+        ("tomorrow 9 p.m. run x", ["Sun 29 Nov 21:00 UTC"]),
+        ("@daily 9:00 run x", ["Sun 29 Nov 09:00 UTC"]),
+        ("@hourly run x", ["Sat 28 Nov 19:00 UTC"]),
+        ("every day @ 9 run x", ["Sun 29 Nov 09:00 UTC"]),
+        ("every day ９：00 run x", ["Sun 29 Nov 09:00 UTC"]),
+        ("every half hour run x", ["Sat 28 Nov 19:00 UTC", "Sat 28 Nov 19:30 UTC"]),
+        ("every 1h30m run x", ["Sat 28 Nov 19:30 UTC", "Sat 28 Nov 21:00 UTC"]),
+        ("in an hour and a half run x", ["Sat 28 Nov 20:00 UTC"]),
+        ("every day 9:00, 17:00 run x", ["Sun 29 Nov 09:00 UTC", "Sun 29 Nov 17:00 UTC"]),
+        ("every day at 9 and at 17 run x", ["Sun 29 Nov 09:00 UTC", "Sun 29 Nov 17:00 UTC"]),
+        ("every weekend and monday 9:00 run x", ["Sun 29 Nov 09:00 UTC", "Mon 30 Nov 09:00 UTC"]),
+        ("2026/12/01 08:00:00 run x", ["Tue 01 Dec 08:00 UTC"]),
+        ("once at 9:00. run x", ["Sun 29 Nov 09:00 UTC"]),
+        ("`0 9 * * mon` run x", ["Mon 30 Nov 09:00 UTC"]),
         ("0 9 1 1 mon ask x", ["Fri 01 Jan 09:00 UTC", "Mon 04 Jan 09:00 UTC"]),
     ],
 )  # fmt: skip
@@ -117,6 +131,17 @@ def test_what_is_understood(text: str, expected: list[str]) -> None:
         ("0 9 * * * * run x", "not 6"),
         ("in 300 days 300 days run x", "too long"),
         ("9:00 25:00 every day run x", "25:00"),
+        ("24 dec 18:00 run x", "2026-12-24"),
+        ("1.12.2026 8:00 run x", "2026-12-24"),
+        ("12/24 18:00 run x", "2026-12-24"),
+        ("9 o'clock run x", "Write 9:00"),
+        ("tonight run x", "Write today 22:00"),
+        ("monthly 9:00 run x", "0 9 1 * *"),
+        ("@midnight run x", "“@midnight”"),
+        ("every 15 min on weekdays run x", "*/15 9-17 * * mon-fri"),
+        ("9:00 New York run x", "Did you mean America/New_York"),
+        ("9:00 America/New York run x", "Did you mean America/New_York"),
+        ("every day 9:00 update docs and run x", "Write run or ask right before"),
     ],
 )
 def test_what_is_not_understood_is_named_with_an_example(text: str, word: str) -> None:
@@ -134,6 +159,15 @@ def test_what_is_not_understood_is_named_with_an_example(text: str, word: str) -
 def test_a_time_that_is_over_or_never_comes_is_refused(text: str) -> None:
     with pytest.raises(Misused, match="never comes, or is over"):
         read(text, NOW, "UTC")
+
+
+def test_what_is_over_says_what_time_it_is_and_once_has_one_time() -> None:
+    with pytest.raises(Misused) as over:
+        read("today 18:00 run x", NOW, "Europe/Berlin")
+    assert over.value.hint == "It is Sat 19:30 in Europe/Berlin."
+    for text in ("tomorrow 9:00 and 17:00 run x", "9:00, 17:00 run x", "2026-12-01 9:00 and 10:00 run x"):
+        with pytest.raises(Misused, match="one time"):
+            read(text, NOW, "UTC")
 
 
 def test_the_words_are_kept_letter_for_letter() -> None:

@@ -103,6 +103,19 @@ async def test_with_queue_it_starts_when_the_run_before_it_ends(tmp_path: Path) 
         } == {SlotOutcome.STARTED}
 
 
+async def test_what_waits_for_the_run_before_it_is_kept_however_long_that_takes(tmp_path: Path) -> None:
+    clock = SetClock()
+    async with house(tmp_path, clock=clock) as there:
+        await there.say("/schedule every day 19:00 queue run x")
+        for when in ("2026-11-28T19:00", "2026-11-29T19:00", "2028-01-01T19:00"):
+            clock.at(when)
+            await look(there)
+        assert "2 waiting" in told(there, "s1 · waits: t1 is still open")
+        await end(there, "t1", TaskState.STOPPED)
+        await look(there)
+        assert (await one(there)).open_task == "t2"
+
+
 async def test_three_bad_ends_in_a_row_pause_it_and_ask_once(tmp_path: Path) -> None:
     clock = SetClock()
     async with house(tmp_path, clock=clock) as there:
