@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 DECODE_CAP = 8 * 1024 * 1024
 """The longest line, in bytes, that is passed on for decoding."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True, gc=False):
     """A complete line without its newline. ``end`` is the spool offset just after the newline."""
 
     data: bytes
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Oversized:
+class Oversized(Struct, frozen=True, gc=False):
     """A line of ``size`` bytes (without its newline) over the limit; counted, not kept."""
 
     size: int
@@ -43,7 +42,8 @@ class LineFramer:
         while (newline := chunk.find(b"\n", begin)) >= 0:
             yield self._close(chunk[begin:newline], 1)
             begin = newline + 1
-        self._add(chunk[begin:])
+        if begin < len(chunk):
+            self._add(chunk[begin:])
 
     def rest(self) -> Line | Oversized | None:
         """The last line of a process that ended without a newline, if any."""
@@ -54,12 +54,14 @@ class LineFramer:
         self._offset += len(part)
         if self._size > self._cap:
             self._parts.clear()
-        elif part:
+        else:
             self._parts.append(part)
 
     def _close(self, part: bytes, newline: int) -> Line | Oversized:
-        self._add(part)
-        self._offset += newline
-        size, data = self._size, b"".join(self._parts)
-        self._parts, self._size = [], 0
-        return Line(data, self._offset) if size <= self._cap else Oversized(size, self._offset)
+        size, parts = self._size + len(part), self._parts
+        self._offset += len(part) + newline
+        if self._size:
+            self._parts, self._size = [], 0
+        if size > self._cap:
+            return Oversized(size, self._offset)
+        return Line(b"".join((*parts, part)) if parts else part, self._offset)

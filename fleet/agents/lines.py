@@ -8,6 +8,8 @@ import math
 import re
 from typing import Any
 
+import msgspec
+
 from fleet.agent_events import Happening, Said, TurnEnded, Unknown, Window
 from fleet.ports import DriverState, Step
 from fleet.untrusted import whole_until
@@ -27,6 +29,7 @@ HELD_BACK = "held_back"
 SUMMARY_LIMIT = 200
 
 _MOST = 2**50  # the largest count: the sum of eight is still an integer of canonical JSON
+_DECODER = msgspec.json.Decoder()
 _UNSTORABLE = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)")
 
 UNREADABLE = "this request could not be read"
@@ -40,9 +43,13 @@ def decode(line: bytes) -> dict[str, Any]:
     """The JSON object on a line, reduced to text and numbers that can be written again.
 
     Invalid UTF-8, lone surrogates and NUL become replacement characters. Raises ``ValueError`` or
-    ``RecursionError`` for anything that is not a JSON object.
+    ``RecursionError`` for anything that is not a JSON object. What msgspec refuses, the slower decoder of the
+    standard library may still read.
     """
-    value = json.loads(line.decode("utf-8", "replace"), parse_float=_finite, parse_constant=_refuse)
+    try:
+        value = _DECODER.decode(line)
+    except (ValueError, RecursionError):
+        value = json.loads(line.decode("utf-8", "replace"), parse_float=_finite, parse_constant=_refuse)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     whole: dict[str, Any] = _cleaned(value) if _UNSTORABLE.search(line) else value

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from fleet.agent_events import Happening, Said, TurnEnded, TurnOutcome
-from fleet.agents.lines import TAIL_LIMIT, WORDS_LIMIT, cut, one_line
+from fleet.agents.lines import TAIL_LIMIT, WORDS_LIMIT, cut, decode, one_line
 from fleet.agents.registry import driver
 from fleet.exits import Exited
 from fleet.flight.testimony import events_of
@@ -141,3 +141,27 @@ def test_a_text_is_cut_between_words_so_that_no_half_of_a_secret_is_left(between
     assert cut("x" * 30, 20) == f"{'x' * 12}… (18 more characters)"
     assert one_line("word " * 38 + "sk-ant-0123456789abcdef") == "word " * 37 + "word…"
     assert one_line("x" * 300) == "x" * 12 + "…"
+
+
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        (rb'{"a": "\ud83d\ude00 \u00e9"}', {"a": "😀 é"}),
+        (rb'{"a": "\ud800"}', {"a": "?"}),
+        (rb'{"a": "\u0000"}', {"a": "\N{REPLACEMENT CHARACTER}"}),
+        (b'{"\xff": "\xed\xa0\x80"}', {"\ufffd": "\ufffd" * 3}),
+        (b'{"a": 123456789012345678901234567890}', {"a": 123456789012345678901234567890}),
+        (b'{"a": -0.5e-3}', {"a": -0.5e-3}),
+        (b'{"a": 1, "a": 2}\r', {"a": 2}),
+        (b'{"a": ' + b"[" * 500 + b"]" * 500 + b"}", {"a": json.loads("[" * 500 + "]" * 500)}),
+        *((line, None) for line in (b"", b"[1]", b'{"a": 1e999}', b'{"a": NaN}', b'{"a": 1}\0', b'{"a": "\1"}')),
+        (b'{"a": ' + b"[" * 100_000, None),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_line_is_read_as_the_standard_library_reads_it(line: bytes, read: dict[str, object] | None) -> None:
+    if read is None:
+        with pytest.raises((ValueError, RecursionError)):
+            decode(line)
+    else:
+        assert decode(line) == read

@@ -12,6 +12,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ from fleet.errors import MachineFaulty, Unavailable
 from fleet.machines.bootstrap import pack, runner_sources, serve_command, shipment
 from fleet.machines.channel import Channel
 from fleet.machines.local import LocalExecutor
+from fleet.machines.runner.facts import LINUX, MARK
 from fleet.machines.runner.frames import frame, whole_frames
 from fleet.machines.runner.image import build
+from fleet.machines.runner.jobs import Link
 from fleet.machines.runner.other_login import KILL
 from fleet.machines.runner.start import START
 
@@ -82,6 +85,27 @@ def test_frames_are_taken_whole_from_any_pieces() -> None:
             buffer += wire[at : at + size]
             seen += list(whole_frames(buffer))
         assert seen == sent and not buffer
+
+
+def test_pipes_that_end_together_share_a_look_at_all_processes(tmp_path: Path) -> None:
+    """What was seen before a pipe's end says nothing about it."""
+    link = Link(str(tmp_path))
+    left = {name: subprocess.Popen(["sleep", "300"], env={**os.environ, MARK: name}) for name in ("one", "two")}
+    try:
+        ended = time.monotonic()
+        found = {name: link.left_by(name, ended) for name in ("one", "two", "three")}
+        wanted = {name: [process.pid] for name, process in left.items() if LINUX}
+        assert found == {"one": [], "two": [], "three": [], **wanted}
+        looked, later, link.look_after = link.looked_at, time.monotonic(), time.monotonic() + 60
+        assert link.left_by("one", later) is None and link.looked_at == looked
+        left["one"].kill()
+        left["one"].wait()
+        link.look_after = time.monotonic()
+        assert link.left_by("one", later) == [] and link.left_by("two", later) == wanted.get("two", [])
+    finally:
+        for process in left.values():
+            process.kill()
+            process.wait()
 
 
 class Pipes:

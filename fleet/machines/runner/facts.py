@@ -12,6 +12,7 @@ from .files import attempt, read_path
 LINUX = sys.platform.startswith("linux")
 MARK = "AIRBOSS_PIPE"  # in the environment of every process of a pipe: the pipe's id
 LONGEST_ENVIRONMENT = 1 << 22
+_BOOT: list[str] = []  # read once
 
 
 def login_name() -> str:
@@ -32,9 +33,11 @@ def login_home() -> str:
 
 def boot() -> str:
     """A text that changes with every boot."""
-    if LINUX:
-        return (read_path("/proc/sys/kernel/random/boot_id") or b"").decode().strip()
-    return command_output(["sysctl", "-n", "kern.boottime"])
+    if not _BOOT and LINUX:
+        _BOOT.append((read_path("/proc/sys/kernel/random/boot_id") or b"").decode().strip())
+    elif not _BOOT:
+        _BOOT.append(command_output(["sysctl", "-n", "kern.boottime"]))
+    return _BOOT[0]
 
 
 def command_output(argv: list[str]) -> str:
@@ -108,16 +111,16 @@ def descendants(root: int, group: int) -> list[int]:
     return [pid for pid, _, of_group, *_ in listing if pid != root and (pid in below or of_group == group)]
 
 
-def marked(pipe: str) -> list[int]:
-    """This login's processes that carry the pipe's mark; empty on systems without /proc."""
-    found = []
-    mark = b"%s=%s" % (MARK.encode(), pipe.encode())
+def marked() -> dict[str, list[int]]:
+    """This login's processes by the pipes whose marks they carry; empty on systems without /proc."""
+    found: dict[str, list[int]] = {}
+    mark = b"%s=" % MARK.encode()
     for name in os.listdir("/proc") if LINUX else []:
         # The kernel shows environments only to their own login, and all of them to root; so the owner is checked.
         if name.isdigit() and int(name) != os.getpid() and owner("/proc/" + name) == os.getuid():
             environment = read_path("/proc/%s/environ" % name, LONGEST_ENVIRONMENT) or b""
-            if mark in environment.split(b"\0"):
-                found.append(int(name))
+            for word in {word for word in environment.split(b"\0") if word.startswith(mark)}:
+                found.setdefault(word[len(mark) :].decode("utf-8", "replace"), []).append(int(name))
     return found
 
 

@@ -30,6 +30,7 @@ class AttachJob(RunnerJob):
         self.checked_at = 0.0
         self.pulsed_at = 0.0
         self.give_up = 0.0
+        self.gone_at = 0.0  # when its supervisor was seen to be gone, or what it left was killed
 
     def step(self, now: float) -> None:
         if now < self.wake:
@@ -64,11 +65,15 @@ class AttachJob(RunnerJob):
     def end_leftovers(self, now: float) -> None:
         """A command that killed its supervisor may have left processes; they are ended before the end is
         reported."""
-        left = marked(os.path.basename(self.directory))
+        self.gone_at = self.gone_at or time.monotonic()
+        left = self.serve.left_by(os.path.basename(self.directory), self.gone_at)
+        if left is None:
+            self.wake = self.serve.look_after
+            return
         self.give_up = self.give_up or now + GIVE_UP_SECONDS
         if left and now < self.give_up:
             kill_each(left)
-            self.wake = now + 0.02
+            self.gone_at, self.wake = time.monotonic(), now + 0.02
         else:
             self.end("")
 
@@ -137,7 +142,7 @@ class StopJob(RunnerJob):
 
 def leftovers(directory: str) -> list[int]:
     """The processes left by a pipe whose supervisor is dead."""
-    left = set(marked(os.path.basename(directory)))
+    left = set(marked().get(os.path.basename(directory), []))
     told = status(directory)
     main = told.get("main", 0)
     # Without its leader a group's id may have been reused: only processes at least as old as the leader are ours.

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
 
 from .frames import frame
 from .own_places import own_places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Optional
+
     from .files import Json
     from .frames import RequestError
 
 WINDOW = 1 << 20  # how many bytes a stream may be ahead of its reader
 FRAME_COST = 256  # credit charged per frame with a payload; the controller counts the same
+LOOKS = 3.0  # a look at all processes is not repeated for so many times as long as it took
 ROOM = 1 << 18  # bytes waiting for the link at which producers pause
 
 
@@ -29,6 +33,8 @@ class Link:
         self.jobs: dict[int, RunnerJob] = {}
         self.orphans: list[int] = []  # killed children not yet reaped
         self.outgoing = bytearray()
+        self.looked_at = self.look_after = 0.0
+        self.left: dict[str, list[int]] = {}  # as of then
 
     def room(self) -> bool:
         return len(self.outgoing) < ROOM
@@ -41,6 +47,19 @@ class Link:
         cause = problem.cause.encode("utf-8", "replace").decode()
         self.send({"id": number, "error": problem.kind, "cause": cause})
         self.jobs.pop(number, None)
+
+    def left_by(self, pipe: str, since: float) -> Optional[list[int]]:
+        """The processes with a pipe's mark, by a look that began after ``since``; None: ask again after
+        ``look_after``. A look at all processes is long: pipes that end together share one."""
+        from .facts import marked
+
+        if self.looked_at <= since:
+            if time.monotonic() < self.look_after:
+                return None
+            self.looked_at = time.monotonic()
+            self.left = marked()
+            self.look_after = time.monotonic() + LOOKS * (time.monotonic() - self.looked_at)
+        return self.left.get(pipe, [])
 
     def base_env(self, path: list[str]) -> dict[str, str]:
         """What a command has around it. ``path`` is searched first, the login's own programs last: none of them

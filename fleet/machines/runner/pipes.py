@@ -83,7 +83,7 @@ def state(directory: str) -> Json:
 
 def status(directory: str) -> Json:
     """The status the supervisor wrote last; empty before the first."""
-    return parse(read_path(os.path.join(directory, "status")))
+    return parse(read_path(os.path.join(directory, "status"), STATUS_SIZE))
 
 
 def alive(directory: str) -> bool:
