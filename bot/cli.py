@@ -18,7 +18,7 @@ from bot.local.attach_cli import add_attaching
 from bot.local.deployment import add_deployment
 from bot.local.evidence import add_evidence
 from bot.local.hooks_options import add_hooks
-from bot.local.options import home_of, home_path, open_what_is_closed, print_json, seconds
+from bot.local.options import home_of, home_path, open_what_is_closed, print_json, seconds, word
 from bot.local.reviewing import add_reviewing
 from bot.local.talking import add_keeping, add_talking
 from bot.local.versions import add_version
@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="airboss",
         description="Run coding agents on your machines from a chat. Only changes that pass your gates land.",
     )
-    parser.add_argument("--home", default="", help="the controller's directory (default: AIRBOSS_HOME)")
+    parser.add_argument("--home", type=word, help="the controller's directory (default: AIRBOSS_HOME)")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     _add_serving(commands)
@@ -222,14 +222,14 @@ def _admin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _gates(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     gate = commands.add_parser("gate", help="run gates by hand").add_subparsers(metavar="COMMAND", required=True)
     add = gate.add_parser("try", help="run the gates of the base on a commit")
-    add.add_argument("--repo", required=True, metavar="DIR")
-    add.add_argument("--base", required=True, metavar="REF")
-    add.add_argument("--head", required=True, metavar="REF")
+    add.add_argument("--repo", required=True, type=word, metavar="DIR")
+    add.add_argument("--base", required=True, type=word, metavar="REF")
+    add.add_argument("--head", required=True, type=word, metavar="REF")
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_gate_try)
 
     add = gate.add_parser("log", help="print what a gate run wrote, from this home or from the store")
-    add.add_argument("gate_run", metavar="RUN")
+    add.add_argument("gate_run", type=word, metavar="RUN")
     add.set_defaults(run=_gate_log)
 
 
@@ -265,7 +265,7 @@ def _hooks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         metavar="COMMAND", required=True
     )
     add = verbs.add_parser("install", help="write it into a bare repository on this machine")
-    add.add_argument("repo", metavar="REPO")
+    add.add_argument("repo", type=word, metavar="REPO")
     add.add_argument("--reset", action="store_true", help="forget the tokens it saw, after the store was restored")
     add.set_defaults(run=_hook_command("install"))
     add = verbs.add_parser("show", help="print it, for a bare repository on another host")

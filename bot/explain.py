@@ -32,6 +32,9 @@ _SURROUNDINGS: Final = frozenset(
 )
 """Errors of a file system that are no fault of the program."""
 
+_HOMELESS: Final = "Could not determine home directory."
+"""What Python says of ``~`` for a login without a home."""
+
 BUG_STATUS = 3  # the command's work is lost, and nothing was decided
 
 
@@ -78,6 +81,11 @@ def explain(error: BaseException) -> Explanation:
             told = clean(error.strerror or "", HEADLINE_LIMIT)
             where = _shortened(f"🔌 Could not use {error.filename}", HEADLINE_LIMIT)
             return Explanation(where, told, "Check the path, who owns it, and the disk.", BUG_STATUS)
+        case RuntimeError() if str(error) == _HOMELESS:
+            why = "HOME is not set, and this login has no entry in the system's list"
+            return Explanation(
+                "✋ Cannot find your home directory", why, "Set HOME, and AIRBOSS_HOME.", Misused.status
+            )
         case FileNotFoundError() if _is_nowhere():
             return Explanation(
                 "✋ Cannot run here", "the directory that you are in was deleted", "Change to another one.", 2

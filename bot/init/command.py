@@ -20,7 +20,7 @@ from fleet.config import parse_repo_file
 from fleet.errors import Misused
 from fleet.git.command import Git
 from fleet.setup.repo_file import REPO_FILE
-from fleet.untrusted import clean
+from fleet.untrusted import Untrusted
 from fleet.verdict import GateResult, Verdict
 
 _ATTEMPTED = "set up the repository"
@@ -177,7 +177,7 @@ def _lacks(result: GateResult) -> list[str]:
     line = next(
         (f"{why}: {row.strip()}" for row in told.splitlines() for sign, why in _SIGNS if sign in row), result.reason
     )
-    return [f"gate {result.gate}: {clean(line, 200)}"]
+    return [f"gate {result.gate}: {Untrusted(line).one_line(200)}"]
 
 
 def _shown(asked: _Asked, proposal: Proposal, text: str, verdict: Verdict | None, why: list[str]) -> int:

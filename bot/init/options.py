@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 
-from bot.local.options import home_path
+from bot.local.options import home_path, word
 
 
 def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command."""
     add = commands.add_parser("init", help="write a repository's airboss.toml, and try it")
-    add.add_argument("repo", nargs="?", default=".", metavar="DIR", help="the repository (default: this directory)")
+    add.add_argument("repo", nargs="?", default=".", type=word, metavar="DIR", help="default: this directory")
     add.add_argument("--force", action="store_true", help="overwrite an airboss.toml")
     add.add_argument("--dry-run", action="store_true", help="show it; write and try nothing")
     add.add_argument("--json", action="store_true")

@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from bot.local.owner import caller
@@ -26,6 +26,9 @@ from fleet.config import FleetConfig, Secrets, edit_fleet, load_fleet
 from fleet.config.home import FLEET_FILE
 from fleet.errors import DiskFull, Misused, Unavailable
 from fleet.store.core import Store
+
+if TYPE_CHECKING:
+    from bot.doctor import Finding
 
 _SSH = re.compile(
     r"(?P<user>[A-Za-z0-9_][A-Za-z0-9._-]*)@(?P<host>[A-Za-z0-9\[][A-Za-z0-9.:\]_-]*?)(?::(?P<port>\d+))?$"
@@ -164,7 +167,7 @@ def doctor(options: argparse.Namespace, home: Path) -> int:
 
 
 async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
-    from bot.doctor import Severity, bypass, examine, reach, reach_table, status_of, to_json
+    from bot.doctor import Severity, examine, reach_table, status_of, to_json
     from bot.doctor.controller import other_controllers
     from bot.doctor.gates import check_gate_network
     from bot.doctor.offers import check_offers
@@ -201,9 +204,7 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
         findings += await check_gate_network(config, lambda: _open(home))
     asks = Contender("", socket.gethostname(), str(home), own)
     findings += await other_controllers(served, own, home, asks, lambda: _open(home))
-    with contextlib.suppress(DiskFull):  # a finding of its own says so
-        bypass.keep(home, findings, config.repos)
-        reach.keep(home, findings)
+    findings += _kept(config, home, findings)
     if as_json:
         _json(to_json(findings))
         return status_of(findings)
@@ -217,6 +218,21 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     for row in table:
         _out("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return status_of(findings)
+
+
+def _kept(config: FleetConfig, home: Path, findings: list[Finding]) -> list[Finding]:
+    """Keeps what cards and reviews say of it; a finding where that fails."""
+    from bot.doctor import Finding, Severity, bypass, reach
+
+    try:
+        bypass.keep(home, findings, config.repos)
+        reach.keep(home, findings)
+    except DiskFull:
+        return []  # a finding of its own says so
+    except Unavailable as error:
+        what = f"what was found cannot be kept in {error.on}: {error.cause}"
+        return [Finding(Severity.BAD, "home", what, error.hint)]
+    return []
 
 
 def _open(home: Path) -> Store:

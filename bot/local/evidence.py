@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bot.local.options import home_path
+from bot.local.options import home_path, word
 
 
 def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -14,7 +14,9 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     for agent, folder in (("claude", "~/.claude/projects"), ("codex", "~/.codex/sessions")):
         add = verbs.add_parser(agent, help=f"the session files in {folder}")
-        add.add_argument("directory", metavar="DIR", help=f"usually {folder}; read again, it adds what is new")
+        add.add_argument(
+            "directory", type=word, metavar="DIR", help=f"usually {folder}; a second time adds what is new"
+        )
         add.add_argument("--machine", default="", metavar="NAME", help="where they ran (default: this machine)")
         add.add_argument("--json", action="store_true")
         add.set_defaults(run=_import)
@@ -23,7 +25,7 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument("--from", required=True, metavar="DATE", dest="first", help="the first day, as 2026-11-01")
     add.add_argument("--to", required=True, metavar="DATE", dest="last", help="the last day, included")
     add.add_argument("--tz", default="UTC", metavar="ZONE", help="whose days these are (default: UTC)")
-    add.add_argument("-o", "--output", required=True, metavar="FILE")
+    add.add_argument("-o", "--output", required=True, type=word, metavar="FILE")
     add.add_argument(
         "--as",
         dest="form",
@@ -35,10 +37,10 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.set_defaults(run=_export)
 
     add = commands.add_parser("verify", help="check a receipt or an export against a pinned key")
-    add.add_argument("receipt", metavar="FILE", help="a receipt (RECEIPT.json) or what airboss export wrote")
+    add.add_argument("receipt", type=word, metavar="FILE", help="a receipt (RECEIPT.json), or an export")
     add.add_argument("--key", default="", metavar="LINE", help="the pinned public key: 'ssh-ed25519 AAAA…'")
-    add.add_argument("--allowed-signers", metavar="FILE", help="pinned keys, in ssh-keygen's format")
-    add.add_argument("--repo", metavar="DIR", help="also check the landed commit in this repository")
+    add.add_argument("--allowed-signers", type=word, metavar="FILE", help="pinned keys, in ssh-keygen's format")
+    add.add_argument("--repo", type=word, metavar="DIR", help="also check the landed commit in this repository")
     add.add_argument("--ledger", default="", metavar="STORE", help="also recompute it from this store")
     add.add_argument(
         "--against",
@@ -62,7 +64,7 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     _add_keys(commands)
     add = commands.add_parser("witness", help="sign other people's checkpoints, if each continues the one before")
-    add.add_argument("directory", metavar="DIR", help="its key, the logs that it knows, and what it signed")
+    add.add_argument("directory", type=word, metavar="DIR", help="its key, the logs it knows, what it signed")
     add.add_argument("--listen", default="127.0.0.1:8099", metavar="HOST:PORT")
     add.add_argument("--name", default="airboss-witness", help="how its signatures name it")
     add.add_argument("--log", action="append", default=[], metavar="LINE", help="a log's key: airboss keys publish")

@@ -26,7 +26,7 @@ from fleet.model import ChatRef, Isolation, PipeEnd, Session, Task, TaskMode, Ta
 from fleet.ports import Candidate
 from fleet.setup.definitions import load as load_setups
 from fleet.supervise import side_by_side
-from fleet.untrusted import clean
+from fleet.untrusted import Untrusted, clean
 from fleet.verdict import GateResult, Outcome, Verdict
 from gates.people import console_owner
 from gates.policy import not_judged
@@ -74,7 +74,10 @@ def existing(repo: Path, attempted: str) -> Path:
     """The directory's full path. Raises ``Misused`` when there is none."""
     if not repo.is_dir():
         raise Misused(
-            attempted=attempted, on=str(repo), cause="there is no such directory", hint="Pass --repo DIR."
+            attempted=attempted,
+            on=str(repo),
+            cause="there is no such directory",
+            hint="Name a repository.",
         )
     return repo.resolve()
 
@@ -322,7 +325,9 @@ def as_table(verdict: Verdict) -> str:
     for result in verdict.gates:
         seen = result.evidence
         took = f"{(seen.ended_us - seen.started_us) / 1e6:.1f}" if seen else "-"
-        rows.append((result.gate, str(result.outcome), clean(str(seen.exit), 60) if seen else "not run", took))
+        rows.append(
+            (result.gate, str(result.outcome), Untrusted(str(seen.exit)).one_line(60) if seen else "not run", took)
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if not verdict.gates:

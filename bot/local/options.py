@@ -22,7 +22,15 @@ def home_path(options: argparse.Namespace) -> Path:
     """The home as a path."""
     from fleet.config.home import airboss_home
 
-    return airboss_home(options.home)
+    return airboss_home(options.home or "")
+
+
+def word(text: str) -> str:
+    """A path or name as an option gives it. An empty one is a shell's variable that is not set: it is not taken for
+    this directory."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
 
 
 def print_json(data: Any) -> None:

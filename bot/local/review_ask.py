@@ -55,7 +55,10 @@ async def review_ask(
 def _existing(repo: Path) -> Path:
     if not repo.is_dir():
         raise Misused(
-            attempted=_ATTEMPTED, on=str(repo), cause="there is no such directory", hint="Pass --repo DIR."
+            attempted=_ATTEMPTED,
+            on=str(repo),
+            cause="there is no such directory",
+            hint="Name a repository.",
         )
     return repo.resolve()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bot.local.options import home_path
+from bot.local.options import home_path, word
 
 
 def add_reviewing(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,9 +19,9 @@ def add_reviewing(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     add.set_defaults(run=_try)
     add = verbs.add_parser("ask", help="ask a reviewer about any branch; it decides nothing")
     add.add_argument("name", nargs="?", default="", metavar="REVIEWER")
-    add.add_argument("--repo", required=True, metavar="DIR")
-    add.add_argument("--base", required=True, metavar="REF")
-    add.add_argument("--head", required=True, metavar="REF")
+    add.add_argument("--repo", required=True, type=word, metavar="DIR")
+    add.add_argument("--base", required=True, type=word, metavar="REF")
+    add.add_argument("--head", required=True, type=word, metavar="REF")
     add.add_argument("--author", default="", metavar="FAMILY", help="who wrote it, as in anthropic or openai")
     add.add_argument("--about", default="", metavar="TEXT", help="what the change is for")
     add.add_argument("--json", action="store_true")

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any, Final
 
-from bot.local.options import home_of, home_path, print_json
+from bot.local.options import home_of, home_path, print_json, word
 
 _KEY = "a message with the key of an earlier one is the same message: it is handled once"
 
@@ -67,10 +67,10 @@ def add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add.add_argument("--reason", required=True, help="why, for the signed entry")
     add.set_defaults(run=_ledger_reset)
     add = commands.add_parser("backup", help="copy a home into one file, while it is served")
-    add.add_argument("file", metavar="FILE", help="the new file (0600); it contains keys and tokens")
+    add.add_argument("file", type=word, metavar="FILE", help="the new file (0600); it contains keys and tokens")
     add.set_defaults(run=_backup)
     add = commands.add_parser("restore", help="fill an empty home from a backup")
-    add.add_argument("file", metavar="FILE")
+    add.add_argument("file", type=word, metavar="FILE")
     add.set_defaults(run=_restore)
 
 

@@ -247,8 +247,14 @@ def _place(url: URL, name: str, create: bool) -> None:
             cause="it does not exist",
             hint="Start `airboss serve` once, or check AIRBOSS_HOME",
         )
+    if not file.parent.is_dir():
+        raise StoreUnavailable(
+            attempted="open the store",
+            on=name,
+            cause=f"there is no directory {file.parent}",
+            hint="Make it, or mount its disk: a store that is begun there would be an empty one",
+        )
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite gives its -wal and -shm files the mode of the main file.
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         file.chmod(0o600)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,10 +48,23 @@ def read(data: bytes, redact: Callable[[str], str] | None = None) -> Report | No
         numbers = [getattr(suite, field) for suite in suites]
         if not all(isinstance(number, int) and 0 <= number <= _MOST for number in numbers):
             return None
-        totals.append(sum(numbers))
+        totals.append(sum(numbers) + _loose(report, field))
     named = by_name(data)
     failed = shown_names((name for name, (outcome, _) in named.items() if outcome in _RED), redact)
-    return Report(JUnitCounts(*totals), _failures(suites, redact or str), ran, failed)
+    cases = itertools.chain(_without_a_suite(report), *suites)
+    return Report(JUnitCounts(*totals), _failures(cases, redact or str), ran, failed)
+
+
+def _without_a_suite(report: Any) -> list[TestCase]:
+    """The tests that are in no suite, as node writes them."""
+    return [] if isinstance(report, TestSuite) else list(report.iterchildren(TestCase))
+
+
+def _loose(report: Any, field: str) -> int:
+    """How many of these a field counts; a suite counts its own."""
+    kind = {"failures": Failure, "errors": Error, "skipped": Skipped}.get(field)
+    found = _without_a_suite(report)
+    return sum(kind is None or any(isinstance(result, kind) for result in case.result) for case in found)
 
 
 def shown_names(names: Iterable[str], redact: Callable[[str], str] | None = None) -> tuple[str, ...]:
@@ -98,9 +112,8 @@ def _ran(element: Any) -> int:
     return cases + sum(map(_ran, element.iterchildren(TestSuite)))
 
 
-def _failures(suites: Iterable[TestSuite], redact: Callable[[str], str]) -> str:
+def _failures(cases: Iterable[TestCase], redact: Callable[[str], str]) -> str:
     told: list[str] = []
-    cases: Iterator[TestCase] = (case for suite in suites for case in suite)
     for case in cases:
         for result in case.result:
             if not isinstance(result, Failure | Error):

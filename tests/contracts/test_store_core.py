@@ -269,12 +269,21 @@ def test_a_damaged_database(tmp_path: Path) -> None:
         read(store, "key 1")
 
 
-@pytest.mark.parametrize("path", ["directory", "file/airboss.db"])
-def test_a_path_that_cannot_hold_a_store(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("directory", "a file in a directory"),
+        ("file/airboss.db", "there is no directory"),
+        ("not-mounted/airboss.db", r"there is no directory .*/not-mounted\b.*mount its disk"),
+    ],
+)
+def test_a_path_that_cannot_hold_a_store(tmp_path: Path, path: str, said: str) -> None:
+    """An empty one that is begun where the disk of the full one is missing would be a fleet without its past."""
     (tmp_path / "directory").mkdir()
     (tmp_path / "file").touch()
-    with pytest.raises(StoreUnavailable, match="a file in a directory"):
+    with pytest.raises(StoreUnavailable, match=said):
         Store.open(f"sqlite:///{tmp_path / path}")
+    assert {place.name for place in tmp_path.iterdir()} == {"directory", "file"}
 
 
 def test_a_full_disk_is_said_and_the_store_goes_on_when_there_is_room(tmp_path: Path) -> None:

@@ -210,6 +210,29 @@ def test_a_bad_command_line_is_misuse() -> None:
     assert ended.value.code == 2
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--home", "", "uninstall", "--yes"],
+        ["backup", ""],
+        ["import", "claude", " "],
+        ["witness", ""],
+        ["init", ""],
+        ["verify", "t1.json", "--allowed-signers", ""],
+        ["gate", "try", "--repo", "", "--base", "a", "--head", "b"],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_word_is_not_taken_for_this_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argv: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 2 and "it is empty" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_a_terminal_that_is_not_utf_8_shows_what_it_can(encoding: str) -> None:
     shown = BytesIO()

@@ -48,6 +48,13 @@ def test_a_file_that_cannot_be_used_is_no_internal_error(tmp_path: Path) -> None
         assert told.headline.endswith(wrong[-20:])
 
 
+def test_a_login_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError) as raised:
+        Path("~no-such-login").expanduser()
+    told = explain(raised.value)
+    assert (told.headline, told.status) == ("✋ Cannot find your home directory", 2) and "HOME" in told.remedy
+
+
 def test_it_is_short_and_carries_nothing_that_acts() -> None:
     error = Refused(
         attempted="read\n\x1b[2J" + "long " * 100, cause="log\x1b]0;x\x07 " + "y" * 5000, hint="z" * 900

@@ -7,6 +7,7 @@ import pytest
 from bot.telling.outcome_cards import failed_card
 from bot.telling.progress import Progress
 from fleet.events import VerdictGiven
+from fleet.verdict import JUnitCounts
 from gates.runs import junit
 from tests.unit.test_moved_card import TASK
 
@@ -52,3 +53,13 @@ def test_each_of_some_failures_has_its_name_and_reason_in_eight_lines(count: int
     for n in range(min(count, 3)):
         assert rows[rows.index(f"FAILED t.case{n}") + 1] == "    assert -500 == 0"
     assert (rows[-1] == "… and more failures") == (count > 4)
+
+
+def test_tests_in_no_suite_count_and_their_reasons_are_shown() -> None:
+    """As node writes tests that stand by themselves."""
+    cases = '<testcase name="a"/><testcase name="b"><failure message="b is 3"/></testcase>'
+    cases += '<testcase name="c"><skipped/></testcase>'
+    suite = '<testsuite name="s" tests="2" failures="0" errors="0" skipped="0"><testcase name="d"/></testsuite>'
+    read = junit.read(f"<testsuites>{cases}{suite}</testsuites>".encode())
+    assert read is not None and (read.counts, read.ran) == (JUnitCounts(5, 1, 0, 1), 3)
+    assert "FAILED b\n    b is 3" in read.failures

@@ -9,6 +9,8 @@ from bot.init.render import render
 from fleet.config import parse_repo_file
 from gates.layers.configuration import applying, runners
 
+GRADLE = 'sh -c exec gradle --gradle-user-home "$HOME/.gradle" --no-daemon test'
+MAVEN = 'sh -c exec mvn -Dmaven.repo.local="$HOME/.m2/repository" --batch-mode --no-transfer-progress verify'
 PYTEST = "python3 -m pytest -q --junitxml={junit}"
 
 #: Files, the gates as NAME: COMMAND, what the setups provide, and words of what is missing.
@@ -96,12 +98,18 @@ CASES: list[tuple[str, dict[str, str], dict[str, str], list[str], str]] = [
     (
         "gradle",
         {"build.gradle.kts": "", "gradlew": ""},
-        {"tests": "sh ./gradlew --no-daemon test"},
+        {"tests": 'sh -c exec sh ./gradlew --gradle-user-home "$HOME/.gradle" --no-daemon test'},
         [],
         "the network",
     ),
-    ("gradle", {"build.gradle": ""}, {"tests": "gradle --no-daemon test"}, [], "no gradlew"),
-    ("maven", {"pom.xml": ""}, {"tests": "mvn --batch-mode --no-transfer-progress verify"}, [], "the network"),
+    (
+        "gradle",
+        {"build.gradle": ""},
+        {"tests": 'sh -c exec gradle --gradle-user-home "$HOME/.gradle" --no-daemon test'},
+        [],
+        "no gradlew",
+    ),
+    ("maven", {"pom.xml": ""}, {"tests": MAVEN}, [], "the network"),
     (
         "bundler",
         {"Gemfile": "gem 'rspec'\ngem 'rspec_junit_formatter'", "Gemfile.lock": ""},
