@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
@@ -154,8 +155,15 @@ def unformatted(text: str) -> str:
 
 
 def _visible(text: str) -> str:
-    """The text with its first word as it is seen: our own cards have a break in "/run", which is copied with it."""
-    return _FIRST_WORD.sub(lambda found: found.group().translate(_DROPPED), text, count=1).lstrip()
+    """The text with its first word as it is seen: our own cards have a break in "/run", which is copied with
+    it, and Chinese and Japanese keyboards offer wide letters."""
+    return _FIRST_WORD.sub(lambda found: _narrow(found.group().translate(_DROPPED)), text, count=1).lstrip()
+
+
+def _narrow(text: str) -> str:
+    """Wide letters, and digits of any script, as we write them."""
+    made = unicodedata.normalize("NFKC", text)
+    return "".join(str(unicodedata.decimal(letter, letter)) for letter in made) if not made.isascii() else made
 
 
 def _verb(found: re.Match[str]) -> str:
@@ -209,7 +217,7 @@ def asks_for_help(args: str, *, words: bool) -> bool:
 
 def tidy(args: str) -> str:
     """Arguments that are ids, names or numbers, as a keyboard without autocorrect would write them."""
-    return _DASHES.sub("-", args.translate(_QUOTES).translate(_DROPPED)).strip()
+    return _narrow(_DASHES.sub("-", args.translate(_QUOTES).translate(_DROPPED))).strip()
 
 
 def words(args: str) -> list[str]:

@@ -15,7 +15,7 @@ from bot.registry import Call, Command, Context, Effect, Group, RefusedForNow, d
 from bot.telling import asks, buttons, direct, sounds, waiting
 from bot.telling.progress import Progress, footer
 from fleet.errors import AirbossError, Misused, Refused
-from fleet.model import ENDS
+from fleet.model import ENDS, Task
 from fleet.store import approvals, takeovers, tasks
 from fleet.store.approvals import Approval, ApprovalDecision
 from fleet.store.chat import buttons as button_rows
@@ -56,6 +56,7 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
                 cause=f"{task.id} has ended: it is {task.state}",
                 hint=f"/retry {task.id} runs it again.",
             )
+        demand_goes_on(tx, task, f"{verb} {asked.id}")
         if asked.kind is ApprovalKind.STALL:
             raise Refused(
                 attempted=f"{verb} {asked.id}",
@@ -88,6 +89,14 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
         settle(context, call, posts, asked, allow=allow, reason=reason, scope=scope)
 
     return effect
+
+
+def demand_goes_on(tx: Tx, task: Task, attempted: str) -> None:
+    """Raises ``Refused`` for a task that is being stopped: a decision about it would change nothing."""
+    if task.state not in ENDS and tasks.stop_requested(tx, task.id):
+        raise Refused(
+            attempted=attempted, cause=f"{task.id} is being stopped", hint=f"/retry {task.id} runs it again."
+        )
 
 
 def _named(call: Call) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from bot.cards import Card, Tone, line
 from bot.commands import budgets
+from bot.commands.answers import demand_goes_on
 from bot.commands.common import find_task
 from bot.outbox.posting import Posts
 from bot.parse import words as split
@@ -52,6 +53,7 @@ def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
         stall = stalls.waiting(tx, task.id)
         if stall is None:
             raise Refused(attempted=attempted, cause=f"it is not stalled: it is {task.state}")
+        demand_goes_on(tx, task, attempted)
         if call.digest and call.digest != asks.binding(stall):
             raise Refused(
                 attempted=attempted,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -17,10 +18,10 @@ from bot.outbox.posting import Posts
 from bot.parse import keyword, tidy
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
-from bot.telling import asks, buttons, mutes
+from bot.telling import asks, buttons, mutes, waiting
 from bot.telling.progress import Progress, footer
 from bot.telling.sounds import DAY_MINUTES, Level, SoundSettings, save_sound_settings, sound_settings, zone_of
-from fleet.errors import Refused
+from fleet.errors import Misused, Refused
 from fleet.flight import notes
 from fleet.flight.notes import Reach
 from fleet.model import Task
@@ -31,6 +32,16 @@ from gates.people import Right, demand, may
 _DURATION = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?|w|weeks?)?$", re.IGNORECASE)
 _AS_IF_TO_STOP = re.compile(r"(?:please |pls |just )?(?:stop|halt|abort|cancel|kill)\b[^\n]{0,16}", re.IGNORECASE)
 """Words that sound like the command, and are for the agent."""
+
+_YES_OR_NO: Final = (
+    "yes yep yeah yup ok okay k sure fine good great nice perfect cool agreed lgtm approve approved accept "
+    "accepted confirm confirmed allow allowed merge land ship release go ahead do it that looks look sounds to me "
+    "please pls now thanks thank you thx +1 -1 no nope nah not deny denied reject rejected "
+    "ja jo passt genehmigt danke nein oui merci non si sí vale да нет 好 好的 可以 同意 不 不行 はい "
+    "نعم تمام موافق لا"
+)
+_NODS: Final = frozenset(_YES_OR_NO.split())
+"""Of such words alone, a message to a task that waits for a decision may be meant as one."""
 
 _WITH_ANSWER = "This came with the answer."
 _UNIT_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 7 * 86_400_000_000}
@@ -65,6 +76,11 @@ async def say(context: Context, call: Call) -> Effect:
                 note = sessions.add_note(tx, asked[0].session, _WITH_ANSWER, call.actor)
                 keep_files(tx, call, task.id, note)
             return
+        if call.message.text.strip() == text and not call.message.files and _is_nod(text):
+            decidable = [each for each in approvals.waiting(tx, task.id) if each.kind is not ApprovalKind.STALL]
+            if decidable:
+                _ask_again(context, call, posts, decidable)
+                return
         left = notes.add(tx, task, text, call.actor)
         keep_files(tx, call, task.id, left.note)
         if left.withdrawn is not None:
@@ -81,6 +97,21 @@ async def say(context: Context, call: Call) -> Effect:
         tx.after_commit(lambda: context.control.wake(task.id))
 
     return effect
+
+
+def _is_nod(text: str) -> bool:
+    """Whether it is nothing but a yes or a no, or has no words at all: a thumb."""
+    said = re.findall(r"[+-]1\b|[^\W\d_]+", text.casefold())
+    return len(said) <= 6 and _NODS.issuperset(said) and (bool(said) or not re.search(r"\w", text))
+
+
+def _ask_again(context: Context, call: Call, posts: Posts, every: Sequence[approvals.Approval]) -> None:
+    """A nod decides nothing, since it does not say about what; nor is it worth a turn of the agent."""
+    here = waiting.asked_in(posts.tx, call.message.chat, every, call.message.reply_to)
+    lead = line("“", one_line(call.message.text, 40), "” decided nothing and was not sent: press a button.")
+    files = context.home / "files"
+    waiting.bring_up(posts, context.config(), call.message.chat, (*here, *every)[0], files, lead=lead)
+    call.resulted(posts, status=Misused.status)
 
 
 def _withdrawn(context: Context, call: Call, posts: Posts, task: Task, held: approvals.Approval) -> None:

@@ -85,6 +85,14 @@ def at_once(sent_s: int, following: Message) -> bool:
     return bool(sent_s and following.sent_s) and 0 <= following.sent_s - sent_s <= SAME_ACT_S
 
 
+def sent_before(message: Message | None, other: Message | None) -> bool:
+    """Whether somebody sent ``message`` just before ``other``, by the numbers that their chat gave to both."""
+    if message is None or other is None or (message.sender, message.chat) != (other.sender, other.chat):
+        return False
+    number, others = (each.own.rpartition(":")[2] for each in (message, other))
+    return at_once(message.sent_s, other) and number.isdigit() and others.isdigit() and int(number) < int(others)
+
+
 def is_command(message: Message, registry: Registry) -> bool:
     """Whether it is one line with a command of ours, written with a slash. A pasted path is none."""
     said = parse(message.text, registry.names, direct=message.direct)

@@ -193,8 +193,7 @@ class ChatCore:
                 message = Message.from_bytes(row.payload)
         chat = message.chat.chat if message else ""
         lane = self._lane(row.adapter, chat)
-        lane.waiting.append(WaitingMessage(row, message, found, recovered, asyncio.get_running_loop().time()))
-        lane.came.set()
+        lane.came_in(WaitingMessage(row, message, found, recovered, asyncio.get_running_loop().time()))
         if lane.worker is None or lane.worker.done:
             name = f"chat {row.adapter} {chat}".strip()
             lane.worker = self._supervisor.run(name, partial(self._work, lane), ends=True)

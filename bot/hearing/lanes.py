@@ -47,6 +47,17 @@ class Lane:
     acting: list[WaitingMessage] = field(default_factory=list)
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def came_in(self, new: WaitingMessage) -> None:
+        """Waits behind the others, but before what its sender sent after it: a part that had to be sent again may
+        arrive later than the next one."""
+        later = (
+            number
+            for number, waiting in enumerate(self.waiting)
+            if waiting not in self.acting and acts.sent_before(new.message, waiting.message)
+        )
+        self.waiting.insert(next(later, len(self.waiting)), new)
+        self.came.set()
+
     async def next_act(self, registry: Registry) -> list[WaitingMessage]:
         """The next message, with those that its sender sent with it. Waits for them, if there may be some."""
         failpoint("update-committed")

@@ -183,7 +183,8 @@ class BotApi:
         self._on_loop(lambda: setattr(self, "_forwarded", self._forwarded + seconds))
 
     def break_down(self, how: str = "502") -> None:
-        """From now on every request meets an outage: ``502``, or ``drop`` for cut connections; "" ends it."""
+        """From now on every request meets an outage: a page with this HTTP status, as something between us and
+        Telegram shows it, or ``drop`` for cut connections; "" ends it."""
 
         def work() -> None:
             self.outage = how
@@ -298,12 +299,12 @@ class BotApi:
             if method in self.unknown_methods:
                 raise refusals.no_such_method()
             self.calls.append((method, dict(given.values)))
+            if scripted := self.refusing.get(method):
+                raise scripted.pop(0)
             if method.lower() == "getupdates":
                 result: Any = await self._get_updates(given)
                 self._meet_outage(request)
             else:
-                if scripted := self.refusing.get(method):
-                    raise scripted.pop(0)
                 result = self.methods.call(method, given)
                 if method.lower() == "setwebhook":
                     self._allow(given)
@@ -328,7 +329,7 @@ class BotApi:
         if self.outage == "drop":
             _cut(request)
         if self.outage:
-            raise web.HTTPBadGateway(text="<html><h1>502 Bad Gateway</h1></html>", content_type="text/html")
+            raise _page(int(self.outage))
 
     def _allow(self, given: Given) -> None:
         self._allowed = tuple(given.json("allowed_updates") or self._allowed)
@@ -361,6 +362,11 @@ class BotApi:
         if kept is None or request.match_info["token"] != self.token:
             raise web.HTTPNotFound
         return web.Response(body=kept.data)
+
+
+def _page(status: int) -> web.HTTPException:
+    page: type[web.HTTPException] = type("Page", (web.HTTPException,), {"status_code": status})
+    return page(text=f"<html><h1>{status}</h1></html>", content_type="text/html")
 
 
 def _cut(request: web.Request) -> None:

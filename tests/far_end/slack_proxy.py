@@ -28,13 +28,15 @@ SENDS = ("chat.postMessage", "chat.update")
 
 @dataclass
 class Fault:
-    """What befalls the next ``times`` calls of a method. ``lost``: it is done, and the answer never comes."""
+    """What befalls the next ``times`` calls of a method. ``lost``: it is done, and the answer never comes.
+    ``page``: something before Slack answers with this text."""
 
     method: str
     status: int = 200
     error: str = ""
     retry_after: str = ""
     lost: bool = False
+    page: str = ""
     slow: float = 0.0
     times: int = 1
     channel: str = ""
@@ -106,6 +108,8 @@ class SlackProxy:
         fault = self._fault(method, said)
         if fault is not None and not fault.lost:
             await asyncio.sleep(fault.slow)
+            if fault.page:
+                return web.Response(text=fault.page)
             if fault.status != 200 or fault.error:
                 headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
                 refusal = {"ok": False, "error": fault.error or "ratelimited"}

@@ -117,9 +117,12 @@ async def telegram_house(
     webhook: Webhook | None = None,
     more: str = "",
     env: Mapping[str, str] | None = None,
+    newcomer: float = 300,
 ) -> AsyncIterator[House]:
     """Opens one under ``directory``; opening it again there finds what the first one left. ``more`` is added to
-    its ``fleet.toml``, ``env`` is its ``.env``."""
+    its ``fleet.toml``, ``env`` is its ``.env``.
+
+    ``newcomer``: seconds in which it yields to another program that polls."""
     config = parse_fleet(fleet_with_telegram_people() + more, "fleet.toml")
     with Store.open(f"sqlite:///{filled(directory / 'airboss.db')}") as store:
         fleet, registry = PlayedFleet(), Registry(every_command())
@@ -131,7 +134,13 @@ async def telegram_house(
         notifier = Notifier(outbox, lambda: config, supervisor, pause=0, redraw=0, files=directory / "files")
         menu = [(command.verb, command.summary) for command in registry.menu]
         adapter = TelegramAdapter(
-            api.token, home=directory, api=api.url, webhook=webhook, menu=menu, budget=budget or boundless()
+            api.token,
+            home=directory,
+            api=api.url,
+            webhook=webhook,
+            menu=menu,
+            budget=budget or boundless(),
+            newcomer_seconds=newcomer,
         )
         core.fetches(adapter.name, adapter.fetch)
         deliverer = Deliverer(outbox, [adapter], supervisor, {adapter.name: adapter.contact})

@@ -132,6 +132,19 @@ async def test_an_outage_is_survived_in_order_and_what_may_be_double_is_marked(t
         assert ["shown again" in shows(message) for message in said] == [False, True, False, False]
 
 
+async def test_a_file_whose_answer_was_lost_is_shown_once(tmp_path: Path) -> None:
+    log = tmp_path / "t1.log"
+    log.write_text("all of it")
+    async with house(tmp_path) as there:
+        there.proxy.fail("files.completeUploadExternal", lost=True)
+        there.proxy.fail("chat.postMessage", page="upstream connect error")
+        await say(there, Card(line("the log"), document=str(log)))
+        await there.settled()
+        card, *files = await there.slack.messages()
+        assert card["text"] == "the log"
+        assert [file["name"] for message in files for file in message["files"]] == ["t1.log"]
+
+
 async def test_a_dropped_socket_is_opened_again(tmp_path: Path) -> None:
     async with house(tmp_path, patience=0.2) as there:
         await there.proxy.drop_sockets()
@@ -163,6 +176,9 @@ async def test_slack_away_at_the_start_is_waited_for(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     async with running_slack(tmp_path / "slack") as slack, proxied(slack) as proxy:
+        proxy.fail("auth.test", error="team_access_not_granted")
+        async with served(home, proxy) as there:
+            assert "team_access_not_granted" in there.adapter.contact.why
         proxy.away = True
         async with served(home, proxy) as there:
             await say(there, Card(line("good morning")))

@@ -14,11 +14,12 @@ from bot.chats.telegram.chat import from_secrets
 from bot.chats.telegram.http import AiohttpRequest, NotSent
 from bot.registry import Registry
 from fleet.config import Secrets
-from fleet.errors import Misused
+from fleet.errors import Misused, Refused
 from fleet.model import ChatRef
 from fleet.store.chat import moves
 from tests.far_end.bot_api import TOKEN, BotApi
-from tests.scenarios.telegram_house import ADA, OTTO, House, telegram_house
+from tests.far_end.bot_api_refusals import too_many_requests, webhook_is_set
+from tests.scenarios.telegram_house import ADA, OTTO, VERA, House, telegram_house
 
 
 @pytest.fixture
@@ -185,15 +186,67 @@ async def test_telegram_away_at_the_start_is_waited_for(tmp_path: Path, api: Bot
         assert not there.adapter.contact.why
 
 
-async def test_a_second_poller_ends_one_of_the_two_in_words(tmp_path: Path, api: BotApi) -> None:
+async def test_a_second_poller_is_ended_in_words_and_the_first_goes_on(tmp_path: Path, api: BotApi) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    async with telegram_house(tmp_path / "a", api) as one, telegram_house(tmp_path / "b", api) as two:
-        ends = [asyncio.ensure_future(house.adapter.running()) for house in (one, two)]
-        done, pending = await asyncio.wait(ends, timeout=60, return_when=asyncio.FIRST_COMPLETED)
-        for left in pending:
-            left.cancel()
-        assert "another program polls" in str(done.pop().exception())
+    async with telegram_house(tmp_path / "a", api, newcomer=0) as first:
+        going_on = asyncio.ensure_future(first.adapter.running())
+        async with telegram_house(tmp_path / "b", api) as second:
+            with pytest.raises(Refused, match="another program polls"):
+                await asyncio.wait_for(second.adapter.running(), 60)
+            while "another program polls" not in first.adapter.contact.why:
+                await asyncio.sleep(0.01)
+        (answer,) = await first.say(ADA, "/help")
+        assert answer.text
+        assert not going_on.done()
+
+
+async def test_a_webhook_of_another_program_is_named(tmp_path: Path, api: BotApi) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        api.refusing["getUpdates"] = [webhook_is_set()]
+        api.say(ADA, "/help")
+        while "has set a webhook" not in there.adapter.contact.why:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_page_from_between_us_and_telegram_says_nothing_of_token_chat_or_card(
+    tmp_path: Path, api: BotApi
+) -> None:
+    """The login page of a network, the refusal of a proxy."""
+    async with telegram_house(tmp_path, api) as there:
+        going_on = asyncio.ensure_future(there.adapter.running())
+        pages = {"400": VERA, "401": OTTO, "403": ADA}
+        for status, person in pages.items():
+            api.world.person(person)
+            before = api.turned_away
+            api.break_down(status)
+            await _post(there, ChatRef("telegram", str(person)), "hello")
+            await api.until(lambda before=before: api.turned_away >= before + 2, "poll and card meet it")  # type: ignore[misc] # a lambda's default has no type
+        assert "something else than Telegram answers" in there.adapter.contact.why
+        api.break_down("")
+        for person in pages.values():
+            await there.deliverer.drained(ChatRef("telegram", str(person)))
+            assert [message.text for message in api.screen(person)] == ["hello"]
+        assert await there.say(ADA, "/help")
+        assert not going_on.done()
+
+
+async def test_polls_that_telegram_refuses_are_seen_and_a_revoked_token_ends_it(
+    tmp_path: Path, api: BotApi
+) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        api.refusing["getUpdates"] = [too_many_requests(1)]
+        api.say(ADA, "/help")
+        await api.until(lambda: there.adapter.contact.why or not api.refusing["getUpdates"])
+        while not there.adapter.contact.why:
+            await asyncio.sleep(0.01)
+        assert "429" in there.adapter.contact.why
+        await there.handled()
+        api.token = "1:another"
+        api.say(ADA, "/help")
+        with pytest.raises(Misused, match="BotFather"):
+            await asyncio.wait_for(there.adapter.running(), 60)
+        api.token = TOKEN
 
 
 async def test_the_token_is_in_no_log(tmp_path: Path, api: BotApi, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from bot.cards import Action, Card, line
+from bot.outbox.port import Outgoing
+from fleet.errors import Unavailable
+from fleet.model import ChatRef
 from fleet.untrusted import Untrusted
 from tests.far_end.bot_api import BotApi
+from tests.far_end.bot_api_refusals import Refusal
 from tests.far_end.bot_api_world import BOT_NAME, Chat, Said
 from tests.scenarios.telegram_house import ADA, House, telegram_house
 
@@ -101,6 +105,50 @@ async def test_a_group_where_we_may_not_write_does_not_swallow_what_mentions_a_p
         await there.send(card(tmp_path), chat=group.id)
         (message,) = api.screen(ADA)
         assert "t1 · landed" in message.text, "only what mentions them"
+
+
+@pytest.mark.parametrize("kind", ["picture", "document"])
+async def test_a_file_that_telegram_never_takes_holds_up_nothing(tmp_path: Path, api: BotApi, kind: str) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        api.world.person(ADA)
+        file = card(tmp_path).picture
+        sent = card(tmp_path, **{"picture": "", kind: file}).with_actions(())
+        api.refusing = dict.fromkeys(("sendPhoto", "sendDocument"), [Refusal(500, "Internal Server Error")] * 99)
+        row = Outgoing(7, ChatRef("telegram", str(ADA)), sent, edits="", ping=True, again=False, task="", key="")
+        for _ in range(4):
+            with pytest.raises(Unavailable):
+                await there.adapter.deliver(row)
+        assert await there.adapter.deliver(row)
+        (message,) = api.screen(ADA)
+        assert "t1 · landed" in message.text
+        assert "digest.png: could not be sent" in _plain(message)
+
+
+async def test_in_an_outage_no_file_is_left_out(tmp_path: Path, api: BotApi) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        api.world.person(ADA)
+        sent = card(tmp_path).with_actions(())
+        row = Outgoing(7, ChatRef("telegram", str(ADA)), sent, edits="", ping=True, again=False, task="", key="")
+        api.break_down()
+        for _ in range(6):
+            with pytest.raises(Unavailable):
+                await there.adapter.deliver(row)
+        api.break_down("")
+        assert await there.adapter.deliver(row)
+        assert api.screen(ADA)[0].photo
+
+
+async def test_who_is_mentioned_hears_of_it_where_the_bot_was_thrown_out_of_the_group(
+    tmp_path: Path, api: BotApi
+) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        group = api.group()
+        group.gone = "kicked"
+        api.world.person(ADA)
+        await there.send(card(tmp_path), chat=group.id, ping=True)
+        await there.send(card(tmp_path), chat=group.id)
+        (message,) = api.screen(ADA)
+        assert "Airboss is no longer in the group." in message.text
 
 
 async def test_the_buttons_of_a_card_work_where_the_card_was_sent(tmp_path: Path, api: BotApi) -> None:

@@ -51,6 +51,20 @@ async def test_a_paste_that_the_client_splits_is_one_task(tmp_path: Path, api: B
         assert (await there.tasks())[1].prompt == WHOLE, "in a group too, where the second half names nobody"
 
 
+async def test_parts_that_arrive_in_another_order_are_one_prompt(tmp_path: Path, api: BotApi) -> None:
+    """A part whose commit failed comes again, behind the next one."""
+    async with telegram_house(tmp_path, api) as there:
+        text = [f"/run {'a' * 4091}", "b" * 4096, "the end"]
+        who = {"id": ADA, "is_bot": False, "first_name": "Ada"}
+        said = {"date": DATE, "chat": {"id": ADA, "type": "private"}, "from": who}
+        api.world.person(ADA)
+        api.post([{"message": {**said, "message_id": 100 + part, "text": text[part]}} for part in (1, 2, 0)])
+        await there.handled()
+        (task,) = await there.tasks()
+        assert task.prompt == "".join(text).removeprefix("/run ")
+        assert len(api.screen(ADA)) == 1
+
+
 def test_a_half_paste_waits_for_its_rest_through_a_restart(tmp_path: Path, api: BotApi) -> None:
     async def first_half() -> None:
         async with telegram_house(tmp_path, api):

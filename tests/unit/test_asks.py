@@ -277,3 +277,16 @@ async def test_what_the_agent_takes_back_is_closed_at_its_turns_end(tmp_path: Pa
         closed = flight.edits("ask:a1")[-1]
         assert "withdrawn" in everything(closed)
         assert not closed.actions
+
+
+async def test_a_task_that_is_being_stopped_is_asked_about_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.hold()
+        (card,) = flight.pinged()
+        await there.say("/stop t1")
+        result, (answer,) = await there.press(card, "Approve")
+        assert result.status == 2
+        assert "t1 is being stopped" in everything(answer)
+        assert "/retry t1" in everything(answer)
+        assert await there.store.read(approvals.waiting)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.cards import shown
+from bot.cards import Card, shown
 from fleet.model import PersonId, TaskState, TurnCause
 from fleet.store import approvals, sessions, tasks
+from fleet.store.chat import cards as card_rows
 from fleet.store.core import Tx
 from tests.chat_flight import COMMIT, TREE, Flight, everything
 from tests.chat_house import ADA, OTTO, house
@@ -92,3 +93,31 @@ async def test_what_is_said_at_each_state_is_told_as_it_is(tmp_path: Path) -> No
             "sent to the running agent",
             "queued: the agent reads it as its next turn",
         ]
+
+
+async def test_a_nod_decides_nothing_and_starts_no_turn(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await _held(await Flight.begin(there))
+
+        async def reply(words: str) -> tuple[int, Card]:
+            at = await there.store.read(lambda tx: card_rows.by_key(tx, "ask:a1")[-1].message_id)
+            result, (card,) = await there.hand_over(there.message(words, reply_to=at))
+            return result.status, card
+
+        for nod in ("👍🏽", "lgtm!", "Looks good to me, ship it", "ok, thanks", "好的", "👎"):
+            status, card = await reply(nod)
+            assert status == 2
+            assert f"“{nod}” decided nothing" in everything(card)
+            assert [action.label for action in card.actions] == ["Approve", "Deny", "Diff"]
+            assert not await there.store.read(lambda tx: sessions.words_wait(tx, "t1"))
+        _, card = await reply("ok, but rename it")
+        assert shown(card.title) == "t1 · approval withdrawn; the agent continues", (
+            "more than a nod is for the agent"
+        )
+
+
+async def test_a_nod_that_was_addressed_to_the_agent_reaches_it(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await _held(await Flight.begin(there))
+        _, (told,) = await there.say("/say t1 ok")
+        assert shown(told.title) == "t1 · approval withdrawn; the agent continues"

@@ -30,6 +30,7 @@ VERBS = frozenset({"run", "status", "stop", "say", "sessions", "help"})
         ("Status", "status", ""),
         ("status ", "status", ""),
         ("／status", "status", ""),
+        ("／ｓｔｏｐ\u3000t1", "stop", "t1"),
         ("!stop t1", "stop", "t1"),
         ("/ stop t1", "stop", "t1"),
         ("/run@airboss_bot fix it", "run", "fix it"),
@@ -156,3 +157,8 @@ def test_what_a_machine_must_have_is_an_option(args: str, needs: tuple[str, ...]
     found = run_request(args)
     assert found.needs == needs
     assert found.prompt == ("fix it" if needs else args)
+
+
+@pytest.mark.parametrize("typed", ["ｔ１", "t１", "t١", "t۱", "t१"])
+def test_an_id_is_read_in_the_digits_of_any_keyboard(typed: str) -> None:
+    assert words(typed) == ["t1"]

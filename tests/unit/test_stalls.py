@@ -309,3 +309,14 @@ def test_in_my_hours_is_the_first_time_outside_the_quiet_ones() -> None:
     night = 1_795_921_200_000_000  # 2026-11-29 03:00 UTC
     assert wish.first_loud(night) == night + 4 * 3_600_000_000
     assert wish.first_loud(night + 5 * 3_600_000_000) == night + 5 * 3_600_000_000
+
+
+async def test_a_task_that_is_being_stopped_is_not_decided_about(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await stalled(there)
+        (card,) = flight.pinged()
+        await there.say("/stop t1", OTTO)
+        for said in (await there.press(card, "Go on"), await there.say("/judge t1")):
+            assert said[0].status == 2
+            assert "t1 is being stopped" in everything(said[1][0])
+        assert await choice(there) == ""

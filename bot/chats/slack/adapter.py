@@ -117,11 +117,14 @@ class SlackAdapter:
             self._failed.set_exception(error)
 
     async def _open(self, web: AsyncWebClient) -> Connection:
-        who = await asked("auth.test", web.auth_test)
+        token = self._settings.app_token
+        try:
+            who = await asked("auth.test", web.auth_test)
+            if token:
+                await asked("apps.connections.open", lambda: web.apps_connections_open(app_token=token))
+        except Rejected as error:  # the other chats go on; an admin may mend it in Slack at any time
+            raise Unavailable(attempted="connect to Slack", cause=f"Slack says {error.code}") from error
         self._me = AppUser(str(who.get("team_id", "")), str(who.get("user_id", "")))
-        if self._settings.app_token:
-            token = self._settings.app_token
-            await asked("apps.connections.open", lambda: web.apps_connections_open(app_token=token))
         connection = self._connect(web, self._take)
         await connection.open()
         self._connection = connection

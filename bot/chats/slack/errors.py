@@ -55,6 +55,8 @@ def raised_by(error: BaseException, method: str) -> Exception:
         return Unsure(attempted=attempted, cause=f"the connection broke: {type(error).__name__}")
     if isinstance(error, SlackClientError):
         return Unavailable(attempted=attempted, cause=type(error).__name__)
+    if isinstance(error, AttributeError):  # the library takes every answer for an object
+        return Unsure(attempted=attempted, cause="something else than Slack answers")
     return error if isinstance(error, Exception) else RuntimeError(repr(error))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.chats.slack import files as slack_files
@@ -31,7 +32,8 @@ _FILE_TRIES: Final = 5
 @dataclass(slots=True)
 class _Unfinished:
     """A card whose message is sent and whose files are not: the message's id, where it is, the words that go into a
-    file, how many files are done, and how often the next one was tried."""
+    file, how many files are done, and how often the next one was tried. ``upload``: Slack's id of the next one,
+    once Slack was asked to show it."""
 
     ts: str
     place: Target
@@ -39,6 +41,7 @@ class _Unfinished:
     whole: str
     files: int = 0
     tries: int = 0
+    upload: str = ""
 
 
 @dataclass(slots=True)
@@ -148,7 +151,7 @@ class SlackPost:
                 sends.append((Path(path).name, await asyncio.to_thread(slack_files.content, Path(path))))
         for name, content in sends[half.files :]:
             await self._file(half, name, content)
-            half.files, half.tries = half.files + 1, 0
+            half.files, half.tries, half.upload = half.files + 1, 0, ""
 
     async def _file(self, half: _Unfinished, name: str, content: str | bytes) -> None:
         """A file that Slack refuses is named, and its words are sent as text if no message has them."""
@@ -158,13 +161,7 @@ class SlackPost:
                 self.posts,
                 "files.completeUploadExternal",
                 place.channel,
-                lambda: self.web().files_upload_v2(
-                    channel=place.channel,
-                    thread_ts=place.thread or None,
-                    filename=name,
-                    title=name,
-                    content=content,
-                ),
+                lambda: self._upload(half, place, name, content.encode() if isinstance(content, str) else content),
             )
         except Rejected as error:
             why = error.code
@@ -184,3 +181,27 @@ class SlackPost:
                 await self._message(place, Drawn([], text))
         except Rejected as error:
             _log.warning("Slack refuses the note about a file (%s): its card has arrived without", error.code)
+
+    async def _upload(self, half: _Unfinished, place: Target, name: str, content: bytes) -> None:
+        """Uploads a file and shows it, unless an earlier try did so and its answer was lost."""
+        web = self.web()
+        if half.upload and await _is_shown(web, half.upload):
+            return
+        half.upload = ""
+        given = await web.files_getUploadURLExternal(filename=name, length=len(content))
+        assert web.session is not None
+        async with web.session.post(str(given["upload_url"]), data=content, proxy=web.proxy) as answer:
+            answer.raise_for_status()
+        half.upload = str(given["file_id"])
+        shown: list[dict[str, str | None]] = [{"id": half.upload, "title": name}]
+        thread = place.thread or None
+        await web.files_completeUploadExternal(files=shown, channel_id=place.channel, thread_ts=thread)
+
+
+async def _is_shown(web: AsyncWebClient, upload: str) -> bool:
+    """Whether Slack shows this file somewhere; it is in no channel before we ask for that."""
+    try:
+        file: dict[str, object] = (await web.files_info(file=upload)).get("file", {})
+    except SlackApiError:
+        return False
+    return any(file.get(name) for name in ("shares", "channels", "groups", "ims"))

@@ -21,7 +21,7 @@ from telegram.ext import Updater
 from bot.chats.telegram import files as telegram_files
 from bot.chats.telegram import render as telegram_render
 from bot.chats.telegram.answers import NoSuchMethod
-from bot.chats.telegram.http import AiohttpRequest, NotSent, PollRequest
+from bot.chats.telegram.http import AiohttpRequest, NotSent, PollRequest, Unauthorized
 from bot.chats.telegram.inbox import ALLOWED_UPDATES, NAME, Addressed, BotUser, CommittingQueue, read, unread
 from bot.chats.telegram.post import Post
 from bot.chats.telegram.rates import Budget
@@ -41,6 +41,9 @@ _CLOSE_SECONDS: Final = 5.0
 _RECONNECT_SECONDS: Final = (1, 2, 5, 10, 30)
 _CONFLICTS: Final = 3
 _CONFLICT_WINDOW: Final = 60.0
+_NEWCOMER_SECONDS: Final = 300.0
+"""After so long it is the other program that came later: this one goes on, and says what is wrong."""
+
 _GROUP_TEXT_LIMIT: Final = 256
 
 
@@ -60,6 +63,7 @@ class TelegramAdapter:
         menu: Iterable[tuple[str, str]] = (),
         budget: Budget | None = None,
         sure: Callable[[], Awaitable[None]] = always,
+        newcomer_seconds: float = _NEWCOMER_SECONDS,
     ) -> None:
         self._api, self._home, self._webhook, self._menu = api.rstrip("/"), home, webhook, tuple(menu)
         self._budget = budget or Budget()
@@ -83,6 +87,7 @@ class TelegramAdapter:
         self._asides = OwnedTasks()
         self._connected = False
         self._conflicts: deque[float] = deque(maxlen=_CONFLICTS)
+        self._newcomer_until = time.monotonic() + newcomer_seconds
         self._failed: asyncio.Future[None] | None = None
 
     # --- start and end -------------------------------------------------------------------------------------------
@@ -185,18 +190,23 @@ class TelegramAdapter:
 
     def _poll_failed(self, error: TelegramError) -> None:
         """Called for each poll that failed; the library keeps polling."""
+        if isinstance(error, Unauthorized):
+            self._fail(self._wrong_token())
         if not isinstance(error, Conflict):
             log.info("Telegram does not answer: %s", error)
             return
+        other = "has set a webhook for" if "webhook" in error.message.lower() else "polls with"
+        self.contact.lost(Way.RECEIVE, f"another program {other} this bot's token")
         now = time.monotonic()
         self._conflicts.append(now)
-        log.warning("another program polls with this bot's token")
-        if len(self._conflicts) == _CONFLICTS and now - self._conflicts[0] < _CONFLICT_WINDOW:
+        log.warning("another program %s this bot's token", other)
+        often = len(self._conflicts) == _CONFLICTS and now - self._conflicts[0] < _CONFLICT_WINDOW
+        if often and now < self._newcomer_until:
             self._fail(
                 Refused(
                     attempted="receive from Telegram",
                     on=f"@{self._me.username}",
-                    cause="another program polls with the same token, and only one can",
+                    cause=f"another program {other} the same token, and only one can receive",
                     hint="Stop the other program, or give each its own bot from @BotFather.",
                 )
             )
@@ -269,6 +279,7 @@ class TelegramAdapter:
             self._maybe.add(outgoing.id)  # an answer that cannot be read: it may have been accepted
             raise _unavailable(error.message) from None
         self._maybe.discard(outgoing.id)
+        self._post.forget(outgoing)
         return sent
 
 

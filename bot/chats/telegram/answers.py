@@ -26,6 +26,18 @@ class NoSuchMethod(BadRequest):
     """The server does not know the method. The token is not the reason: ``getMe`` was answered."""
 
 
+def is_answer(status: int, payload: bytes) -> bool:
+    """Whether the Bot API says it. A proxy, or the page where a network wants a login, says nothing of our token or
+    of a chat. Telegram's own 413 is a page too."""
+    if status in (HTTPStatus.OK, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+        return True
+    try:
+        answer = json.loads(payload)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(answer, dict) and "ok" in answer
+
+
 def readable(url: str, status: int, payload: bytes) -> tuple[int, bytes]:
     """Status and payload in a form that the library can parse. Raises ``NoSuchMethod``."""
     root, _, method = url.rpartition("/")

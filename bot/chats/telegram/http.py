@@ -17,7 +17,7 @@ import aiohttp
 from telegram.error import NetworkError, TimedOut
 from telegram.request import BaseRequest, RequestData
 
-from bot.chats.telegram.answers import readable
+from bot.chats.telegram.answers import is_answer, readable
 from bot.chats.telegram.inbox import unread
 from bot.outbox.contact import Contact, Way
 from fleet.errors import LeadershipLost
@@ -31,7 +31,11 @@ _PAUSE_SECONDS: Final = 0.01
 
 
 class NotSent(NetworkError):
-    """There was no connection: the request was never sent."""
+    """There was no connection, or it was answered before Telegram: the request never arrived there."""
+
+
+class Unauthorized(NetworkError):
+    """Telegram no longer knows the token. After the library's own error for it, it would never poll again."""
 
 
 class AiohttpRequest(BaseRequest):
@@ -78,7 +82,8 @@ class AiohttpRequest(BaseRequest):
         connect_timeout: object = BaseRequest.DEFAULT_NONE,
         pool_timeout: object = BaseRequest.DEFAULT_NONE,
     ) -> tuple[int, bytes]:
-        """Status and body. Raises ``NotSent``, ``TimedOut``, ``NoSuchMethod`` or ``NetworkError`` (5xx too)."""
+        """Status and body. Raises ``NotSent``, ``TimedOut``, ``NoSuchMethod`` or ``NetworkError`` (5xx too).
+        ``NotSent``: also what something between us and Telegram answered."""
         if self._pause:
             await asyncio.sleep(self._pause)
         if self._session is None:
@@ -94,7 +99,10 @@ class AiohttpRequest(BaseRequest):
                 if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                     # A broken server sends no JSON; the library would log each such page with a traceback.
                     raise NetworkError(f"Telegram answers {found.status}")
-                return readable(url, found.status, await found.read())
+                payload = await found.read()
+                if not is_answer(found.status, payload):
+                    raise NotSent(f"something else than Telegram answers {found.status}")
+                return readable(url, found.status, payload)
         except aiohttp.ClientConnectorError as error:
             raise NotSent(f"no connection to {error.host}:{error.port} ({type(error).__name__})") from None
         except (TimeoutError, aiohttp.ServerTimeoutError):
@@ -124,12 +132,17 @@ class PollRequest(AiohttpRequest):
         except LeadershipLost as error:
             raise NotSent(f"not polled: {error.cause or error}") from None
         try:
-            answer = await super().do_request(*given, **named)
+            status, payload = await super().do_request(*given, **named)
         except NetworkError as error:
             self._contact.lost(Way.RECEIVE, str(error))
             raise
-        self._contact.found(Way.RECEIVE)
-        return answer
+        if status == HTTPStatus.OK and payload.lstrip().startswith(b"{"):
+            self._contact.found(Way.RECEIVE)
+        else:
+            self._contact.lost(Way.RECEIVE, f"it answers {status} when asked for messages")
+        if status == HTTPStatus.UNAUTHORIZED:
+            raise Unauthorized("the token is no longer valid")
+        return status, payload
 
     @staticmethod
     def parse_json_payload(payload: bytes) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def weaker(attempt: Attempt, why: str) -> Attempt | None:
     """The next form to try after Telegram's refusal ``why``; ``None``: the chat takes nothing from us."""
     said, place = why.lower(), attempt.place
     if any(words in said for words in _CHAT_GONE):
-        return None
+        return _to_person(attempt, "Airboss is no longer in the group.") if place.chat.startswith("-") else None
     if place.thread and any(words in said for words in _NO_TOPIC):
         return replace(attempt, place=replace(place, thread=0, answers=0))
     if "topic_closed" in said:

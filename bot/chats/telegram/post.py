@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -17,6 +17,7 @@ from bot.chats.telegram import files as telegram_files
 from bot.chats.telegram import render as telegram_render
 from bot.chats.telegram.answers import NoSuchMethod
 from bot.chats.telegram.files import Enclosure
+from bot.chats.telegram.http import NotSent
 from bot.chats.telegram.inbox import NAME, message_id, parts
 from bot.chats.telegram.ladder import LONGEST, Attempt, Destination, Form, weaker
 from bot.chats.telegram.rates import Budget
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _TOPIC_NAME: Final = 128
 _REMEMBERED: Final = 2_000
+_FILE_TRIES: Final = 5
+"""At each fifth time that Telegram does not take a file, its words are tried without it."""
 _GONE: Final = ("not found", "can't be edited", "message_id_invalid", "topic_closed", "topic_deleted")
 _Markup = InlineKeyboardMarkup | None
 _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
@@ -51,10 +54,12 @@ class Post:
     forums: dict[str, bool] = field(default_factory=dict)
     _topics: OrderedDict[tuple[str, str], int] = field(default_factory=OrderedDict)
     _halves: dict[int, _Half] = field(default_factory=dict)
+    _tries: Counter[int] = field(default_factory=Counter)
 
     def forget(self, outgoing: Outgoing) -> None:
-        """The card is given up."""
+        """The card is given up, or has arrived."""
         self._halves.pop(outgoing.id, None)
+        self._tries.pop(outgoing.id, None)
 
     async def carry(self, outgoing: Outgoing, *, again: bool) -> str:
         """Sends or edits, and returns the id of the message in our store."""
@@ -148,27 +153,32 @@ class Post:
             captioned = replace(first, file=files[0]) if len(files) == 1 else first
             caption = captioned.page()
             if captioned.file and caption and caption.whole and caption.excerpt == page.excerpt:
-                place, number = await self._climb(captioned)
+                place, number = await self._climb(outgoing, captioned)
                 return _stored(place, number)
-            place, number = await self._climb(first)
+            place, number = await self._climb(outgoing, first)
             if not files:
                 return _stored(place, number)
             half = self._halves[outgoing.id] = _Half(number, replace(place, answers=number))
         for file in files[half.files :]:
             self._spend(outgoing)
-            await self._climb(Attempt(half.place, card, person=person, words=False, file=file, buttons=False))
+            alone = Attempt(half.place, card, person=person, words=False, file=file, buttons=False)
+            await self._climb(outgoing, alone)
             half.files += 1
-        del self._halves[outgoing.id]
         return _stored(half.place, half.first)
 
-    async def _climb(self, attempt: Attempt) -> tuple[Destination, int]:
+    async def _climb(self, outgoing: Outgoing, attempt: Attempt) -> tuple[Destination, int]:
         """Sends it, in the strongest form that Telegram takes; returns where it is, and its number."""
+        without_file = False
         for _ in range(LONGEST):
             try:
                 return attempt.place, await self._message(attempt)
             except (BadRequest, Forbidden, NetworkError) as error:
                 other = weaker(attempt, error.message)
-                if other is None or not (_too_large(error) or isinstance(error, BadRequest | Forbidden)):
+                refused = _too_large(error) or isinstance(error, BadRequest | Forbidden)
+                if attempt.file is not None and not refused and not isinstance(error, NotSent):
+                    self._tries[outgoing.id] += not without_file
+                    without_file = without_file or self._tries[outgoing.id] % _FILE_TRIES == 0
+                if other is None or not (refused or without_file):
                     raise
                 log.warning("Telegram refuses a message (%s): sending it in another form", error.message)
                 attempt = other
