@@ -208,7 +208,7 @@ def _tried_again(tx: Tx, task: Task, session: str, number: int, base: str) -> li
     before = {turn.number: turn.outcome for turn in sessions.turns(tx, session)}.get(number - 1)
     if before is TurnOutcome.LIMITED:
         return []
-    why = "The model was overloaded."
+    why = "The model did not answer."
     if before is TurnOutcome.CONVERSATION_LOST:
         why = "The conversation was lost. A new one has the task and the work so far."
     lines = (line(why), line(f"Turn {number} started."))

@@ -15,6 +15,7 @@ from fleet.agents.lines import (
     NOT_UNDERSTOOD,
     RAW_LIMIT,
     Fold,
+    as_words,
     count,
     cut,
     decode,
@@ -72,7 +73,7 @@ class AcpDriver:
                 "stopping": False,
                 "cancelled": False,
                 "heard": False,
-                "waiting": [with_attachments(brief.prompt, brief.attachments)],
+                "waiting": [as_words(with_attachments(brief.prompt, brief.attachments))],
                 "pictures": pictures,
                 "requests": {},
                 "number": 0,
@@ -119,7 +120,7 @@ class AcpDriver:
         """The next prompt; during a turn the agent gets it as soon as it can take one."""
         fold = Fold(state)
         fold.state["running"] = True
-        fold.state["waiting"].append(text)
+        fold.state["waiting"].append(as_words(text))
         _send_waiting(fold)
         return fold.step()
 
@@ -131,7 +132,7 @@ class AcpDriver:
         answer(fold, ask, decision)
         if isinstance(decision, Deny) and decision.reason:
             fold.state["waiting"].append(f"That was denied: {decision.reason}")
-            _send_waiting(fold)
+        _send_waiting(fold)
         return fold.step()
 
     def interrupt(self, state: DriverState) -> Step:
@@ -265,6 +266,7 @@ def _read_call_of_agent(fold: Fold, method: str, message: dict[str, Any]) -> boo
     if method == "session/request_permission":
         _flush(fold)
         read_question(fold, message)
+        _send_waiting(fold)
         return True
     if "id" in message:
         refusal = {"code": -32601, "message": "not supported by this client"}

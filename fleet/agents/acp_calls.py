@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fleet.agent_events import Act, Allow, Asked, Decision, ToolEnded, ToolOutcome, ToolStarted
+from fleet.agent_events import Act, Allow, Answered, Asked, Decision, ToolEnded, ToolOutcome, ToolStarted
 from fleet.agents import open_asks
 from fleet.agents.acts import TOOLS
 from fleet.agents.lines import (
@@ -21,11 +21,18 @@ from fleet.agents.lines import (
     size_of,
     string,
 )
+from fleet.questions import Option, Question
 
 #: What each kind of tool is. The protocol names kinds, not tools.
 ACTS: Final[Mapping[str, Act]] = {**TOOLS["acp"], "edit": Act.EDIT, "read": Act.READ, "other": Act.OTHER}
-_YES: Final = ("allow_once", "allow_always")
+_YES: Final = "allow_once"
+"""A yes for always would cover what nobody was asked about."""
 _NO: Final = ("reject_once", "reject_always")
+_PERSON: Final[Mapping[str, str]] = {
+    "switch_mode": "the agent shows its plan, and works by it after your yes",
+    "other": "no rule covers what the agent asks about",
+}
+"""Kinds of calls about which only a person may say yes, and why."""
 _EXIT_CODE: Final = re.compile(r"\W*Exit code (\d{1,3})\b")
 _PATHS: Final = ("path", "file_path", "filePath", "abs_path", "notebook_path")
 
@@ -55,33 +62,71 @@ def read_question(fold: Fold, message: dict[str, Any]) -> None:
     params, number = mapping(message["params"]), message["id"]
     call = mapping(params["toolCall"])
     seen = _merged(fold, string(call["toolCallId"]), call)
-    options = {string(each["kind"]): string(each["optionId"]) for each in params["options"]}
+    options = [
+        [string(each["kind"]), string(each["optionId"]), str(each.get("name"))] for each in params["options"]
+    ]
+    yes = [name for kind, _, name in options if kind == _YES]
     _start(fold, string(call["toolCallId"]), seen)
     fold.state["questions"] += 1
-    varying = ("toolCallId", "status", "sessionUpdate", "_meta", "started")
-    request = canonical({name: value for name, value in seen.items() if name not in varying})
+    request = _request(seen)
     asked = {"id": number, "call": call["toolCallId"], "options": options, "digest": digest([call, request])}
     ask = open_asks.keep(fold, f"{fold.state['session']}/{fold.state['questions']}", asked)
     if not ask:
         return
     act = ACTS.get(_kind(seen), Act.OTHER)
-    if fold.state["read_only"] and act is not Act.READ:
+    if not yes:
+        fold.state["waiting"].append("That was denied: no answer that you offer is a yes for this one call.")
+    if not yes or (fold.state["read_only"] and act is not Act.READ):
         answer(fold, ask, None)
         return
     command = _command(seen) if act is Act.SHELL else ""
     paths = _paths(seen) if act is Act.EDIT else ()
-    fold.report(Asked(ask, _kind(seen), request, command=command, paths=paths, directory=_directory(seen), act=act))
+    # Several ways to say yes once: the agent wants an answer, and not ours.
+    labels = tuple(Option(name) for _, _, name in options) if len(yes) > 1 else ()
+    fold.report(
+        Asked(
+            ask,
+            _kind(seen),
+            request,
+            command=command,
+            paths=paths,
+            directory=_directory(seen),
+            questions=(Question(str(seen.get("title", "")), labels),) if labels else (),
+            act=act,
+            person=_PERSON.get(_kind(seen), ""),
+        )
+    )
+
+
+def _request(seen: dict[str, Any]) -> str:
+    """What a person approves: all that the agent tells of the call; of a plan its words, and then the rest."""
+    raw = _raw(seen)
+    if _kind(seen) == "switch_mode" and isinstance(plan := raw.get("plan"), str):
+        rest = {name: value for name, value in raw.items() if name != "plan"}
+        return f"{plan}\n\n{canonical(rest)}" if rest else plan
+    varying = ("toolCallId", "status", "sessionUpdate", "_meta", "started")
+    return canonical({name: value for name, value in seen.items() if name not in varying})
 
 
 def answer(fold: Fold, ask: str, decision: Decision | None) -> None:
-    """Sends the option that means it; where the agent offers none, the call is cancelled."""
+    """Sends the option that means it; where the agent offers none, the call is cancelled, and a person's own words
+    follow as a prompt."""
     asked = fold.state["asks"].pop(ask)
-    allowed = isinstance(decision, Allow)
-    chosen = next((asked["options"][kind] for kind in (_YES if allowed else _NO) if kind in asked["options"]), None)
-    if not allowed:
+    chosen = _chosen(asked["options"], decision)
+    if chosen is None and isinstance(decision, Answered):
+        fold.state["waiting"].append(f"A person answered: {decision.kept}")
+    if chosen is None or chosen[0] != _YES:
         fold.state["denied"][asked["call"]] = True
-    outcome = {"outcome": "cancelled"} if chosen is None else {"outcome": "selected", "optionId": chosen}
+    outcome = {"outcome": "cancelled"} if chosen is None else {"outcome": "selected", "optionId": chosen[1]}
     fold.send({"jsonrpc": "2.0", "id": asked["id"], "result": {"outcome": outcome}})
+
+
+def _chosen(options: list[list[str]], decision: Decision | None) -> list[str] | None:
+    """The option that means the decision: its kind, its id, its name."""
+    if isinstance(decision, Answered):
+        return next((each for each in options if each[2] == decision.kept.strip()), None)
+    wanted = (_YES,) if isinstance(decision, Allow) else _NO
+    return next((each for kind in wanted for each in options if each[0] == kind), None)
 
 
 def cancel_asks(fold: Fold) -> None:

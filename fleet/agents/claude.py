@@ -35,6 +35,7 @@ from fleet.agents.lines import (
     RAW_LIMIT,
     WORDS_LIMIT,
     Fold,
+    as_words,
     canonical,
     cut,
     decode,
@@ -60,8 +61,11 @@ _WINDOWS = {"five_hour": "5 h", "seven_day": "7 d", "seven_day_opus": "7 d Opus"
 _SOONEST, _LATEST = 10**9, 10**10 - 1
 """Seconds since the epoch that can be a reset hour; anything else is not shown as one."""
 _HOOK = "airboss"
+_HOOK_STOPPED = "a hook of the agent's login ended the turn"
 _HOOK_SECONDS = 7 * 24 * 3600  # the agent denies when a hook times out, and people may be slow
 _INITIALIZE = "airboss-initialize"
+_QUIET = ("thinking_tokens", "status", "compact_boundary")
+"""Kinds of ``system`` lines that say how far something is; what comes of it is said by other lines."""
 
 _READING = "Read,Glob,Grep,WebFetch,WebSearch,AskUserQuestion"
 _EXIT_CODE = re.compile(r"Exit code (\d{1,3})\b")
@@ -95,6 +99,8 @@ class ClaudeDriver:
                 "confirmed": False,
                 "waiting": [_first_words(brief)],
                 "unheard": [],
+                "assumed": [],
+                "blocked": "",
                 "running": True,
                 "begun": False,
                 "resume": "",
@@ -195,11 +201,6 @@ def _hooked(words: tuple[str, ...]) -> str:
     return "|".join(dict.fromkeys((*_HOOKED, *(tool for tool, act in CLAUDE.items() if rules.cover(act, tool)))))
 
 
-def as_words(text: str) -> str:
-    """Text that the agent passes on to its model. What begins with a slash would be a command of its own."""
-    return f"The task:\n{text}" if text.lstrip().startswith("/") else text
-
-
 def _first_words(brief: Brief) -> str | list[dict[str, Any]]:
     """The prompt as text, or as a list of blocks when there are pictures."""
     text = as_words(with_attachments(brief.prompt, brief.attachments))
@@ -223,8 +224,15 @@ def _send_waiting(fold: Fold) -> None:
 
 
 def _read_system(fold: Fold, message: dict[str, Any]) -> bool:
-    if message.get("subtype") != "init":
-        return read_task(fold, message)
+    subtype = message.get("subtype")
+    if subtype == "informational" and message.get("prevent_continuation") is True:
+        fold.state["blocked"] = cut(string(message["content"]), WORDS_LIMIT)  # a hook took our words away
+        if not fold.state.get("assumed"):
+            fold.state["unheard"] = fold.state["unheard"][1:]
+        fold.state["assumed"] = []
+        return True
+    if subtype != "init":
+        return subtype in _QUIET or read_task(fold, message)
     resume = string(message["session_id"])
     if not fold.state["begun"]:
         fold.state["begun"] = True
@@ -321,8 +329,11 @@ def _read_result(fold: Fold, message: dict[str, Any]) -> bool:
     state["begun"], state["notified"] = False, False
     assumed = state.get("assumed", [])
     state["assumed"] = []
+    blocked, state["blocked"] = state.get("blocked", ""), ""  # an older state has none
     outcome, error = TurnOutcome.COMPLETED, ""
-    if message.get("is_error", False) is not False or str(message.get("subtype")).startswith("error") or trouble:
+    if message.get("terminal_reason") == "hook_stopped" or blocked:
+        outcome, error = TurnOutcome.FAILED, blocked or _HOOK_STOPPED
+    elif message.get("is_error", False) is not False or str(message.get("subtype")).startswith("error") or trouble:
         outcome, error = of_claude(message, claim, trouble)
     if outcome is TurnOutcome.LIMITED and state.get("resets") and "reset" not in error:
         error = f"{error} · resets at {state['resets']}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fleet.agent_events import Act, Allow, Answered, Asked, Decision, Deny
-from fleet.agents import open_asks
+from fleet.agents import elicitations, open_asks
 from fleet.agents.acts import TOOLS, act_of
 from fleet.agents.lines import UNREADABLE, Fold, canonical, digest, mapping, string
 from fleet.questions import Option, Question, answers
@@ -29,6 +29,8 @@ def read_question(fold: Fold, message: dict[str, Any]) -> bool:
             _ask(fold, name, string(given["tool_name"]), mapping(given["tool_input"]), given, hook=True)
         case "can_use_tool":
             _ask(fold, name, string(request["tool_name"]), mapping(request["input"]), request, hook=False)
+        case "elicitation":
+            _pass_on(fold, name, request)
         case _:
             body = {"subtype": "error", "request_id": name, "error": "not supported by this client"}
             fold.send({"type": "control_response", "response": body})
@@ -60,6 +62,15 @@ def _ask(fold: Fold, name: str, tool: str, given: dict[str, Any], request: dict[
             person=_person(tool, hook=hook),
         )
     )
+
+
+def _pass_on(fold: Fold, name: str, request: dict[str, Any]) -> None:
+    """A server that the agent uses asks the person something."""
+    form, shown = request.get("requested_schema"), canonical(request)
+    ask = open_asks.keep(fold, name, {"id": name, "call": name, "form": form, "digest": digest(shown)})
+    if ask:
+        fields = elicitations.questions(str(request.get("message", "")), form)
+        fold.report(Asked(ask, "mcp_elicitation", shown, questions=fields, act=Act.MCP, person=elicitations.REASON))
 
 
 def _shown(tool: str, given: dict[str, Any]) -> str:
@@ -116,6 +127,9 @@ def answer(fold: Fold, ask: str, asked: dict[str, Any], decision: Decision) -> N
 
 
 def _verdict(asked: dict[str, Any], decision: Decision) -> dict[str, Any]:
+    if "form" in asked:
+        form = elicitations.content(asked["form"], decision)
+        return {"action": "decline"} if form is None else {"action": "accept", "content": form}
     match decision:
         case Deny(reason) if asked["hook"]:
             said = {"permissionDecision": "deny", "permissionDecisionReason": reason}
@@ -123,7 +137,8 @@ def _verdict(asked: dict[str, Any], decision: Decision) -> dict[str, Any]:
         case Deny(reason):
             return {"behavior": "deny", "message": reason}
         case Allow() if asked["hook"]:
-            return {}
+            # Another hook may change the input after this yes: the agent asks again, with what it would really do.
+            return {"hookSpecificOutput": {"hookEventName": "PreToolUse", "permissionDecision": "ask"}}
         case Allow():
             return {"behavior": "allow", "updatedInput": asked["input"]}
         case Answered(kept):

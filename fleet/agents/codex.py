@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fleet.agent_events import Decision, Deny, Ready, Said, TurnEnded, TurnOutcome, Used
+from fleet.agent_events import Decision, Deny, Ready, Said, TurnEnded, TurnOutcome
 from fleet.agents import open_asks
 from fleet.agents.codex_asks import answer, read_question
 from fleet.agents.codex_background import forget_commands, hold_back, let_go, note_item, note_turn
 from fleet.agents.codex_items import end_item, start_item
+from fleet.agents.codex_usage import report_subagent_usage, report_usage
 from fleet.agents.lines import (
     HELD_BACK,
     NOT_UNDERSTOOD,
@@ -323,8 +324,15 @@ def _read_notification(fold: Fold, method: str, params: dict[str, Any], message:
         case "turn/completed" if own:
             _read_turn_end(fold, mapping(params["turn"]))
         case "thread/tokenUsage/updated":
+            usage = mapping(params["tokenUsage"])
             if own:
-                _report_usage(fold, mapping(params["tokenUsage"]))
+                report_usage(fold, usage)
+            else:
+                report_subagent_usage(fold, string(params["threadId"]), usage)
+        case "model/rerouted" if own:
+            fold.report(Ready(resume=fold.state["thread"], model=string(params["toModel"])))
+        case "mcpServer/startupStatus/updated":
+            return params.get("status") in ("starting", "ready")
         case "account/rateLimits/updated":
             _read_limits(fold, mapping(params["rateLimits"]))
         case "error":
@@ -371,18 +379,3 @@ def _length(minutes: int) -> str:
     if minutes and minutes % 1_440 == 0:
         return f"{minutes // 1_440} d"
     return f"{minutes // 60} h" if minutes >= 60 else f"{minutes} min" if minutes else "limit"
-
-
-def _report_usage(fold: Fold, usage: dict[str, Any]) -> None:
-    state, total, last = fold.state, mapping(usage["total"]), mapping(usage["last"])
-    now = {"input": count(total.get("inputTokens")), "output": count(total.get("outputTokens"))}
-    if not state["counted"]:
-        # A resumed thread's total includes earlier processes, which have reported their part.
-        state["counted"] = True
-        working = bool(state["turn"])
-        state["input"] = now["input"] - (count(last.get("inputTokens")) if working else 0)
-        state["output"] = now["output"] - (count(last.get("outputTokens")) if working else 0)
-    used = {name: max(0, now[name] - state[name]) for name in now}
-    state.update({name: max(now[name], state[name]) for name in now})
-    if any(used.values()):
-        fold.report(Used(used["input"], used["output"], 0))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from fleet.agent_events import Act, Allow, Answered, Asked, Decision
-from fleet.agents import open_asks
+from fleet.agents import elicitations, open_asks
 from fleet.agents.acts import act_of
 from fleet.agents.codex_items import paths_of
 from fleet.agents.lines import Fold, canonical, digest, string
@@ -16,7 +16,7 @@ from fleet.questions import Option, Question, answers
 def read_question(fold: Fold, method: str, params: dict[str, Any], message: dict[str, Any]) -> bool:
     """Stores and reports the question; one that we cannot answer is refused, so that the agent does not wait."""
     number = message["id"]
-    known = method in _VERDICTS or (method == _QUESTIONS and _askable(params))
+    known = method in _VERDICTS or method == _ELICITATION or (method == _QUESTIONS and _askable(params))
     if not known or type(number) not in (int, str):
         refusal = {"code": -32601, "message": "not supported by this client"}
         fold.send({"id": number, "error": refusal})
@@ -27,6 +27,8 @@ def read_question(fold: Fold, method: str, params: dict[str, Any], message: dict
     kept: dict[str, Any] = {"permissions": params.get("permissions")} if method == _PERMISSIONS else {}
     if method == _QUESTIONS:
         kept = {"questions": [string(question["id"]) for question in params["questions"]]}
+    if method == _ELICITATION:
+        kept = {"form": params.get("requestedSchema")}
     asked = _asked(fold, ask, method, params)
     same = digest([method, asked.request])
     ask = open_asks.keep(fold, ask, {"id": number, "method": method, "params": kept, "digest": same})
@@ -55,7 +57,13 @@ def _asked(fold: Fold, ask: str, method: str, params: dict[str, Any]) -> Asked:
     if method == _QUESTIONS:
         return Asked(ask, "request_user_input", request, questions=_questions(params))
     tool = "request_permissions" if method == _PERMISSIONS else "mcp_elicitation"
-    return Asked(ask, tool, request, act=act_of("codex", tool))
+    asked = Asked(ask, tool, request, act=act_of("codex", tool))
+    if method != _ELICITATION:
+        return asked
+    fields = elicitations.questions(str(params.get("message", "")), params.get("requestedSchema"))
+    of_codex = isinstance(meta := params.get("_meta"), dict) and meta.get("codex_approval_kind") == "mcp_tool_call"
+    own = of_codex and not fields  # Codex itself asks about a call that it is to make, and rules cover those
+    return asked if own else replace(asked, questions=fields, person=elicitations.REASON)
 
 
 def _questions(params: dict[str, Any]) -> tuple[Question, ...]:
@@ -88,20 +96,16 @@ def _permissions(params: dict[str, Any], allowed: bool) -> dict[str, Any]:
     return {"permissions": params["permissions"] if allowed else {}, "scope": "turn"}
 
 
-def _elicitation(params: dict[str, Any], allowed: bool) -> dict[str, Any]:
-    return {"action": "accept" if allowed else "decline", "content": {} if allowed else None, "_meta": None}
-
-
 _COMMAND = "item/commandExecution/requestApproval"
 _FILES = "item/fileChange/requestApproval"
 _PERMISSIONS = "item/permissions/requestApproval"
 _QUESTIONS = "item/tool/requestUserInput"
+_ELICITATION = "mcpServer/elicitation/request"
 
 _VERDICTS = {
     _COMMAND: _approval,
     _FILES: _approval,
     _PERMISSIONS: _permissions,
-    "mcpServer/elicitation/request": _elicitation,
 }
 
 
@@ -112,5 +116,9 @@ def answer(asked: dict[str, Any], decision: Decision) -> dict[str, Any]:
         said = answers(len(names), decision.kept) if isinstance(decision, Answered) else ()
         given = {name: {"answers": [text]} for name, text in zip(names, said, strict=False)}
         return {"id": asked["id"], "result": {"answers": given}}
+    if asked["method"] == _ELICITATION:
+        form = elicitations.content(asked["params"].get("form"), decision)
+        action = "decline" if form is None else "accept"
+        return {"id": asked["id"], "result": {"action": action, "content": form, "_meta": None}}
     allowed = isinstance(decision, Allow)
     return {"id": asked["id"], "result": _VERDICTS[asked["method"]](asked["params"], allowed)}

@@ -97,7 +97,8 @@ def _summary(kind: str, item: dict[str, Any]) -> str:
             return one_line(string(item["command"]))
         case "fileChange":
             return one_line(", ".join(paths_of(item["changes"])))
-    return one_line(canonical(item.get("arguments") or item.get("query") or item.get("prompt") or ""))
+    given = item.get("arguments") or item.get("query") or item.get("prompt")
+    return one_line(canonical(given)) if given else ""
 
 
 def _detail(kind: str, item: dict[str, Any]) -> str:

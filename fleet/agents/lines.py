@@ -150,6 +150,11 @@ def refuse(fold: Fold, message: dict[str, Any]) -> None:
         fold.send({"jsonrpc": "2.0", "id": name, "error": {"code": -32602, "message": UNREADABLE}})
 
 
+def as_words(text: str) -> str:
+    """Text that an agent passes on to its model. What begins with a slash would be a command of its own."""
+    return f"The task:\n{text}" if text.lstrip().startswith("/") else text
+
+
 def with_attachments(prompt: str, attachments: tuple[str, ...]) -> str:
     """The prompt, followed by the paths of the files that came with it."""
     if not attachments:

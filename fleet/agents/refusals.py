@@ -17,7 +17,8 @@ _BY_WORDS: Final = tuple(
     for pattern, outcome in (
         (r"no conversation found|no rollout found|(thread|session) not found", TurnOutcome.CONVERSATION_LOST),
         (
-            r"prompt is too long|context[ _](window|length)|maximum context|exceeds? the context",
+            r"(prompt|request|payload) (is )?too l(ong|arge)|context[ _](window|length)|maximum context"
+            r"|exceeds? the context",
             TurnOutcome.CONTEXT_FULL,
         ),
         (
@@ -30,7 +31,15 @@ _BY_WORDS: Final = tuple(
             r"|credit balance|quota|out of (extra usage|credits)|too many requests",
             TurnOutcome.LIMITED,
         ),
-        (r"overloaded|high demand|at capacity|(service|temporarily) unavailable", TurnOutcome.OVERLOADED),
+        (r"content_filter", TurnOutcome.FAILED),
+        (
+            r"overloaded|high demand|at capacity|(service|temporarily) unavailable|request timed out"
+            # No answer, half of one, or that of somebody in between: a gateway, a train's own page.
+            r"|unable to connect|error sending request|network error|fetch failed|socket hang up|malformed response"
+            r"|connection (error|reset|refused|closed)|(stream|response) (disconnected|closed|ended)"
+            r"|\b(ECONN(RESET|REFUSED|ABORTED)|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EPIPE)\b",
+            TurnOutcome.OVERLOADED,
+        ),
     )
 )
 
@@ -65,6 +74,7 @@ _AUTH_REQUIRED: Final = -32000
 """The Agent Client Protocol's code for an agent that wants to be logged in first."""
 
 _API_ERROR: Final = re.compile(r"API Error: (\d{3})\b")
+_UNPAID: Final = re.compile(r"\bbilling\b|\bpayment\b|past due|credit balance", re.IGNORECASE)
 
 
 def of_claude(result: dict[str, Any], claim: str, kind: str) -> tuple[TurnOutcome, str]:
@@ -77,7 +87,7 @@ def of_claude(result: dict[str, Any], claim: str, kind: str) -> tuple[TurnOutcom
     words = cut(claim or told or kind or str(result.get("subtype", "error")), WORDS_LIMIT)
     if result.get("terminal_reason") in _TOO_LONG:
         return TurnOutcome.CONTEXT_FULL, words
-    known = _by_status(result.get("api_error_status")) or _CLAUDE_KINDS.get(kind) or by_words(words)
+    known = _by_status(result.get("api_error_status"), words) or _CLAUDE_KINDS.get(kind) or by_words(words)
     return known or TurnOutcome.FAILED, words
 
 
@@ -91,7 +101,7 @@ def of_codex(error: object, status: str) -> tuple[TurnOutcome, str]:
         known = _CODEX_KINDS.get(info)
     elif isinstance(info, dict):
         inner = next(iter(info.values()), None)
-        known = _by_status(inner.get("httpStatusCode")) if isinstance(inner, dict) else None
+        known = _by_status(inner.get("httpStatusCode"), words) if isinstance(inner, dict) else None
     return known or by_words(words) or TurnOutcome.FAILED, words
 
 
@@ -104,7 +114,7 @@ def of_acp(error: dict[str, Any]) -> tuple[TurnOutcome, str]:
     if error.get("code") == _AUTH_REQUIRED:
         return TurnOutcome.NOT_LOGGED_IN, words
     status = _API_ERROR.search(words)
-    known = by_words(words) or (_by_status(int(status[1])) if status else None)
+    known = by_words(words) or (_by_status(int(status[1]), words) if status else None)
     return known or TurnOutcome.FAILED, words
 
 
@@ -113,15 +123,19 @@ def by_words(words: str) -> TurnOutcome | None:
     return next((outcome for pattern, outcome in _BY_WORDS if pattern.search(words)), None)
 
 
-def _by_status(status: object) -> TurnOutcome | None:
-    """The outcome for an HTTP status of the model's API, if there is one."""
+def _by_status(status: object, words: str) -> TurnOutcome | None:
+    """The outcome for an HTTP status of the model's API, if there is one. 403 may also mean that nobody paid."""
     if type(status) is not int:
         return None
+    if status == 403 and _UNPAID.search(words):
+        return TurnOutcome.LIMITED
     if status in (401, 403):
         return TurnOutcome.NOT_LOGGED_IN
+    if status == 413:
+        return TurnOutcome.CONTEXT_FULL
     if status in (402, 429):
         return TurnOutcome.LIMITED
-    return TurnOutcome.OVERLOADED if 500 <= status <= 599 else None
+    return TurnOutcome.OVERLOADED if status == 408 or 500 <= status <= 599 else None
 
 
 def _unwrapped(message: str) -> str:

@@ -56,7 +56,7 @@ class Limits(BaseModel):
     background_seconds: Annotated[int, Field(ge=1)] = 60
     """Seconds that a finished turn waits for its background commands; then the agent is asked to end them."""
     overloaded_retries: Annotated[int, Field(ge=0, le=20)] = 4
-    """How often a turn is tried again when the model was overloaded, with growing pauses."""
+    """How often a turn is tried again when the model did not answer, with growing pauses."""
     resume_after_limit: bool = False
     """Whether a task that waits for a provider's usage limit goes on at the reset hour without a person."""
     hold_days: Annotated[int, Field(ge=1, le=365)] = 7

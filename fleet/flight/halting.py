@@ -18,10 +18,10 @@ from fleet.flight import budgeting
 from fleet.flight.services import Services
 from fleet.model import Session, Task, Turn
 from fleet.ports import Step
-from fleet.store import halts, ledger, rollups, sessions
+from fleet.store import halts, ledger, sessions
 from fleet.store.core import Tx
 from fleet.store.halts import Halt
-from fleet.store.recent import last_events
+from fleet.store.recent import in_a_call, last_events
 from fleet.store.recording import record
 from fleet.store.states import HaltCause
 
@@ -55,7 +55,7 @@ class Halting:
         now = self._services.clock.now_us()
         if self._since_us:
             late = now - self._since_us >= SAFE_POINT_US
-            return late or not await self._services.store.read(lambda tx: rollups.has_open_call(tx, session.id))
+            return late or not await self._services.store.read(lambda tx: in_a_call(tx, session))
         if self._looked_us and now - self._looked_us < (_SOON_US if self._news else _IDLE_US):
             return False
         self._looked_us, self._news = now or 1, False

@@ -29,7 +29,7 @@ _STALLS: Final[dict[TurnOutcome | None, str]] = {
     TurnOutcome.FAILED: "the agent failed",
     TurnOutcome.LIMITED: "the agent's usage limit is reached",
     TurnOutcome.NOT_LOGGED_IN: "the agent is not logged in",
-    TurnOutcome.OVERLOADED: "the model is overloaded",
+    TurnOutcome.OVERLOADED: "the model did not answer",
     TurnOutcome.CONVERSATION_LOST: "the conversation is lost",
     TurnOutcome.CONTEXT_FULL: "the context is full",
     TurnOutcome.HALTED: "halted",

@@ -1,7 +1,7 @@
 """Tries a turn again that stopped early for a reason that passes, a few times, before a person is asked.
 
-An overloaded model is asked again after a pause; a lost conversation is replaced by a new one. Which try it is
-follows from the stored turns alone, so it is the same after a restart.
+A model that did not answer is asked again after a pause; a lost conversation is replaced by a new one. Which try it
+is follows from the stored turns alone, so it is the same after a restart.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ class Retrying:
 
 
 def overloaded(turn: Turn) -> bool:
-    """Whether the model could not answer just then: overloaded, or too many requests without a reset hour."""
+    """Whether the model could not answer just then: overloaded, out of reach, or too many requests without a reset
+    hour."""
     if turn.outcome is TurnOutcome.OVERLOADED:
         return True
     words = turn.error

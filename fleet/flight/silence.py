@@ -10,9 +10,9 @@ from fleet.config.values import duration_us
 from fleet.events import AgentSaid, AgentSilent, ToolCallEnded, ToolCallStarted
 from fleet.flight.services import Services, state_of
 from fleet.model import AIRBOSS, Session, Turn
-from fleet.store import approvals, rollups, stalls
+from fleet.store import approvals, stalls
 from fleet.store.core import Tx
-from fleet.store.recent import last_events
+from fleet.store.recent import in_a_call, last_events
 from fleet.store.recording import record
 
 WORKS_AGAIN = "the agent works again"
@@ -53,7 +53,7 @@ class Silence:
 
 def _ask(tx: Tx, session: Session, turn: Turn, seconds: int) -> bool:
     """Whether a person was asked: not while the agent itself waits for a tool, or for a person's answer."""
-    if rollups.has_open_call(tx, session.id) or approvals.waiting(tx, session.task):
+    if in_a_call(tx, session) or approvals.waiting(tx, session.task):
         return False
     last = _last(tx, session.task)
     minutes = f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"

@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, func, select
 
-from fleet.events import HoldReleased, Recorded, Source, ToolCallEnded, ToolCallStarted
-from fleet.store import approvals, ledger
+from fleet.events import HoldReleased, Recorded, Source, ToolCallEnded, ToolCallStarted, TurnStarted
+from fleet.model import Session
+from fleet.store import approvals, ledger, rollups
 from fleet.store.core import Tx
 from fleet.store.statements import Statement
 from fleet.store.states import ApprovalKind
@@ -36,6 +37,13 @@ def last_events(tx: Tx, count: int, *, kinds: Sequence[str] = (), task: str = ""
     statement = _LAST[bool(kinds), bool(task)]
     found = sorted(seq for values in each for (seq,) in statement.all(tx.connection, values))
     return ledger.of_numbers(tx, found[-count:])
+
+
+def in_a_call(tx: Tx, session: Session) -> bool:
+    """Whether a tool call of the session's newest turn has not ended. What an earlier turn left open never will."""
+    mine = {"most": 1, "named": TurnStarted.KIND, "of": session.task}
+    begun = _LAST[True, True].one(tx.connection, mine)
+    return rollups.has_open_call(tx, session.id, begun.seq if begun is not None else 0)
 
 
 def newest_of_each(tx: Tx, of_tasks: Iterable[str], kinds: Sequence[str]) -> dict[str, Recorded]:

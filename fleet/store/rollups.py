@@ -37,7 +37,11 @@ _UNENDED = Statement(select(open_calls.c.seq).where(open_calls.c.session == bind
 _CLOSE = Statement(
     delete(open_calls).where(open_calls.c.session == bindparam("whose"), open_calls.c.call == bindparam("which"))
 )
-_LEFT = select(func.count()).select_from(open_calls).where(open_calls.c.session == bindparam("whose"))
+_LEFT = (
+    select(func.count())
+    .select_from(open_calls)
+    .where(open_calls.c.session == bindparam("whose"), open_calls.c.seq >= bindparam("since"))
+)
 _IS_OPEN = select(open_calls.c.call).where(
     open_calls.c.session == bindparam("whose"), open_calls.c.call == bindparam("which")
 )
@@ -55,9 +59,9 @@ _WINDOW = (
 )
 
 
-def has_open_call(tx: Tx, session: str) -> bool:
-    """Whether a tool call of the session has started and not ended."""
-    return bool(tx.connection.execute(_LEFT, {"whose": session}).scalar_one())
+def has_open_call(tx: Tx, session: str, since: int) -> bool:
+    """Whether a tool call of the session has started at this event or later, and not ended."""
+    return bool(tx.connection.execute(_LEFT, {"whose": session, "since": since}).scalar_one())
 
 
 def is_open(tx: Tx, session: str, call: str) -> bool:

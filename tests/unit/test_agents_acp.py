@@ -10,6 +10,7 @@ import pytest
 from fleet.agent_events import (
     Act,
     Allow,
+    Answered,
     Asked,
     Decision,
     Deny,
@@ -206,6 +207,55 @@ def test_a_denial_chooses_no_and_its_reason_is_the_next_prompt() -> None:
     never.hear(acp_asks(8, "c1", options=options, kind="execute", rawInput={"command": "rm"}))
     never.decide(Deny(""))
     assert never.sent[-1]["result"]["outcome"] == {"outcome": "cancelled"}
+
+
+def asked_of(talk: Talk) -> Asked:
+    asked = talk.of(Asked)[-1]
+    assert isinstance(asked, Asked)
+    return asked
+
+
+def test_only_a_person_approves_a_plan_and_what_no_rule_covers() -> None:
+    talk = Talk().begin()
+    talk.hear(acp_asks(7, "c1", kind="switch_mode", title="Ready?", rawInput={"plan": "1. do it\n2. end"}))
+    assert asked_of(talk).person and asked_of(talk).request == "1. do it\n2. end"
+    for kind in ("other", "new_kind", None):
+        talk.hear(acp_asks(8, "c2", kind=kind, title="Deploy", rawInput={"to": "prod"}))
+        assert asked_of(talk).person, kind
+    talk.hear(acp_asks(9, "c3", kind="execute", title="ls", rawInput={"command": "ls"}))
+    assert not asked_of(talk).person
+
+
+def test_where_every_yes_is_one_for_always_it_is_a_no_and_the_agent_hears_why() -> None:
+    talk = Talk().begin()
+    always = [option for option in ACP_OPTIONS if option["kind"] != "allow_once"]
+    talk.hear(acp_asks(7, "c1", options=always, kind="execute", title="rm", rawInput={"command": "rm"}))
+    assert not talk.of(Asked) and talk.sent[-1]["result"]["outcome"]["optionId"] == "no-once"
+    talk.answer(stopReason="end_turn")
+    assert "a yes for this one call" in talk.sent[-1]["params"]["prompt"][0]["text"]
+
+
+def test_several_ways_to_say_yes_are_a_persons_choice() -> None:
+    which = [{"kind": "allow_once", "optionId": each, "name": each.title()} for each in ("prod", "staging")]
+    for answer, outcome in (
+        ("Staging", {"outcome": "selected", "optionId": "staging"}),
+        ("neither", {"outcome": "cancelled"}),
+    ):
+        talk = Talk().begin()
+        talk.hear(acp_asks(7, "c1", options=which, kind="execute", title="Where?", rawInput={"command": "deploy"}))
+        assert [option.label for option in asked_of(talk).questions[0].options] == ["Prod", "Staging"]
+        talk.decide(Answered(answer))
+        assert talk.sent[-1]["result"]["outcome"] == outcome
+    talk.answer(stopReason="end_turn")
+    assert "neither" in talk.sent[-1]["params"]["prompt"][0]["text"]
+
+
+def test_what_begins_with_a_slash_reaches_the_model_as_words() -> None:
+    talk = Talk(Brief("c", "/src is the place", "/w", ("agent",))).begin()
+    talk.take(AGENT.say(talk.state, "/compact"))
+    talk.answer(stopReason="end_turn")
+    prompts = [each["params"]["prompt"][0]["text"] for each in talk.sent if each.get("method") == "session/prompt"]
+    assert prompts == ["The task:\n/src is the place", "The task:\n/compact"]
 
 
 def test_read_only_work_is_refused_everything_but_reading_without_a_person() -> None:

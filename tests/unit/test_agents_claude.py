@@ -104,8 +104,10 @@ def test_an_edit_allowed_on_the_hook_is_not_asked_again() -> None:
 
 
 def test_an_edit_that_changed_after_it_was_allowed_is_asked_again() -> None:
+    """As another hook of the login can change it. So a yes to the hook has the agent ask with what it will do."""
     talk = Talk(*BEGUN, lines.hook("r1", "c1", "Write", file_path="/w/a", content="x"))
     talk.take(AGENT.decide(talk.state, "r1", Allow()))
+    assert talk.sent[-1]["response"]["response"]["hookSpecificOutput"]["permissionDecision"] == "ask"
     talk.hear(lines.can_use("r2", "c1", "Write", file_path="/w/secret", content="x"))
     assert [asked.paths for asked in talk.of(Asked)] == [("/w/a",), ("/w/secret",)]
 
@@ -140,6 +142,52 @@ def test_a_question_taken_back_can_no_longer_be_answered() -> None:
     talk = Talk(*BEGUN, lines.hook("r1", "c1", "Bash", command="ls"))
     talk.hear({"type": "control_cancel_request", "request_id": "r1"})
     assert AGENT.decide(talk.state, "r1", Allow()) == Step(talk.state)
+
+
+FORM = {"type": "object", "properties": {"confirm": {"type": "boolean"}, "many": {"type": "integer"}}}
+
+
+def test_what_a_server_asks_is_asked_of_a_person_with_each_field_of_its_form() -> None:
+    asks = {"subtype": "elicitation", "mcp_server_name": "odd", "message": "Drop it?", "requested_schema": FORM}
+    request = {"type": "control_request", "request_id": "r1", "request": asks}
+    talk = Talk(*BEGUN, request)
+    (asked,) = talk.of(Asked)
+    assert [question.text for question in asked.questions] == ["Drop it? (confirm)", "Drop it? (many)"]
+    assert [option.label for option in asked.questions[0].options] == ["yes", "no"] and asked.person
+    for decision, answer in (
+        (Answered("yes\n3"), {"action": "accept", "content": {"confirm": True, "many": 3}}),
+        (Answered("yes\nsome"), {"action": "decline"}),
+        (Allow(), {"action": "decline"}),
+        (Deny(""), {"action": "decline"}),
+    ):
+        talk = Talk(*BEGUN, request)
+        talk.take(AGENT.decide(talk.state, "r1", decision))
+        assert talk.sent[-1]["response"]["response"] == answer
+
+
+def blocked(words: str) -> lines.Message:
+    return {"type": "system", "subtype": "informational", "content": words, "prevent_continuation": True}
+
+
+def test_a_prompt_that_a_hook_of_the_login_takes_away_ends_its_turn() -> None:
+    over = {**lines.result("no prompts on fridays"), "num_turns": 0}
+    talk = Talk(lines.CONFIRMED, lines.INIT, blocked("no prompts on fridays"), over)
+    (ended,) = talk.of(TurnEnded)
+    assert (ended.outcome, ended.error) == (TurnOutcome.FAILED, "no prompts on fridays")
+    talk = Talk(*BEGUN)
+    talk.take(AGENT.say(talk.state, "also this"))
+    talk.hear(blocked("not this"), lines.result())
+    assert [each.error for each in talk.of(TurnEnded)] == ["not this"], "words that it will never take up"
+
+
+def test_a_turn_that_a_hook_of_the_login_ends_is_not_complete() -> None:
+    talk = Talk(*BEGUN, {**lines.result(""), "terminal_reason": "hook_stopped"})
+    assert [each.outcome for each in talk.of(TurnEnded)] == [TurnOutcome.FAILED]
+
+
+@pytest.mark.parametrize("kind", ["thinking_tokens", "status", "compact_boundary"])
+def test_how_far_it_is_fills_no_ledger(kind: str) -> None:
+    assert Talk(*BEGUN, {"type": "system", "subtype": kind}).happened == Talk(*BEGUN).happened
 
 
 def test_a_question_nobody_here_understands_is_refused_and_kept() -> None:

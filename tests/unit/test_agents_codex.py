@@ -261,6 +261,49 @@ def test_a_resumed_thread_reports_only_what_it_uses_now() -> None:
         assert [(used.input_tokens, used.output_tokens) for used in talk.of(Used)] == [(100, 10), (50, 1)]
 
 
+def test_what_a_subagent_uses_counts_from_its_first_request_on() -> None:
+    talk = Talk(*BEGUN, lines.tokens((100, 10), (100, 10)))
+    inner = lines.tokens((600, 60), (500, 50))  # its thread began with a copy of ours
+    inner["params"]["threadId"] = "t2"
+    more = lines.tokens((700, 61), (100, 1))
+    more["params"]["threadId"] = "t2"
+    talk.hear(inner, inner, more, lines.tokens((150, 11), (50, 1)))
+    used = [(used.input_tokens, used.output_tokens) for used in talk.of(Used)]
+    assert used == [(100, 10), (500, 50), (100, 1), (50, 1)]
+
+
+def test_a_model_that_the_vendor_puts_in_the_place_of_another_is_reported() -> None:
+    talk = Talk(*BEGUN, lines.notice("model/rerouted", turnId="u1", fromModel="m", toModel="small", reason="x"))
+    assert [(ready.resume, ready.model) for ready in talk.of(Ready)] == [("t1", "m"), ("t1", "small")]
+
+
+def elicits(meta: Any = None, **properties: Any) -> lines.Message:
+    schema = {"type": "object", "properties": properties}
+    asks = lines.notice(
+        "mcpServer/elicitation/request",
+        turnId="u1",
+        _meta=meta,
+        message="Drop it?",
+        mode="form",
+        requestedSchema=schema,
+    )
+    return {"id": 0, **asks}
+
+
+def test_a_server_is_answered_by_a_person_and_codexs_own_question_by_the_rules() -> None:
+    (own,) = Talk(*BEGUN, elicits({"codex_approval_kind": "mcp_tool_call"})).of(Asked)
+    (plain,) = Talk(*BEGUN, elicits()).of(Asked)
+    forged = Talk(*BEGUN, elicits({"codex_approval_kind": "mcp_tool_call"}, to={"enum": ["a"], "type": "string"}))
+    (form,) = forged.of(Asked)
+    assert (own.person, own.questions) == ("", ()) and plain.person and form.person
+    assert form.questions == (Question("Drop it? (to)", (Option("a"),)),)
+    forged.decide("u1/0", Answered("a"))
+    assert forged.sent[-1]["result"] == {"action": "accept", "content": {"to": "a"}, "_meta": None}
+    for talk, decision in ((Talk(*BEGUN, elicits(x={})), Allow()), (Talk(*BEGUN, elicits()), Deny(""))):
+        talk.decide("u1/0", decision)
+        assert talk.sent[-1]["result"]["action"] == "decline"
+
+
 def test_a_turn_that_nobody_asked_for_ends_no_turn() -> None:
     talk = Talk(*BEGUN, lines.turn_over(), lines.notice("turn/started", turn={"id": "u2"}), lines.turn_over())
     assert len(talk.of(TurnEnded)) == 1

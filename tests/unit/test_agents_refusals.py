@@ -72,7 +72,21 @@ CLAUDE = {
         "API Error: Unable to connect to API (ConnectionRefused)",
         None,
         "server_error",
-        TurnOutcome.FAILED,
+        TurnOutcome.OVERLOADED,
+    ),
+    "a train's own page": (
+        "API Error: API returned an empty or malformed response (HTTP 200) — check for a proxy",
+        None,
+        "server_error",
+        TurnOutcome.OVERLOADED,
+    ),
+    "timed out": ("API Error: 408 Request timed out", 408, "server_error", TurnOutcome.OVERLOADED),
+    "too large": ("Request too large (max 32MB). Try with a smaller file.", 413, "", TurnOutcome.CONTEXT_FULL),
+    "unpaid": (
+        "Failed to authenticate. API Error: 403 Your organization's billing is past due",
+        403,
+        "authentication_failed",
+        TurnOutcome.LIMITED,
     ),
     "refused": ("API Error: 400 tools: field required", 400, "invalid_request", TurnOutcome.FAILED),
 }
@@ -148,7 +162,17 @@ CODEX: dict[str, tuple[str, Any, TurnOutcome]] = {
     "stream": (
         "stream disconnected before completion",
         {"responseStreamDisconnected": {"httpStatusCode": None}},
+        TurnOutcome.OVERLOADED,
+    ),
+    "filtered": (
+        "stream disconnected before completion: Incomplete response returned, reason: content_filter",
+        {"responseStreamDisconnected": {"httpStatusCode": None}},
         TurnOutcome.FAILED,
+    ),
+    "too large": (
+        "unexpected status 413 Payload Too Large: x",
+        {"httpConnectionFailed": {"httpStatusCode": 413}},
+        TurnOutcome.CONTEXT_FULL,
     ),
     "other": ("Missing environment variable: `LOOP_KEY`.", "other", TurnOutcome.FAILED),
     "new": ("something that nobody knows yet", {"newKind": {}}, TurnOutcome.FAILED),

@@ -13,7 +13,7 @@ from typing import Any
 from bot.cards import shown
 from bot.telling import asks
 from fleet.agent_events import TurnOutcome
-from fleet.events import AgentSilent, ToolCallEnded, ToolCallStarted
+from fleet.events import AgentSilent, ToolCallEnded, ToolCallStarted, TurnStarted
 from fleet.flight.flight import Flight
 from fleet.flight.silence import WORKS_AGAIN, Silence
 from fleet.flight.stalling import resumes_us
@@ -71,7 +71,7 @@ class Watched:
         """The task as the store has it."""
         return await self.world.store.read(lambda tx: tasks.task(tx, self.session.task))
 
-    async def write(self, *events: ToolCallStarted | ToolCallEnded) -> None:
+    async def write(self, *events: ToolCallStarted | ToolCallEnded | TurnStarted) -> None:
         """The agent reports what it does."""
 
         def work(tx: Tx) -> None:
@@ -128,6 +128,13 @@ async def test_an_open_call_or_question_is_no_silence(tmp_path: Path) -> None:
         assert await there.after(0) == []
         await there.world.store.write(lambda tx: approvals.decide(tx, asked, True, "phone::ada", ""))
         assert len(await there.after(0)) == 1
+
+
+async def test_a_call_that_an_ended_process_left_open_hides_no_silence(tmp_path: Path) -> None:
+    """An agent that is killed in a call never reports its end. Its next process may hang all the same."""
+    async with watched(tmp_path) as there:
+        await there.write(ToolCallStarted("c1", "Bash", "make test"), TurnStarted(2, "go-on", "go on"))
+        assert len(await there.after(10)) == 1
 
 
 async def test_after_a_restart_it_is_not_said_twice(tmp_path: Path) -> None:

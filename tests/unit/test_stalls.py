@@ -48,7 +48,7 @@ async def choice(there: House) -> str:
         (TurnOutcome.FAILED, "the agent failed"),
         (TurnOutcome.LIMITED, "usage limit reached"),
         (TurnOutcome.NOT_LOGGED_IN, "the agent is not logged in"),
-        (TurnOutcome.OVERLOADED, "the model is overloaded"),
+        (TurnOutcome.OVERLOADED, "the model did not answer"),
         (TurnOutcome.CONVERSATION_LOST, "the conversation is lost"),
         (TurnOutcome.CONTEXT_FULL, "the context is full"),
     ],
