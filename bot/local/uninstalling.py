@@ -40,11 +40,16 @@ _SYSTEM_UNITS: Final = (
 _FORGET_KEY: Final = r"""
 file=$HOME/.ssh/authorized_keys
 [ -f "$file" ] && [ -w "$file" ] && grep -q -F -e "$1" "$file" || exit 0
-grep -v -F -e "$1" "$file" > "$file.airboss" || :
+umask 077
+true > "$file.airboss" || exit 1
+grep -v -F -e "$1" "$file" > "$file.airboss"
+[ $? -lt 2 ] || { rm -f "$file.airboss"; exit 1; }
 cat "$file.airboss" > "$file" && rm -f "$file.airboss" && echo gone
 """
-_FOLDERS: Final = ("gates", "inbox", "lfs", "login", "pipes", "repos", "sessions", "setup", "trees", "work")
+"""A copy that was cut short must not become the file: nobody could log in."""
+_FOLDERS: Final = ("gates", "inbox", "lfs", "login", "pipes", "repos", "sessions", "setup", "tmp", "trees", "work")
 """What is ours in a login's root."""
+_REMOVE_EMPTY: Final = 'rmdir -- "$1" 2> /dev/null || :'
 _OTHERS: Final = 'cd -- "$1/work" 2> /dev/null || exit 0; ls -1 | grep -v -e "^$2-" || :'
 """Lists the worktrees of a login that are not this store's."""
 
@@ -198,10 +203,11 @@ class _Logins:
             else:
                 for folder in _FOLDERS:
                     await executor.remove_tree(f"{executor.root}/{folder}")
+                await executor.run(["sh", "-c", _REMOVE_EMPTY, "empty", executor.root], timeout=30.0)
                 self.report.removed.append(f"{executor.root}: worktrees and processes' files of {where}")
             if public:
                 ran = await executor.run(["sh", "-c", _FORGET_KEY, "forget", public], timeout=30.0)
-                if b"gone" in ran.out:
+                if b"gone" in checked(ran, "forget our key", where).encode():
                     self.report.removed.append(f"our key in ~/.ssh/authorized_keys of {where}")
         except AirbossError as error:
             self.report.failed.append(f"{where}: {error}")

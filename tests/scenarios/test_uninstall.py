@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from bot.local.uninstalling import _FORGET_KEY
 from tests.scenarios import controllers
 from tests.scenarios.house import House, house
 
@@ -83,6 +85,7 @@ def test_it_leaves_no_unit_key_hook_or_worktree_behind_and_says_what_it_kept() -
         built.configure(machines={"macbook": macbook})
         gone = told(airboss(built, "uninstall", "--yes", "--json"), 0)
         assert left_of(built.directory / "macbook") == left_of(built.directory / "evo-x2") == []
+        assert not list(built.directory.glob("*/.airboss")), "nor an empty folder"
         assert left_of(person) == []
         kept = {path.name for path in built.home.iterdir()}
         assert ".env" not in kept and {"airboss.db", "receipts", "fleet.toml"} <= kept
@@ -93,3 +96,19 @@ def test_it_leaves_no_unit_key_hook_or_worktree_behind_and_says_what_it_kept() -
         assert left == {".pub"}, "receipts can still be checked, and no fingerprint of a secret can be guessed"
         assert any(str(built.home) in row for row in gone["kept"])
         assert told(airboss(built, "uninstall", "--yes", "--json"), 0)["failed"] == [], "twice is harmless"
+
+
+def test_a_copy_of_authorized_keys_that_cannot_be_written_does_not_become_the_file(tmp_path: Path) -> None:
+    """Nobody could log in."""
+    (tmp_path / ".ssh" / "authorized_keys.airboss").mkdir(parents=True)
+    keys = tmp_path / ".ssh" / "authorized_keys"
+    keys.write_text("ssh-ed25519 theirs\nssh-ed25519 ours airboss\n")
+    words = ["sh", "-c", _FORGET_KEY, "forget", "ssh-ed25519 ours"]
+
+    def forget() -> int:
+        return subprocess.run(words, env={**os.environ, "HOME": str(tmp_path)}, check=False).returncode
+
+    assert forget() == 1 and "theirs" in keys.read_text() and "ours" in keys.read_text()
+    (tmp_path / ".ssh" / "authorized_keys.airboss").rmdir()
+    assert forget() == 0 and keys.read_text() == "ssh-ed25519 theirs\n"
+    assert [path.name for path in keys.parent.iterdir()] == [keys.name]

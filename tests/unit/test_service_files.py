@@ -62,6 +62,19 @@ def test_the_compose_file_publishes_no_port_and_names_files_that_are_here() -> N
     assert systemd()["TimeoutStopSec"] == "30" and "stop_grace_period: 30s" in text
 
 
+def test_no_key_of_the_home_gets_into_an_image() -> None:
+    """The build's context is the directory that also has ``home`` and ``secrets``: only what is listed is let in."""
+    first, *rest = [
+        line
+        for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    assert first == "*" and not [line for line in rest if "home" in line or "secret" in line or ".env" in line]
+    needed = {"bot", "deploy", "fleet", "gates", "pyproject.toml", "requirements.lock", "README.md", "LICENSE"}
+    assert {line[1:] for line in rest if line.startswith("!")} == needed
+    assert "${AIRBOSS_USER:?" in (DEPLOY / "compose.yaml").read_text(), "the controller runs as who owns home"
+
+
 def test_a_logins_own_unit_promises_what_the_systems_does(tmp_path: Path) -> None:
     made = configparser.ConfigParser(interpolation=None, strict=True)
     made.optionxform = str  # type: ignore[assignment,method-assign]  # systemd's keys are case-sensitive
