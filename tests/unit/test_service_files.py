@@ -63,7 +63,7 @@ def test_the_compose_file_publishes_no_port_and_names_files_that_are_here() -> N
 
 
 def test_no_key_of_the_home_gets_into_an_image() -> None:
-    """The build's context is the directory that also has ``home`` and ``secrets``: only what is listed is let in."""
+    """The build's context is the directory that also has ``home`` and ``secrets``."""
     first, *rest = [
         line
         for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
