@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from typing import Final
 
-REASON: Final = "adds a secret: "
-"""How the reason of a change begins that is held for a secret."""
+REASONS: Final = ("adds a secret: ", "may add a secret: ")
+"""How the reason of a change begins that is held for a secret, and for what was not searched."""
+_UNSEARCHED: Final = "not searched: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,19 @@ class Leak:
     kind: str
     fingerprint: str
 
+    @property
+    def unsearched(self) -> bool:
+        """Whether nothing was found, and nobody looked."""
+        return self.kind.startswith(_UNSEARCHED)
+
+    @property
+    def reason(self) -> str:
+        """Why a change is held for it."""
+        return f"{REASONS[self.unsearched]}{self}"
+
     def __str__(self) -> str:
+        if self.unsearched:
+            return f"{self.path} was {self.kind}"
         where = f"{self.path}:{self.line}" if self.line else self.path
         return f"{where} ‹redacted:{self.kind}›"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fleet.errors import Refused, RepositoryUnusable
-from fleet.leaks import REASON, Leak
+from fleet.leaks import Leak
 from fleet.ports import Candidate
 from fleet.untrusted import clean
 from fleet.verdict import GateResult, HeldPlace, Outcome, Verdict
@@ -124,7 +124,7 @@ def decide(
         protected = [_protected(path, items) for path, items in by_path.items()]
         if commit not in released:
             protected += [_place(place) for place in places if place.line or place.path not in by_path]
-        secrets = [f"{REASON}{leak}" for leak in leaks]
+        secrets = [leak.reason for leak in leaks]
         return Judgement(Outcome.HELD, (*_some(secrets, "secrets"), *_some(protected, "places")), gates)
     reasons = tuple(f"{result.gate}: {result.reason}" for result in results)
     if held_by or places:

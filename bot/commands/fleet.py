@@ -114,7 +114,7 @@ def _session_card(
     context: Context, task: Task, progress: Progress, found: list[tuple[Session, list[Turn]]], zone: tzinfo
 ) -> Card:
     config = context.config()
-    why = (": ", one_line(sounds.named(config, task.why), 120)) if task.why else ()
+    why = (": ", one_line(sounds.named(config, task.why), 240)) if task.why else ()
     lines: list[Line] = [line(f"{task.state}", *why)]
     for session, turns in found:
         lines.append(line(f"{session.id} on {session.machine} from {words.short(session.base)}"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bot.explain import explain
 from bot.init.detect import Proposal, Proposed, propose
 from bot.init.render import render
 from bot.local.gate_try import STATUS, as_plain, as_table, existing, judge
@@ -17,7 +18,7 @@ from bot.local.options import print_json
 from bot.local.pythons import SYSTEM
 from fleet import files
 from fleet.config import parse_repo_file
-from fleet.errors import Misused
+from fleet.errors import AirbossError, Misused
 from fleet.git.command import Git
 from fleet.setup.repo_file import REPO_FILE
 from fleet.untrusted import Untrusted
@@ -75,7 +76,11 @@ async def init(repo: Path, *, force: bool, dry_run: bool, as_json: bool, home: P
     if not as_json:
         sys.stdout.write(f"{target}\n\n{_indented(text)}\nTrying it on the last commit …\n")
         sys.stdout.flush()
-    verdict, why = await _tried(git, top, text, home)
+    try:
+        verdict, why = await _tried(git, top, text, home)
+    except AirbossError as error:
+        why_not = f"nothing was tried: {' '.join(str(error).split())}"
+        return _shown(asked, proposal, text, None, [why_not], explain(error).status)
     return _shown(asked, proposal, text, verdict, why)
 
 
@@ -180,10 +185,12 @@ def _lacks(result: GateResult) -> list[str]:
     return [f"gate {result.gate}: {Untrusted(line).one_line(200)}"]
 
 
-def _shown(asked: _Asked, proposal: Proposal, text: str, verdict: Verdict | None, why: list[str]) -> int:
+def _shown(  # noqa: PLR0917 - all that there is to show
+    asked: _Asked, proposal: Proposal, text: str, verdict: Verdict | None, why: list[str], untried: int = 0
+) -> int:
     missing = [*proposal.missing, *filter(None, map(_program, proposal.tools)), *why]
     written = bool(text) and not asked.dry_run
-    status = STATUS[verdict.outcome] if verdict else 0 if text else 1
+    status = STATUS[verdict.outcome] if verdict else untried if text else 1
     if asked.as_json:
         print_json(
             {
@@ -203,7 +210,7 @@ def _shown(asked: _Asked, proposal: Proposal, text: str, verdict: Verdict | None
         sys.stdout.write(_NOTHING)
     elif verdict is not None:
         sys.stdout.write(f"\n{as_table(verdict)}")
-    else:
+    elif asked.dry_run:
         sys.stdout.write(text)
     if missing:
         sys.stdout.write("\nMissing, or good to know:\n" + "".join(f"- {words}\n" for words in missing))

@@ -155,7 +155,7 @@ class Alarms:
 
     def _begin(self, posts: Posts, alarm: FleetAlarm, silent: set[str]) -> None:
         tx, key = posts.tx, _OPEN + alarm.cause
-        why = (line(one_line(alarm.why, 200)),) if alarm.why else ()
+        why = (line(one_line(alarm.why, 240)),) if alarm.why else ()
         for admin in self._admins(tx, silent):
             since = line(f"Since {words.day(tx.now_us(), sounds.zone_of(tx, self._config(), admin.id))}.")
             card = Card(line("⚠ ", alarm.title), (*why, since), actions=alarm.actions, tone=Tone.BAD)
@@ -171,7 +171,7 @@ class Alarms:
             if posted.card_json:
                 card = Card.from_json(posted.card_json)
                 zone = sounds.zone_of(tx, self._config(), card.mention)
-                why = (line(one_line(alarm.why, 200)),) if alarm.why else ()
+                why = (line(one_line(alarm.why, 240)),) if alarm.why else ()
                 lines = (*why, line(f"Since {words.day(tx.now_us(), zone)}."))
                 changed = Card(line("⚠ ", alarm.title), lines, tone=Tone.BAD, mention=card.mention)
                 posts.repost(posted.chat, changed, key=posted.key)

@@ -174,7 +174,7 @@ def _hold_card(task: Task, held: Approval, context: AskContext) -> Card:
         Action("Deny", f"/deny {held.id}", digest=digest),
     )
     return Card(
-        title=line(f"{task.id} · {held.id} · ", "held: it adds a secret" if leaks else "held for a person"),
+        title=line(f"{task.id} · {held.id} · ", leak_card.title(held) if leaks else "held for a person"),
         lines=leak_card.lines(held) if leaks else (line(one_line(held.reason, 300)),),
         fields=(field("Commit", words.short(held.commit)), field("For", context.person or task.requester)),
         actions=(

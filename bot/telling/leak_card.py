@@ -18,17 +18,30 @@ _ADVICE: Final = "Remove it from the change and read it from the environment ins
 def lines(held: Approval) -> tuple[Line, ...]:
     """Each place, the values masked; then what else the change is held for."""
     found = [line(one_line(str(leak), 120)) for leak in leaks.from_json(held.request)]
-    others = "; ".join(part for part in held.reason.split("; ") if not part.startswith(leaks.REASON))
+    others = "; ".join(part for part in held.reason.split("; ") if not part.startswith(leaks.REASONS))
     also = (line("Also: ", one_line(others, 200)),) if others else ()
     return (*capped(found, "and {n} more places", limit=_SHOWN), *also)
 
 
+def title(held: Approval) -> str:
+    """Why it is held, in a few words."""
+    seen = any(map(_seen, leaks.from_json(held.request)))
+    return "held: it adds a secret" if seen else "held: not all was searched"
+
+
+def _seen(leak: Leak) -> bool:
+    return not leak.unsearched
+
+
 def actions(task: Task, held: Approval, digest: str) -> tuple[Action, ...]:
     """Buttons: to release it, to send it back, to stop."""
-    places = ", ".join(_place(leak) for leak in leaks.from_json(held.request)[:_SHOWN])
+    found = leaks.from_json(held.request)
+    words = f"Your change adds a secret: {', '.join(map(_place, found[:_SHOWN]))}. {_ADVICE}"
+    if not any(map(_seen, found)):
+        words = f"Your change is too large to be searched for secrets: {found[0]}. Leave large files out."
     return (
         Action("Release", f"/approve {held.id}", digest=digest),
-        Action("Send back to agent", f"/say {task.id} Your change adds a secret: {places}. {_ADVICE}"),
+        Action("Send back to agent", f"/say {task.id} {words}"),
         Action("Stop", f"/stop {task.id}"),
     )
 

@@ -254,7 +254,7 @@ def progress_card(task: Task, progress: Progress, isolation: Isolation, now_us: 
     state += f" · by {progress.schedule}" if progress.schedule else ""
     lines = [line(state)]
     if task.why:
-        lines.append(line(one_line(task.why, 160)))
+        lines.append(line(one_line(task.why, 240)))
     if progress.near and not ended:
         lines.append(line(f"budget: {progress.near}"))
     if progress.left_out:

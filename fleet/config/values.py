@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from fleet.branch_names import is_branch_name
 from fleet.errors import Misused
 from fleet.globs import Glob, unmeant
 from fleet.model import PersonId
@@ -57,7 +58,6 @@ _UNIT_BYTES = {"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _ALLOWED_URL = re.compile(r"^(https|ssh|file)://[^-\s]")
 _SCP_LIKE = re.compile(r"^([A-Za-z0-9_][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*:[^:-]")
-_BRANCH = re.compile(r"^(?!.*(\.\.|//|@\{|\.lock(/|$)|/\.))[A-Za-z0-9_][^\x00-\x20~^:?*\[\\\x7f]*(?<![./])$")
 
 
 def wrong(what: str, remedy: str) -> PydanticCustomError:
@@ -181,7 +181,7 @@ def _endpoint(url: str) -> str:
 
 
 def _branch(name: str) -> str:
-    if not _BRANCH.match(name):
+    if not is_branch_name(name):
         raise wrong(f"is not a branch name ({name!r})", 'write the short name, for example "main"')
     return name
 

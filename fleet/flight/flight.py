@@ -169,7 +169,9 @@ class Flight:
         """The step is tried a few times before the task ends."""
         self._failures += 1
         if error.retry and self._failures <= len(_RETRIES):
-            await self._wait_because(f"waiting to try again: {error}", _RETRIES[self._failures - 1])
+            await self._wait_because(
+                f"waiting to try again: {lacking.in_short(error)}", _RETRIES[self._failures - 1]
+            )
         else:
             await self._end(TaskState.UNAVAILABLE, str(error))
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from fleet.config import FleetConfig
 from fleet.config.models import no_longer_named
-from fleet.errors import Misconfigured, OriginAway, RepositoryUnusable
+from fleet.errors import AirbossError, Misconfigured, OriginAway, RepositoryUnusable
 from fleet.model import Task, TaskState
 from fleet.store import tasks
 from fleet.store.core import Store
@@ -29,7 +29,13 @@ def waiting(error: Misconfigured) -> str:
 
 def for_repository(error: RepositoryUnusable | OriginAway) -> str:
     """Why a task waits that has begun and cannot go on with its repository as it is."""
-    return FOR_REPOSITORY + shortened(" ".join(str(error).split()), _MOST)
+    return FOR_REPOSITORY + in_short(error)
+
+
+def in_short(error: AirbossError) -> str:
+    """What went wrong and what helps, for a card: it names the repository already, and is cut where it is long."""
+    told = str(type(error)(attempted=error.attempted, cause=error.cause or error.on, hint=error.hint))
+    return shortened(" ".join(told.split()), _MOST)
 
 
 def says(why: str, lacks: str) -> bool:

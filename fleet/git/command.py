@@ -50,7 +50,19 @@ CLEAN_CONFIG: Sequence[str] = (
 #: As ``info/attributes`` it overrides every ``.gitattributes``: a checkout has exactly the bytes of the tree.
 RAW_ATTRIBUTES = "* -text !eol !filter !ident !working-tree-encoding !export-ignore !export-subst !merge !diff\n"
 
-_KEPT = ("PATH", "HOME", "TMPDIR", "SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_ASKPASS", "SSH_ASKPASS")
+_KEPT = (
+    *("PATH", "HOME", "TMPDIR", "SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_ASKPASS", "SSH_ASKPASS"),
+    *(
+        "GIT_SSL_CAINFO",
+        "GIT_SSL_CAPATH",
+        "https_proxy",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+        "no_proxy",
+        "NO_PROXY",
+    ),
+)
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 _CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
 _CHUNK = 1 << 16

@@ -41,7 +41,7 @@ own() {
     [ "$head" = "$base" ] || git update-ref --no-deref HEAD "$head"
 }
 if said=$(own 2>&1 < /dev/null); then
-    : > "$ready"
+    ls -di -- "$work" > "$ready"
     echo ready
 elif [ $# -gt 5 ] || git cat-file -e "$base^{commit}" 2> /dev/null; then
     printf '%s\n' "$said" >&2

@@ -34,7 +34,7 @@ _ANSWER_SECONDS: Final = 120.0
 _KEPT_BYTES: Final = 16 << 20
 _KEPT_LARGEST: Final = 256 << 10
 _MOST_AT_ONCE: Final = 5_000
-_NAME: Final = re.compile(r"[!-~]{1,400}")
+_NAME: Final = re.compile(r"[^\s\x00-\x1f\x7f\ud800-\udfff]{1,400}")
 _FOUND: Final = re.compile(rb"([0-9a-f]{40}) (blob|tree|commit|tag) ([0-9]+)\n")
 
 

@@ -12,14 +12,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from weakref import WeakKeyDictionary
 
+from fleet.branch_names import is_branch_name
 from fleet.errors import DiskFull, Misused, OriginAway, RepositoryUnusable, Unavailable
 from fleet.git.command import Git, is_object_id, without_credentials
 from fleet.git.objects import reader
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,199}")
 _BRANCHES_NAMED = 3
-_NOT_IN_BRANCHES = ("..", "//", "@{", "/.", ".lock/")
 _PARTIAL = re.compile(r"extensions\.partialclone|remote\..*\.promisor", re.DOTALL)
 _SCP_LIKE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]*:(?!:)[^:].*")
 
@@ -28,11 +27,7 @@ def check(name: str, url: str, base: str) -> None:
     """Raises ``Misused`` for a name, URL or branch that git or a file system could misread."""
     if not _NAME.fullmatch(name) or ".." in name or name.endswith((".lock", ".git")):
         raise _misused(name, "the name", "use letters, digits, '.', '_' and '-'")
-    if (
-        not _BRANCH.fullmatch(base)
-        or any(part in base for part in _NOT_IN_BRANCHES)
-        or base.endswith(("/", ".", ".lock"))
-    ):
+    if not is_branch_name(base):
         raise _misused(name, f"the branch {base!r}", "name a branch, for example main")
     if local_path(url) is None and not is_url(url):
         raise _misused(
@@ -100,7 +95,7 @@ async def tip(git: Git, where: Path | str, base: str, on: str) -> str:
             cause=f"it has no branch {base}" + (f"; it has {named}" if named else ""),
             hint=f'write base = "{others[0]}" under its name in fleet.toml'
             if others
-            else "commit something to it first",
+            else "commit something to it first, or correct its url",
         )
     if not is_object_id(found):
         raise _other_format(attempted, on, "SHA-256")

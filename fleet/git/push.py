@@ -9,11 +9,42 @@ from fleet.untrusted import shortened
 
 _LIMIT: Final = 400
 _REASON: Final = re.compile(r"\[remote rejected\] \((.+)\)")
+_BY_HOOK: Final = "ref updates aborted by hook"
+_LOCKED: Final = re.compile(r"Unable to create '([^'\n]+\.lock)': File exists")
+#: What a login may not do to files, and not what a server of SSH says of keys.
+_CLOSED: Final = re.compile(
+    r"Permission denied(?! \()|Operation not permitted|Read-only file system|insufficient permission|No space left"
+)
+
+#: Git said so before it sent anything.
+_NOT_LET_IN: Final = re.compile(
+    r"unable to access '|could not read (?:Username|Password)|Authentication failed|Could not read from remote"
+)
+_ACCESS: Final = "Check the network and the controller's own right to push there."
+
+
+def is_rejection(words: str) -> bool:
+    """Whether the repository's own rules did not let a push in."""
+    return "remote rejected" in words or _BY_HOOK in words
+
+
+def unusable(words: str) -> tuple[str, str] | None:
+    """Why a repository cannot be written to as it is now, whatever is pushed, and what its owner can do."""
+    if locked := _LOCKED.search(words):
+        cause = f"{locked[1]} is there: a git works in the repository, or died there"
+        return cause, "If none runs there, remove that file."
+    if closed := _CLOSED.search(words):
+        at = words.rfind("\n", 0, closed.start()) + 1
+        line = words[at:].partition("\n")[0].removeprefix("remote:").strip()
+        return failure(line), "Make room there, or let the login that pushes write: its owner can."
+    return (failure(words), _ACCESS) if _NOT_LET_IN.search(words) else None
 
 
 def rejection(words: str) -> str:
     """Why a repository did not take a push: its own reason, and what its hooks said."""
     told = [line.removeprefix("remote:").strip() for line in words.splitlines() if line.startswith("remote:")]
+    if not told and _BY_HOOK in words:  # its end was cut, with the marks of what its hook said
+        told = [line.strip() for line in words.partition(f"fatal: {_BY_HOOK}")[0].splitlines()] + [_BY_HOOK]
     parts = dict.fromkeys(part for part in (*_REASON.findall(words)[:1], *told) if part)
     return failure("; ".join(parts) or words)
 

@@ -29,10 +29,11 @@ _MANY_PACKS = 50
 _PATCH_KEPT = 1 << 20
 #: What git says when its own store lacks or cannot read something that it should have.
 BROKEN = re.compile(
-    r"bad object|could not read|unable to read|missing (?:blob|tree|commit|necessary)|unresolved deltas|corrupt"
-    r"|did not send all necessary objects|unable to find",
-    re.IGNORECASE,
+    r"(?i)bad object|could not read|unable to read|missing (?:blob|tree|commit|necessary)|unresolved deltas|corrupt"
+    r"|did not send all necessary objects|unable to find"
 )
+#: Where another base was fetched before: no branch can be in the place of another's directory.
+_IN_ITS_PLACE = re.compile(r"'(refs/airboss/base/[^']+)' exists; cannot create")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,7 @@ class Repository:
     async def fetch(self) -> str:
         """Updates the mirror and returns the base branch's commit.
 
-        Raises ``RepositoryUnusable`` for one that cannot be used as it is (missing, empty, no such branch,
-        SHA-256), and ``OriginAway`` when it does not answer.
+        Raises ``RepositoryUnusable`` for one that cannot be used as it is, and ``OriginAway`` when it does not answer.
         """
         async with self._alone():
             tip = await self.tip()
@@ -125,10 +125,11 @@ class Repository:
         except Unavailable as error:
             if "promisor" in error.cause or "lazy fetching" in error.cause:
                 raise origin.partial(self._on) from error
-            if not BROKEN.search(error.cause):
+            other = _IN_ITS_PLACE.search(error.cause)
+            if not other and not BROKEN.search(error.cause):
                 raise
-            await self._run("update-ref", "-d", self._base_ref, what="forget a broken history")
-            await self._fetch_from("--refetch")
+            await self._run("update-ref", "-d", other[1] if other else self._base_ref, what="forget a base")
+            await self._fetch_from(*([] if other else ["--refetch"]))
         if known is not None:
             return
         reached = await self._run(

@@ -46,6 +46,8 @@ RULES_BYTES: Final = 1 << 20
 _PLACES: Final = 5
 #: What the machine says where there is nothing to take.
 GONE: Final = "its worktree is gone, or a link is in its place"
+#: What a card says was left out where another directory is in the worktree's place.
+REPLACED: Final = "its first directory: another one is in its place"
 #: How the reason ends where the agent's own merge is not finished.
 CONFLICT: Final = "its merge conflict is not resolved"
 HEADER_BYTES: Final = 63
@@ -208,6 +210,11 @@ while IFS=' ' read -r recorded inside path; do
         [ "$count" -eq 0 ] || printf 'submodule\0%d\0\0%s\0' "$count" "$path" >> "$own/told"
     ) > /dev/null 2>&1
 done < "$own/submodules"
+# It is this directory that was filled, and no other one in its place.
+ready=${work%/*}/.ready/${work##*/}
+if [ -s "$ready" ] && [ "$(ls -di -- "$work")" != "$(cat -- "$ready")" ]; then
+    printf 'replaced\0\0\0\0' >> "$own/told"
+fi
 # Nothing is changed here: commits that only the agent's own repository has may be the work.
 if [ "$tree" = "${AIRBOSS_BASE_TREE:-}" ] && [ -d "$work/.git" ]; then
     {
@@ -285,8 +292,8 @@ NO_EXCEPTIONS: Final = Exceptions()
 
 @dataclass(frozen=True, slots=True)
 class TakenTree:
-    """What a machine says that it took: the tree's id, where its pack begins, the litter that it left out, and
-    words about each submodule in which something was changed.
+    """What a machine says that it took: the tree's id, where its pack begins, the litter that it left out (and the
+    directory, where another one replaced it), and words about each submodule in which something was changed.
 
     ``elsewhere``: where commits are that only the agent's own repository has, if it took the base's tree.
     """
@@ -310,7 +317,8 @@ def read_header(data: bytes) -> TakenTree | None:
         return None
     offset = HEADER_BYTES + int(found[2])
     listed = data[HEADER_BYTES:offset]
-    return TakenTree(found[1].decode(), offset, _litter(listed), _inside(listed), _elsewhere(listed))
+    left_out = (*_litter(listed), *((REPLACED,) if b"replaced" in listed.split(b"\0")[0::4] else ()))
+    return TakenTree(found[1].decode(), offset, left_out, _inside(listed), _elsewhere(listed))
 
 
 def _litter(listed: bytes) -> tuple[str, ...]:

@@ -6,12 +6,11 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fleet.errors import AirbossError, Refused, Unavailable
+from fleet.errors import AirbossError, DiskFull, Refused, RepositoryUnusable, Unavailable
 from fleet.events import FencedBy
 from fleet.files import scratch
-from fleet.git import lfs
+from fleet.git import lfs, push
 from fleet.git.command import without_credentials
-from fleet.git.push import failure, rejection
 from fleet.git.repository import Repository
 from fleet.landing import fence_hook
 from fleet.landing.fence_hook import FenceToken
@@ -59,22 +58,27 @@ class BaseBranch:
         return found == new or await self._repository.is_ancestor(new, found)
 
     async def check_landable(self) -> None:
-        """Raises ``Refused``, with a hint, when a change cannot be landed here as things are."""
+        """Raises ``RepositoryUnusable``, with a hint, when a change cannot be landed here as things are."""
         if self._repository.path is None:
             return
         found = await self._repository.opened()
         if found.bare and not (found.git_dir / "worktrees").exists():
             return
-        holder = await self._checked_out(found.git_dir)
+        holder, gone = await self._checked_out(found.git_dir)
         if holder is None:
             return
+        if gone:
+            raise self._unusable(
+                f"{self._repository.base} was checked out in {holder}, which is gone",
+                f"git -C {found.git_dir} worktree prune",
+            )
         if found.bare:
-            raise self._refused(
+            raise self._unusable(
                 f"{self._repository.base} is checked out in {holder}",
                 f"Remove that worktree (git worktree remove), or check out another branch in {holder}.",
             )
         if found.settings.get("receive.denycurrentbranch", "").lower() != "updateinstead":
-            raise self._refused(
+            raise self._unusable(
                 f"{self._repository.base} is checked out in {holder}",
                 "Name a bare repository in fleet.toml, check out another branch there, or let landings update that "
                 f"checkout: git -C {holder} config receive.denyCurrentBranch updateInstead",
@@ -111,8 +115,9 @@ class BaseBranch:
     async def swap(self, old: str, new: str, token: FenceToken | None = None) -> Swapped | Moved:
         """Moves the base branch from ``old`` to ``new``, or finds that it is already at ``new``.
 
-        Raises ``Refused`` when ``new`` does not descend from ``old`` or the repository rejects it, and
-        ``Unavailable`` when the result is unknown (ask ``current`` later).
+        Raises ``Refused`` when ``new`` does not descend from ``old`` or the repository rejects it,
+        ``RepositoryUnusable`` while nothing can land there, and ``Unavailable`` when the result is unknown (ask
+        ``current`` later).
         """
         if not await self._repository.is_ancestor(old, new):
             raise self._refused(
@@ -132,10 +137,15 @@ class BaseBranch:
         repository, git = self._repository, self._repository.git
         with scratch(repository.mirror, "landing-") as pack:
             await repository.pack(pack, new, [old])
-            await git.run(
-                *_DURABLE, "index-pack", "--stdin", "--fix-thin",
-                attempted="bring the new commit in", on=self._on, git_dir=git_dir, stdin=pack, timeout=900.0,
-            )  # fmt: skip
+            try:
+                await git.run(
+                    *_DURABLE, "index-pack", "--stdin", "--fix-thin",
+                    attempted="bring the new commit in", on=self._on, git_dir=git_dir, stdin=pack, timeout=900.0,
+                )  # fmt: skip
+            except DiskFull:
+                raise
+            except Unavailable as error:
+                return await self._seen(False, old, new, error.cause)
         ended = await git.run(
             *_DURABLE, "update-ref", "-m", "airboss: landed", repository.ref, new, old,
             attempted="move the base branch", on=self._on, git_dir=git_dir, expect=(0, 1, 128),
@@ -172,20 +182,27 @@ class BaseBranch:
             if worked:
                 return Swapped(new)
             raise Unavailable(
-                attempted="land the change", on=self._on, cause=f"{failure(words)}; then {error.cause}"
+                attempted="land the change", on=self._on, cause=f"{push.failure(words)}; then {error.cause}"
             ) from error
         if worked:
             await self._repository.landed(old, new)
             return Swapped(new)
         if found != old:
             return await self._elsewhere(found, new)
+        if "Up-to-date check failed" in words:
+            raise self._unusable(
+                f"a git works in {self._repository.path}, or died there and left its index.lock",
+                "If none runs there, remove that file.",
+            )
+        if (wrong := push.unusable(words)) is not None:
+            raise self._unusable(*wrong)
         if "unstaged changes" in words or "staged changes" in words or "overwrit" in words:
             raise self._dirty(self._repository.path or Path())
-        if "remote rejected" in words:
+        if push.is_rejection(words):
             raise self._refused(
-                rejection(words), "The repository's own rules reject it; its owner can change them."
+                push.rejection(words), "The repository's own rules reject it; its owner can change them."
             )
-        raise Unavailable(attempted="land the change", on=self._on, cause=failure(words))
+        raise Unavailable(attempted="land the change", on=self._on, cause=push.failure(words))
 
     async def _elsewhere(self, found: str, new: str) -> Swapped | Moved:
         """Whether the branch moved to or past ``new``, or elsewhere."""
@@ -195,21 +212,25 @@ class BaseBranch:
                 return Moved(found)
         return Swapped(new)
 
-    async def _checked_out(self, git_dir: Path) -> Path | None:
-        """The working tree that has the base branch checked out."""
+    async def _checked_out(self, git_dir: Path) -> tuple[Path | None, bool]:
+        """The working tree that has the base branch checked out, and whether only git still knows of it."""
         listed = await self._repository.git.run(
             "worktree", "list", "--porcelain", "-z", attempted="look for checkouts", on=self._on, git_dir=git_dir
         )
         for record in listed.out.decode("utf-8", "surrogateescape").split("\0\0"):
             fields = record.split("\0")
             if f"branch {self._repository.ref}" in fields and "bare" not in fields:
-                return Path(fields[0].removeprefix("worktree "))
-        return None
+                gone = any(field.startswith("prunable") for field in fields)
+                return Path(fields[0].removeprefix("worktree ")), gone
+        return None, False
 
-    def _dirty(self, holder: Path) -> Refused:
-        return self._refused(
+    def _dirty(self, holder: Path) -> RepositoryUnusable:
+        return self._unusable(
             f"{holder} has uncommitted changes", "Commit or stash them there; landings update this checkout."
         )
+
+    def _unusable(self, cause: str, hint: str) -> RepositoryUnusable:
+        return RepositoryUnusable.of(self._refused(cause, hint))
 
     def _refused(self, cause: str, hint: str) -> Refused:
         return Refused(attempted="land the change", on=self._on, cause=cause, hint=hint)

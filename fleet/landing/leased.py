@@ -5,12 +5,13 @@ Every attempt is an intent row before it touches the ref, and an interrupted att
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, TypeVar
 
-from fleet.errors import Refused, StoreUnavailable
+from fleet.errors import Refused, StoreUnavailable, Unavailable
 from fleet.events import FencedBy, LandingDoneV2, LandingIntended, LandingMissed
 from fleet.failpoints import failpoint
 from fleet.landing.base_branch import BaseBranch, Moved
@@ -69,7 +70,11 @@ class LeasedLanding:
             if intent is None:
                 return Interrupted()
             failpoint("landing-intended")
-            return Landed(intent.ref) if await self._swap(intent, lease) else None
+            try:
+                return Landed(intent.ref) if await self._swap(intent, lease) else None
+            except Refused:
+                await self._give_up(intent)
+                raise
 
         return await self._leased(work, interruptible)
 
@@ -133,6 +138,14 @@ class LeasedLanding:
         await self._done(intent, swapped.fenced_by, lease)
         return True
 
+    async def _give_up(self, intent: Intent) -> None:
+        """The repository did not take what this controller has just sent, and said so: nothing of it is on its way,
+        and the task can be stopped. For what an earlier one sent see :meth:`_settle_earlier_intents`."""
+        with contextlib.suppress(Refused, Unavailable):
+            found = await self._branch(intent).current()
+            if found in ("", intent.old):
+                await self._missed(intent, found, "the repository did not take it")
+
     def _branch(self, intent: Intent) -> BaseBranch | TaskBranch:
         """The branch that an intent is about, whatever the mode is by now."""
         return self._own if intent.ref == self._own.ref else self._context.base_branch
@@ -179,10 +192,12 @@ class LeasedLanding:
         failpoint("landing-done")
         self._context.queue.changed(self._task.repo)
 
-    async def _missed(self, intent: Intent, found: str) -> None:
+    async def _missed(
+        self, intent: Intent, found: str, why: str = "the branch is not at the expected commit"
+    ) -> None:
         def work(tx: Tx) -> None:
             landings.finish(tx, intent.id, IntentOutcome.MISSED)
-            event = LandingMissed(intent.ref, intent.old, found, "the branch is not at the expected commit")
+            event = LandingMissed(intent.ref, intent.old, found, why)
             record(tx, event, self._session, turn=self._turn.id)
 
         await self._store.write(work)

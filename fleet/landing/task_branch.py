@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from fleet.errors import AirbossError, Refused, Unavailable
+from fleet.errors import AirbossError, Refused, RepositoryUnusable, Unavailable
 from fleet.events import FencedBy
+from fleet.git import push
 from fleet.git.command import is_object_id, without_credentials
-from fleet.git.push import rejection
 from fleet.git.repository import Repository
 from fleet.landing.base_branch import Moved, Swapped
 from fleet.landing.fence_hook import FenceToken
@@ -62,7 +62,8 @@ class TaskBranch:
     async def swap(self, old: str, new: str, token: FenceToken | None = None) -> Swapped | Moved:
         """Makes the branch at ``new``, a change of ``old``, or finds that it is there already.
 
-        Raises ``Refused`` when the repository rejects it, and ``Unavailable`` when the result is unknown.
+        Raises ``Refused`` when the repository rejects it, ``RepositoryUnusable`` while nothing can be pushed there,
+        and ``Unavailable`` when the result is unknown.
         """
         if found := await self.current():
             return Swapped(new) if await self.follows(new, found) else Moved(found)
@@ -79,11 +80,13 @@ class TaskBranch:
             raise Unavailable(attempted="push the change", on=self._on, cause=words) from error
         if found:
             return Swapped(new) if await self.follows(new, found) else Moved(found)
-        if "rejected" in words or "denied" in words.lower():
+        if (wrong := push.unusable(words)) is not None:
+            raise RepositoryUnusable(attempted="push the change", on=self._on, cause=wrong[0], hint=wrong[1])
+        if push.is_rejection(words) or "rejected" in words or "denied" in words.lower():
             raise Refused(
                 attempted="push the change",
                 on=self._on,
-                cause=rejection(words),
+                cause=push.rejection(words),
                 hint="The repository's own rules reject it; its owner can change them.",
             )
         raise Unavailable(attempted="push the change", on=self._on, cause=words)

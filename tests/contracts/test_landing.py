@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.local import hooking
-from fleet.errors import Misused, Refused, Unavailable
+from fleet.errors import Misused, Refused, RepositoryUnusable, Unavailable
 from fleet.events import FencedBy
 from fleet.git import merging
 from fleet.git.command import Git
@@ -371,3 +371,28 @@ async def test_of_two_that_make_one_branch_at_once_one_wins(repository: Reposito
             assert result == Swapped(new)
         else:
             assert result == Moved(winner) or isinstance(result, Unavailable | Refused), result
+
+
+async def test_what_its_owner_must_correct_is_said_and_is_no_refusal_of_the_change(tmp_path: Path) -> None:
+    bare = make_bare(tmp_path / "owner.git", {"a": "1"})
+    _hook(bare, "post-receive", "exit 0")
+    repository = Repository("p", str(bare), "main", tmp_path / "p.git")
+    base = await repository.fetch()
+    new, lock = await child(repository, base), bare / "refs/heads/main.lock"
+    lock.touch()
+    with pytest.raises(RepositoryUnusable, match=r"main\.lock is there: .* remove that file"):
+        await BaseBranch(repository).swap(base, new)
+    lock.unlink()
+    assert await BaseBranch(repository).swap(base, new) == Swapped(new)
+
+
+async def test_a_hook_that_aborts_the_update_itself_is_a_refusal_in_its_own_words(tmp_path: Path) -> None:
+    bare = make_bare(tmp_path / "owner.git", {"a": "1"})
+    _hook(bare, "reference-transaction", "[ $1 != prepared ] || { echo nobody lands today >&2; exit 1; }")
+    repository = Repository("p", str(bare), "main", tmp_path / "p.git")
+    base = await repository.fetch()
+    new = await child(repository, base)
+    for branch in (BaseBranch(repository), TaskBranch(repository, "t7")):
+        with pytest.raises(Refused, match="nobody lands today; ref updates aborted by hook") as refused:
+            await branch.swap(base, new)
+        assert not isinstance(refused.value, RepositoryUnusable)

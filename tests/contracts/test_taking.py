@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from fleet.errors import Unavailable
 from fleet.git.handed_over import TreeRefused, WorktreeGone
 from fleet.git.moving import Move
 from fleet.git.repository import Repository
-from fleet.git.taking import CONFLICT, GONE, LITTER, RULES_BYTES, Exceptions, read_header
+from fleet.git.taking import CONFLICT, GONE, LITTER, REPLACED, RULES_BYTES, Exceptions, read_header
 from fleet.git.workspace import Snapshot, Workspaces
 from fleet.machines.local import LocalExecutor
 from fleet.ports import Ran
@@ -351,3 +352,13 @@ def test_a_header_is_read_whatever_the_machine_sends() -> None:
     assert odd is not None
     assert odd.left_out == ()
     assert all(pattern == pattern.strip() for pattern in LITTER)
+
+
+async def test_another_directory_in_the_worktrees_place_is_taken_and_told(ground: Ground) -> None:
+    ground.write({"app.py": "x = 2\n"})
+    assert (await ground.taken()).left_out == ()
+    first = ground.path.rename(ground.path.with_name("first"))
+    shutil.copytree(first, ground.path, symlinks=True)
+    made = await ground.taken()
+    assert made.left_out == (REPLACED,)
+    assert await ground.changes(made) == {("M", "app.py")}

@@ -59,3 +59,18 @@ def test_init_where_it_cannot(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     (tmp_path / "plain" / "Makefile").write_text("test:\n\ttrue\n")
     assert main([*home, str(tmp_path / "plain"), "--force"]) == 0
     assert "nothing is committed yet" in capsys.readouterr().out
+
+
+def test_what_cannot_be_tried_is_written_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    modules = f'[submodule "lib"]\n\tpath = vendor/lib\n\turl = {tmp_path / "gone"}\n'
+    work = make_work(tmp_path / "work", {"test_a.py": UNITTEST.format("True"), ".gitmodules": modules})
+    git(work, "update-index", "--add", "--cacheinfo", f"160000,{'a' * 40},vendor/lib")
+    git(work, "commit", "--quiet", "-m", "a submodule")
+    asked = ["--home", str(tmp_path / "none"), "init", str(work), "--force"]
+    assert main([*asked, "--json"]) == 3
+    said = json.loads(capsys.readouterr().out)
+    assert problems(said, load("init.json")) == []
+    assert (said["written"], said["tried"], said["status"]) == (True, None, 3)
+    assert "nothing was tried: could not fetch a submodule" in said["missing"][-1]
+    assert main(asked) == 3
+    assert capsys.readouterr().out.count("[gates.") == 1, "the file is shown once"

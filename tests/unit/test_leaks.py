@@ -194,3 +194,6 @@ def test_leaks_are_kept_as_json_without_values() -> None:
     assert from_json(to_json(found)) == found
     assert to_json(()) == "" and from_json("") == ()
     assert str(found[0]) == "a.py:3 ‹redacted:github-pat›"
+    assert found[0].reason == "adds a secret: a.py:3 ‹redacted:github-pat›"
+    too_much = Leak("the rest of the change", 0, "not searched: more than 32 MiB", "2" * 32)
+    assert too_much.reason == "may add a secret: the rest of the change was not searched: more than 32 MiB"

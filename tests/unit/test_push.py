@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.git.push import rejection
+from fleet.git.push import rejection, unusable
 
 PORCELAIN = "To /srv/git/shop.git\n!\tabc:refs/heads/main\t[remote rejected] (%s)\nDone\n"
 
@@ -19,7 +19,33 @@ PORCELAIN = "To /srv/git/shop.git\n!\tabc:refs/heads/main\t[remote rejected] (%s
         ),
         (PORCELAIN % "hook declined", "hook declined"),
         ("fatal: no such thing", "fatal: no such thing"),
+        (
+            "no tags today\nfatal: ref updates aborted by hook\nsend-pack: unexpected disconnect",
+            "no tags today; ref updates aborted by hook",
+        ),
     ],
 )
 def test_a_rejected_push_says_the_repositorys_own_reason(words: str, told: str) -> None:
     assert rejection(words) == told
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            PORCELAIN % "failed to update ref"
+            + "\nremote: error: cannot lock ref 'refs/heads/main': Unable to create '/x/main.lock': File exists.",
+            "/x/main.lock is there: a git works",
+        ),
+        ("error: unable to create temporary file: Permission denied\nfatal: failed", "file: Permission denied"),
+        (PORCELAIN % "unpacker error" + "\nremote: fatal: write error: No space left on device", "write error: No"),
+        ("git@far: Permission denied (publickey).\nfatal: Could not read from remote repository.", "(publickey)"),
+        ("fatal: could not read Username for 'https://far': terminal prompts disabled", "could not read Username"),
+        ("fatal: unable to access 'https://far/': The requested URL returned error: 503", "error: 503"),
+        ("error: RPC failed; HTTP 503\nfatal: the remote end hung up unexpectedly", ""),
+        (PORCELAIN % "pre-receive hook declined", ""),
+    ],
+)
+def test_what_the_repositorys_owner_can_correct_is_told_from_a_refusal(words: str, told: str) -> None:
+    found = unusable(words)
+    assert (found is not None and told in found[0]) if told else found is None

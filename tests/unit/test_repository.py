@@ -7,6 +7,7 @@ import gc
 import shutil
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,8 @@ async def test_what_cannot_be_used_says_what_to_do(tmp_path: Path, origin: Path)
         ("p", "/x", "--upload-pack=x"), ("p", "/x", "a..b"), ("p", "/x", ""), ("p", "/x", "a b"),
         ("p", "/x", "a.lock"),
         ("p", "/x", "main:other"), ("p", "/x", "@{-1}"), ("p", "/x", "ma\nin"),
+        ("p", "/x", "a/.b"), ("p", "/x", "a*"), ("p", "/x", "a\u202eb"),
+        ("p", "/x", "a.lock/b"), ("p", "/x", "a/"), ("p", "/x", "x" * 201),
         ("p", "ext::sh -c x", "main"), ("p", "-oProxyCommand=x", "main"), ("p", "ssh://-oProxyCommand=x/y", "main"),
         ("p", "http://example.com/x", "main"), ("p", "git://example.com/x", "main"), ("p", "relative/path", "main"),
         ("p", "fd::17", "main"), ("p", "-host:path", "main"), ("p", "", "main"), ("p", "ssh://u@-host/x", "main"),
@@ -115,6 +118,14 @@ def test_names_that_git_would_read_as_something_else(tmp_path: Path, name: str, 
 )
 def test_ordinary_urls(tmp_path: Path, url: str) -> None:
     Repository("my.repo-1", url, "feature/x_1", tmp_path / "m")
+
+
+async def test_branches_of_any_name_and_of_another_than_before(tmp_path: Path) -> None:
+    bare, mirror = make_bare(tmp_path / "o.git", {"a": "1"}), tmp_path / "p.git"
+    tip = git(bare, "rev-parse", "main")
+    for before, base in pairwise(("main", "main/next", "größe/#12", "功能=(登录)", "100%,a'b", "main")):
+        git(bare, "branch", "-m", before, base)
+        assert await Repository("p", str(bare), base, mirror).fetch() == tip
 
 
 async def test_an_unreachable_remote_is_unavailable_and_keeps_its_password(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ async def test_nothing_is_judged_by_wrong_definitions_and_the_words_go_with_them
     task = await there.task(TaskState.PREPARING, TaskState.RUNNING, TaskState.JUDGING)
     flight = Flight(there.services, task)
     async with alongside(flight.run(), "fly") as flying:
-        await _until_why(there, task, f"{FOR_REPOSITORY}could not find the gates (airboss.toml of shop)")
+        await _until_why(there, task, f"{FOR_REPOSITORY}could not find the gates: it defines no gate")
         assert (await there.now(task)).state is TaskState.JUDGING and not judged.is_set()
         there.judge.usable = lambda base: None
         flight.wake()
@@ -241,3 +241,24 @@ async def test_the_admins_are_told_once_it_lasts(tmp_path: Path) -> None:
         await there.store.write(lambda tx: tasks.explain(tx, "t1", ""))
         (over,) = await told()
         assert "Over since" in over
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_lock_that_a_dead_git_left_is_named_and_waited_out(there: World, stopped: bool) -> None:
+    """And a person can stop the task: nothing of it is on its way."""
+    task, commit = await _released(there)
+    bare = Path(there.repository.path or "")
+    lock = bare / "refs/heads/main.lock"
+    lock.touch()
+    flight = Flight(there.services, task)
+    async with alongside(flight.run(), "fly") as flying:
+        await _until_why(there, task, f"{lock} is there: a git works in the repository, or died there")
+        assert (await there.now(task)).why.startswith(FOR_REPOSITORY)
+        if stopped:
+            await there.store.write(lambda tx: tasks.request_stop(tx, task.id, PERSON))
+            await _until_state(there, task, TaskState.STOPPED, flight)
+        else:
+            lock.unlink()
+            await _until_state(there, task, TaskState.LANDED, flight)
+        await flying
+    assert (git(bare, "rev-parse", "main") == commit) is not stopped
