@@ -81,7 +81,7 @@ class Repository:
     async def fetch(self) -> str:
         """Updates the mirror and returns the base branch's commit.
 
-        Raises ``RepositoryUnusable`` for one that cannot be used as it is, and ``OriginAway`` when it does not answer.
+        Raises ``RepositoryUnusable`` for one that cannot be used as it is, ``OriginAway`` when it does not answer.
         """
         async with self._alone():
             tip = await self.tip()
