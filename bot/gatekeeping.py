@@ -7,15 +7,17 @@ wired: a try has no chats and no database (ADR 101).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleet.config import FleetConfig, Secrets
+from fleet.errors import AirbossError
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.machines.executors import Executors
 from fleet.ports import Gatekeeper
+from fleet.supervise import alongside
 from gates.leaks.search import Leaks
 from gates.pipeline import Pipeline
 from gates.remembered import NobodyReviews, NothingGranted, RememberedRecords
@@ -30,19 +32,27 @@ if TYPE_CHECKING:
 async def gates_alone(config: FleetConfig, repository: Repository, directory: Path) -> AsyncIterator[Gatekeeper]:
     """One repository's gates for one judgement, without a controller. ``directory`` is for this alone."""
     executors, records = Executors(config, directory), RememberedRecords()
+
+    async def meet() -> None:
+        """Opens the links and learns the facts while the change is read. An error is the gate's to tell."""
+        for machine in config.machines:
+            with suppress(AirbossError):
+                await executors.gate(machine).facts()
+
     try:
-        yield Pipeline(
-            records=records,
-            reviews=NobodyReviews(),
-            granted=NothingGranted(),
-            config=lambda: config,
-            executors=executors,
-            workspaces=Workspaces(lambda: config.limits),
-            repositories=lambda _: repository,
-            home=directory,
-            leaks=Leaks(records, Secrets({}), directory),
-            given_up=GivenUp(),
-        )
+        async with alongside(meet(), "meet the machines"):
+            yield Pipeline(
+                records=records,
+                reviews=NobodyReviews(),
+                granted=NothingGranted(),
+                config=lambda: config,
+                executors=executors,
+                workspaces=Workspaces(lambda: config.limits),
+                repositories=lambda _: repository,
+                home=directory,
+                leaks=Leaks(records, Secrets({}), directory),
+                given_up=GivenUp(),
+            )
     finally:
         await executors.close()
 

@@ -20,10 +20,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from fleet.errors import LeadershipLost, StoreUnavailable
-from fleet.ports import Clock
+
+if TYPE_CHECKING:
+    from fleet.ports import Clock  # its other ports take longer to import than all of this
 
 T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, None]]

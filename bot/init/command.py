@@ -13,9 +13,10 @@ from typing import Any
 from bot.explain import explain
 from bot.init.detect import Proposal, Proposed, propose
 from bot.init.render import render
-from bot.local.gate_try import STATUS, as_plain, as_table, existing, judge
+from bot.local.gate_try import existing, judge
 from bot.local.options import print_json
 from bot.local.pythons import SYSTEM
+from bot.local.verdicts import STATUS, as_plain, as_table
 from fleet import files
 from fleet.config import parse_repo_file
 from fleet.errors import AirbossError, Misused

@@ -52,9 +52,14 @@ SEARCHES: Final = SecretSearches()
 _DECODER = msgspec.json.Decoder(_Report)
 
 
+def worth_searching(text: str) -> bool:
+    """Whether there is anything in it that a rule could take for a secret."""
+    return _WORTH.search(_IDS.sub("", text)) is not None
+
+
 async def matches(text: str) -> list[Match]:
     """Everything in ``text`` that a rule takes for a secret. Raises ``Unavailable`` when it cannot be searched."""
-    if not _WORTH.search(_IDS.sub("", text)):
+    if not worth_searching(text):
         return []
     data = text.encode("utf-8", "replace")
     key = hashlib.sha256(data).digest()

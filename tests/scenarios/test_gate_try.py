@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,15 @@ async def test_a_setup_is_run_with_the_programs_that_the_shell_finds(
     commit(work, {"a": "1"})
     assert await gate_try(work, "HEAD~1", "main", False, tmp_path / "home") == 0, capsys.readouterr().out
     assert list((tmp_path / "home").iterdir()) == []
+
+
+@pytest.mark.parametrize("toml", ["", airboss_toml("true")])
+async def test_a_search_that_stood_ready_leaves_nothing(tmp_path: Path, toml: str) -> None:
+    """Without gates, nothing is searched."""
+    work = make_work(tmp_path / "work", {"airboss.toml": toml, "x": "x"})
+    commit(work, {"a": "a_name_that_may_be_a_secret = 1\n"})
+    await gate_try(work, "HEAD~1", "main", False, None)
+    assert not list(Path(tempfile.gettempdir()).glob(f"airboss-search-{os.getpid()}-*"))
 
 
 async def test_trying_gates_on_a_ref_that_is_not_there(tmp_path: Path) -> None:

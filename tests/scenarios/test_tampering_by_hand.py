@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.local.gate_try import STATUS
+from bot.local.verdicts import STATUS
 from fleet.verdict import Outcome
 from tests.conftest import FULL
 from tests.far_end.repositories import commit, git, make_work

@@ -308,7 +308,8 @@ def test_a_short_answer_loads_no_heavy_library(words: list[str]) -> None:
 def test_a_try_of_gates_loads_no_database_and_no_ledger() -> None:
     heavy = ("sqlalchemy", "alembic", "cryptography", "fleet.events", "fleet.store.core", "aiohttp", "asyncssh")
     script = (
-        f"import bot.local.gate_try, sys\nprint('loaded:', *[name for name in {heavy!r} if name in sys.modules])\n"
+        "import bot.local.gate_try, bot.local.judging_alone, bot.local.verdicts, sys\n"
+        f"print('loaded:', *[name for name in {heavy!r} if name in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "loaded:"
