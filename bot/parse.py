@@ -36,7 +36,7 @@ _FLAG = re.compile(rf"(?:--|[‐‑‒–—―−])({_NAMES}|needs)[^\S\n]+(?=[
 _LAST_OPTION = re.compile(
     rf"\s(?:[-‐‑‒–—―−]{{0,2}}(?:{_NAMES}|needs)=\S+|@[A-Za-z0-9][A-Za-z0-9_.-]*)$", re.IGNORECASE
 )
-_MEANT = re.compile(r"(?:--|[‐‑‒–—―−])([A-Za-z]+)(?=$|[\s=:])|-?([A-Za-z]+)=(?=\S)")
+_MEANT = re.compile(r"(?:--|[‐‑‒–—―−])([A-Za-z]+)(?=$|[\s=:])|-?([A-Za-z]+)=")
 _OPTIONS: Final = (*_NAMES.split("|"), "needs", "lock", "share")
 _FORMATS: Final = ("```", "`", "**", "*", "_", "~")
 _FORMATTED_WORD = re.compile(r"(`|\*\*|[*_~])([/!]?\w[\w-]*)\1(?=\s|$)")
@@ -45,7 +45,11 @@ _LOCK = re.compile(
     r"(\"[^\"\n]+\"|'[^'\n]+'|“[^”\n]+”|‘[^’\n]+’|\S+)(?=$|\s)",
     re.IGNORECASE,
 )
-_NEEDS = re.compile(r"[-‐‑‒–—―−]{0,2}needs=[\"'“”‘’]?([a-z0-9][^\s\"'“”‘’]*)[\"'“”‘’]?[,;]?(?=$|\s)", re.IGNORECASE)
+_NEEDS = re.compile(
+    r"[-‐‑‒–—―−]{0,2}needs=[\"'“”‘’]?([a-z0-9][^\s\"'“”‘’]*(?:[^\S\n]*(?:>=|≥)[^\S\n]*\d[^\s\"'“”‘’]*)?)"
+    r"[\"'“”‘’]?[,;]?(?=$|\s)",
+    re.IGNORECASE,
+)
 _END_OF_OPTIONS = re.compile(r"(?:--|—|–)(?=$|\s)")
 
 
@@ -257,7 +261,7 @@ def run_request(args: str) -> RunRequest:
             continue
         needed = _NEEDS.match(rest)
         if needed:
-            named["needs"] += needed.group(1).split(",")
+            named["needs"] += "".join(needed.group(1).split()).split(",")
             rest = rest[needed.end() :].strip()
             continue
         ended = _END_OF_OPTIONS.match(rest)

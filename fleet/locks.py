@@ -142,6 +142,13 @@ class Lock:
     token: int
     since_us: int
 
+    @property
+    def marks(self) -> str:
+        """What a person must know besides its name: `` (shared, advisory)``; empty: nothing."""
+        known = (self.mode is LockMode.SHARED, "shared"), (not self.resource.repo, "advisory")
+        said = ", ".join(mark for holds, mark in known if holds)
+        return f" ({said})" if said else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:

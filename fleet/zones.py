@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -11,11 +12,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 _LOCALTIME: Final = Path("/etc/localtime")
 _DATABASE: Final = "zoneinfo/"
+_ALL_YEAR: Final = {"EST": "America/New_York", "MST": "America/Denver"}
+"""Names of winter times that are zones without a summer time, and what is meant by them."""
 
 
 def known_zone(name: str) -> str:
     """The zone of this name, however it is capitalised; empty when there is none."""
     return _names().get(name.lower(), "")
+
+
+def zone_of_clock(name: str) -> str:
+    """As :func:`known_zone`, of the clock that somebody lives by: none of a winter time all year."""
+    found = known_zone(name)
+    return "" if found in _ALL_YEAR else found
 
 
 def zone_of_city(name: str) -> str:
@@ -28,6 +37,10 @@ def zone_of_city(name: str) -> str:
 def nearest_zone(name: str) -> str:
     """The zone that was probably meant: one of that city, or one that is spelled almost so; empty: none is near."""
     wanted = name.lower().replace(" ", "_")
+    if name.upper() in _ALL_YEAR:
+        return _ALL_YEAR[name.upper()]
+    if re.match(r"(utc|gmt)?_?[+-]", wanted):
+        return ""  # an offset, which is no zone's all year
     if city := zone_of_city(name):
         return city
     close = difflib.get_close_matches(wanted, _names(), n=1, cutoff=0.7)

@@ -16,7 +16,7 @@ from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import locked, sounds
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
-from fleet.locks import Hold, HoldEnd, Lock, LockMode, Resource
+from fleet.locks import Hold, HoldEnd, Lock, Resource
 from fleet.model import ENDS
 from fleet.store import locks, tasks
 from fleet.store.core import Tx
@@ -155,17 +155,10 @@ def _split(args: str) -> tuple[str, str]:
 
 
 def _held_line(hold: Hold, some: list[Lock], now: int) -> Line:
-    first = some[0] if some else None
-    what = ", ".join(lock.resource.name for lock in some[:_NAMED]) or "nothing yet"
+    what = ", ".join(lock.resource.name + lock.marks for lock in some[:_NAMED]) or "nothing yet"
     more = f" +{len(some) - _NAMED:,}" if len(some) > _NAMED else ""
-    notes = []
-    if first and first.mode is LockMode.SHARED:
-        notes.append("shared")
-    if first and not first.resource.repo:
-        notes.append("advisory")
-    marks = f" ({', '.join(notes)})" if notes else ""
     since, left = words.duration(now - hold.since_us), words.duration(hold.expires_us - now)
-    return line(one_line(hold.holder, 30), " · ", one_line(what, 40), f"{more}{marks} · {since}, {left} left")
+    return line(one_line(hold.holder, 30), " · ", one_line(what, 60), f"{more} · {since}, {left} left")
 
 
 def _waiting_line(waiter: Waiter, now: int) -> Line:

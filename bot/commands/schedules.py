@@ -27,7 +27,7 @@ from fleet.model import ENDS
 from fleet.schedule.model import Job, Schedule, ScheduleState
 from fleet.schedule.times import next_after
 from fleet.store import schedules, tasks
-from fleet.zones import known_zone, nearest_zone
+from fleet.zones import nearest_zone, zone_of_clock
 from gates.people import Right
 
 _ID = re.compile(r"[sS]\d{1,9}")
@@ -187,7 +187,7 @@ _ID = re.compile(r"[sS]\d{1,9}")
 async def zone(context: Context, call: Call) -> Effect:
     """Shows or sets the zone of a person's clock, for all chats that they use."""
     given, config = split(call.args), context.config()
-    name = next(filter(None, (known_zone(joint.join(given)) for joint in ("_", ""))), "")
+    name = next(filter(None, (zone_of_clock(joint.join(given)) for joint in ("_", ""))), "")
     if given and not name:
         near, said = nearest_zone("_".join(given)), " ".join(given)[:40]
         raise ZONE.misused(f"{said!r} is no time zone" + (f"; did you mean {near}?" if near else ""))

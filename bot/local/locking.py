@@ -119,6 +119,7 @@ async def _list(service: LockService, store: Store) -> LockReply:
         return tx.now_us(), locks.held(tx)
 
     now, found = await store.read(read)
+    live = [(hold, lock) for hold, some in found if hold.expires_us > now for lock in some]
     held = [
         {
             **_lease(hold, lock),
@@ -129,9 +130,7 @@ async def _list(service: LockService, store: Store) -> LockReply:
             "since": _instant(lock.since_us),
             "advisory": not lock.resource.repo,
         }
-        for hold, some in found
-        if hold.expires_us > now
-        for lock in some
+        for hold, lock in live
     ]
     waiting = [
         {
@@ -142,7 +141,8 @@ async def _list(service: LockService, store: Store) -> LockReply:
         for waiter in service.line
     ]
     lines = [
-        f"{row['resource']} · {row['holder']} · since {row['since']} · until {row['expires_at']}\n" for row in held
+        f"{row['resource']}{lock.marks} · {row['holder']} · since {row['since']} · until {row['expires_at']}\n"
+        for row, (_, lock) in zip(held, live, strict=True)
     ]
     for waiter in service.line:
         wanted = ", ".join(str(want.resource) for want in waiter.request.wants)

@@ -7,6 +7,7 @@ While the last run is open, a slot is skipped or queued, and that is shown. Noth
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -20,6 +21,7 @@ from bot.schedules import cards, daily, rules
 from bot.schedules.daily import Prepared
 from bot.telling import news, sounds
 from bot.telling.sounds import Sound
+from fleet.config.home import FLEET_FILE
 from fleet.errors import LeadershipLost, StoreUnavailable
 from fleet.events import ConfigReloaded, Recorded, ScheduleMoved, ScheduleSet, TaskMoved
 from fleet.failpoints import failpoint
@@ -55,6 +57,7 @@ class Beats:
         self._context, self._outbox, self._alarm = context, outbox, alarm
         self._admins = admins
         self._store, self._clock = context.store, context.clock
+        self._looked_us = sys.maxsize  # what an earlier controller saw is not known
         self._store.observe(self._observe)
         self._store.hear(lambda recorded: self._alarm.ring() if _rings(recorded) else None)
 
@@ -80,6 +83,9 @@ class Beats:
     async def look(self) -> int | None:
         """Starts all that is due now; returns when to look again, ``None``: when something changes."""
         now = self._clock.now_us()
+        if now < self._looked_us:
+            await self._store.write(partial(self._reckon_again, now_us=now))
+        self._looked_us = now
         ended, live, due, after = await self._store.read(
             lambda tx: (
                 schedules.ended_runs(tx), schedules.listed(tx), schedules.due(tx, now), schedules.next_due_us(tx)
@@ -93,6 +99,20 @@ class Beats:
         for schedule in await self._store.read(lambda tx: schedules.due(tx, now)):
             await self._apart(schedule, now)
         return await self._store.read(schedules.next_due_us)
+
+    def _reckon_again(self, tx: Tx, *, now_us: int) -> None:
+        """The clock was in the future, and was set right: what comes before the times that were reckoned there is
+        due after all, unless it has run."""
+        config = self._context.config()
+        for schedule in schedules.listed(tx):
+            if schedule.state is not ScheduleState.ACTIVE or rules.wrong(config, schedule):
+                continue
+            zone = ZoneInfo(schedule.zone)
+            due = next_after(schedule.spec, zone, now_us)
+            while due is not None and due < schedule.next_us and schedules.slot(tx, schedule.id, due) is not None:
+                due = next_after(schedule.spec, zone, due)
+            if due is not None and due < schedule.next_us:
+                schedules.reckon(tx, schedule, due)
 
     # --- what a schedule needs is gone --------------------------------------------------------------------
 
@@ -119,7 +139,7 @@ class Beats:
             where, reader = admins, news.first_admin(config, admins)
         card = Card(
             line(f"{paused.id} · paused"),
-            (line(f"{why[:1].upper()}{why[1:]}."), cards.what_line(paused)),
+            (line(f"{why if why.startswith(FLEET_FILE) else why[:1].upper() + why[1:]}."), cards.what_line(paused)),
             actions=(
                 Action("Resume", f"/schedule resume {paused.id}", once=False),
                 Action("Delete", f"/schedule delete {paused.id}"),
@@ -186,6 +206,9 @@ class Beats:
         found = schedules.get(tx, schedule.id)
         if found != schedule:
             return  # somebody changed it meanwhile: the next look sees it as it is
+        if schedules.slot(tx, found.id, found.next_us) is not None:
+            schedules.reckon(tx, found, next_us)  # it ran before the clock was set back
+            return
         posts = self._outbox.open(tx)
         take = partial(schedules.take, tx, next_us=next_us, now_us=now_us, missed=missed)
         if digest is not None:

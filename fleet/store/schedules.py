@@ -26,7 +26,7 @@ from fleet.store.statements import Statement, one_of
 from fleet.store.tables import tasks
 
 KEPT_US: Final = 90 * 86_400_000_000
-"""How long slots are kept; a schedule's next time only grows, so none of them can come again."""
+"""How long before a schedule's newest slot its others are kept: so far back may a clock be set."""
 
 BAD_ENDS: Final = frozenset({TaskState.FAILED, TaskState.REFUSED, TaskState.UNAVAILABLE, TaskState.LOST})
 """Ends of a run that count as bad. A person's stop does not."""
@@ -202,7 +202,7 @@ def take(
     if slot(tx, schedule.id, schedule.next_us) is not None:
         raise ValueError(f"{schedule.id} was due at {schedule.next_us} already")
     tx.connection.execute(insert(slots), row)
-    tx.connection.execute(_PRUNE, {"wanted": schedule.id, "before": now_us - KEPT_US})
+    tx.connection.execute(_PRUNE, {"wanted": schedule.id, "before": schedule.next_us - KEPT_US})
     _record_due(tx, schedule, schedule.next_us, outcome, missed=missed, task=task)
     skipped = schedule.skipped + 1 if outcome is SlotOutcome.SKIPPED else 0
     values: dict[str, Any] = {"next_us": next_us, "skipped": skipped}
@@ -210,6 +210,11 @@ def take(
         values["open_task"] = task
     tx.connection.execute(_CHANGE, {"key": schedule.id, **values})
     return get(tx, schedule.id)
+
+
+def reckon(tx: Tx, schedule: Schedule, next_us: int) -> None:
+    """It is due then, and not when was thought."""
+    tx.connection.execute(_CHANGE, {"key": schedule.id, "next_us": next_us})
 
 
 def started(tx: Tx, schedule: Schedule, task: str) -> Schedule:

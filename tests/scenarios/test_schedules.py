@@ -56,7 +56,8 @@ def test_a_run_starts_once_through_kills_and_jumps_of_the_clock(
     clock.set(2 * HOUR + HALF_PAST)
     built.start(failpoint="slot-taken", **clock.environ)
     assert built.died() == -9
-    built.start()  # the machine's own clock: back by hours
+    clock.set(HALF_PAST)  # back by hours
+    built.start(**clock.environ)
     assert built.wait("t1").status == 0
     assert built.main() == "GOOD by schedule"
     assert [(body["outcome"], body["missed"]) for body in built.bodies("schedule.due")] == [("started", 1)]
@@ -67,7 +68,8 @@ def test_a_run_starts_once_through_kills_and_jumps_of_the_clock(
     built.start(failpoint="slot-taken", **clock.environ)
     assert built.died() == -9
     assert len(built.ledger("schedule.due")) == len(built.ledger("task.requested")) == 2
-    built.start()
+    clock.set(3 * HOUR + HALF_PAST)
+    built.start(**clock.environ)
 
     for running in (True, False):
         if not running:

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from bot.cards import shown
 from bot.cli import main
 from bot.local import lock_cli
 from fleet.errors import Unavailable
-from fleet.locks import Granted, LockCause, Resource, Want
+from fleet.locks import Granted, LockCause, LockMode, Resource, Want
 from fleet.supervise import own
 from gates.locks.book import Request
 from tests.console_house import served
@@ -146,6 +147,28 @@ async def test_one_name_is_one_thing_and_what_is_over_is_nobodys(
         )  # fmt: skip
         (tmp_path / "secret").write_text(data["leases"][0]["secret"] + "\r\n", encoding="utf-8-sig")
         assert (await typed("release", "x", "--secret-file", str(tmp_path / "secret")))[0] == 0
+
+
+async def test_each_lock_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with served(tmp_path, ME) as (there, _):
+        wants = [
+            Want(Resource("src", "shop")),
+            Want(Resource("deploy")),
+            Want(Resource("docs", "shop"), LockMode.SHARED),
+        ]
+        for number, some in enumerate((wants[:2], wants[2:])):
+            request = Request(f"h{number}", tuple(some), 600_000_000, LockCause.COMMAND)
+            await there.core.context.locks.acquire(request)
+        _, cards = await there.say("/locks")
+        said = [shown(each) for each in cards[0].lines]
+        assert said[0].startswith("h0 · src, deploy (advisory) · ") and said[1].startswith("h1 · docs (shared) · ")
+        assert await asyncio.to_thread(main, ["--home", str(tmp_path), "locks"]) == 0
+        rows = capsys.readouterr().out.splitlines()
+        assert [row.split(" · ")[0] for row in rows] == [
+            "path:shop:src",
+            "deploy (advisory)",
+            "path:shop:docs (shared)",
+        ]
 
 
 @pytest.mark.parametrize(

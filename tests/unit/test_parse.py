@@ -150,6 +150,7 @@ def test_the_nearest_verb() -> None:
         ("needs=xcode>=26 fix it", ("xcode>=26",)),
         ("needs=macos,xcode>=26 needs=ios fix it", ("macos", "xcode>=26", "ios")),
         ('--needs="Xcode≥26" fix it', ("Xcode≥26",)),
+        ("needs=macos,xcode >= 26 fix it", ("macos", "xcode>=26")),
         ("fix it needs=macos", ()),
     ],
 )

@@ -50,6 +50,46 @@ async def test_a_clock_that_jumps_back_starts_nothing_again(tmp_path: Path) -> N
         assert await look(there) == ["t2 · shop · x"]
 
 
+async def test_what_ran_before_the_clock_was_set_back_is_passed_over(tmp_path: Path) -> None:
+    clock = SetClock()
+    async with house(tmp_path, clock=clock) as there:
+        await there.say("/schedule every hour run x")
+        clock.at("2026-11-28T19:00")
+        await look(there)
+        await end(there, "t1", TaskState.STOPPED)
+        await there.say("/schedule pause s1")
+        clock.at("2026-11-28T18:30")
+        await there.say("/schedule resume s1")
+        for when in ("2026-11-28T19:00", "2026-11-28T20:00"):
+            clock.at(when)
+            await look(there)
+        assert (await one(there)).open_task == "t2", "and nothing was said to be an internal error"
+
+
+async def test_a_clock_that_was_in_the_future_silences_nothing(tmp_path: Path) -> None:
+    """Also where the next controller is the first to see the right time."""
+    for again in (False, True):
+        clock, home = SetClock(), tmp_path / str(again)
+        home.mkdir()
+        async with house(home, clock=clock) as there:
+            await there.say("/schedule every hour run x")
+            clock.at("2037-01-01T12:30")
+            await look(there)
+            await end(there, "t1", TaskState.STOPPED)
+            clock.at("2026-11-28T18:40")
+            if not again:
+                await look(there)
+        async with house(home, clock=clock) as there:
+            await look(there)
+            assert len(await there.tasks()) == 1
+            clock.at("2026-11-28T19:00")
+            await look(there)
+            assert len(await there.tasks()) == 1, "that one has run, when it seemed to be over"
+            clock.at("2026-11-28T20:00")
+            await look(there)
+            assert len(await there.tasks()) == 2
+
+
 async def test_many_missed_times_are_one_run_that_says_how_many(tmp_path: Path) -> None:
     clock = SetClock()
     async with house(tmp_path, clock=clock) as there:
@@ -157,7 +197,7 @@ async def test_what_it_needs_is_gone(tmp_path: Path, change: tuple[str, str], wh
         await there.say("/schedule every hour run on=macbook x", OTTO)
         there.configured(parse_fleet(FLEET.replace(*change), "fleet.toml"))
         assert await look(there) == ["s1 · paused"]
-        assert f"{why[:1].upper()}{why[1:]}." in text(there.last())
+        assert f"{why}." in text(there.last())
         clock.now += HOUR_US
         assert await look(there) == []
         found = await one(there)

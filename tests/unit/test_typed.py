@@ -102,6 +102,7 @@ async def test_words_that_sound_like_stop_come_with_its_button(tmp_path: Path) -
     [
         *(
             ("repos=shop x", "repo"),
+            ("needs= macos x", "needs"),
             ("machien=evo x", "machine"),
             ("--budgt 5usd x", "budget"),
             ("—agnet=a x", "agent"),
@@ -196,6 +197,7 @@ SHOWS = (
     *(("/use Shop.", "This chat uses shop"), ("/use OFF.", "no repository by default"), ("/unmute", "/mute off?")),
     *(("/mute for 2 hours", "Muted until"), ("/mute 1w", "Muted until"), ("/mute Off.", "Sound is on")),
     *(("/notify 22:00 – 07:00", "quiet 22:00-07:00 "), ("/zone new york", "America/New_York")),
+    *(("/zone EST", "did you mean America/New_York?"), ("/zone UTC+2", "'UTC+2' is no time zone\n")),
     *(("/zone Europe / Berlin", "Your time zone: Europe/Berlin"), ("/logs file t1", "t1 · log")),
     *(
         ("/budget t1 5usd", "“t1 5usd” is no task"),
