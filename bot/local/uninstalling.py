@@ -50,8 +50,8 @@ cat "$file.airboss" > "$file" && rm -f "$file.airboss" && echo gone
 _FOLDERS: Final = ("gates", "inbox", "lfs", "login", "pipes", "repos", "sessions", "setup", "tmp", "trees", "work")
 """What is ours in a login's root."""
 _REMOVE_EMPTY: Final = 'rmdir -- "$1" 2> /dev/null || :'
-_OTHERS: Final = 'cd -- "$1/work" 2> /dev/null || exit 0; ls -1 | grep -v -e "^$2-" || :'
-"""Lists the worktrees of a login that are not this store's."""
+_NAMED: Final = 'cd -- "$1" 2> /dev/null || exit 0; ls -d inbox/* pipes/* sessions/* work/* 2> /dev/null || :'
+"""Lists what has a store's name in a login's root."""
 
 
 @dataclass(slots=True)
@@ -196,15 +196,25 @@ class _Logins:
                 await self._clear(self.executors.gate(name, login), public, f"{login} on {name}")
 
     async def _clear(self, executor: Executor, public: str, where: str) -> None:
+        what = f"{executor.root}: worktrees and processes' files of {where}"
         try:
             await executor.facts()
-            if why := await self._others(executor, where):
-                self.report.kept.append(f"{executor.root}: worktrees and processes' files of {where}: {why}")
+            named = [] if executor.root == str(self.home) else await self._named(executor, where)
+            others = sorted({name.partition("/")[2] for name in named if f"/{self.instance}-" not in name})
+            if executor.root == str(self.home):
+                self.report.kept.append(f"{what}: they are in the home")
+            elif others:
+                for name in named:
+                    if f"/{self.instance}-" in name:
+                        await executor.remove_tree(f"{executor.root}/{name}")
+                self.report.removed.append(what)
+                names = clean(", ".join(others), 200)
+                self.report.kept.append(f"{executor.root}: those of another fleet are there: {names}")
             else:
                 for folder in _FOLDERS:
                     await executor.remove_tree(f"{executor.root}/{folder}")
                 await executor.run(["sh", "-c", _REMOVE_EMPTY, "empty", executor.root], timeout=30.0)
-                self.report.removed.append(f"{executor.root}: worktrees and processes' files of {where}")
+                self.report.removed.append(what)
             if public:
                 ran = await executor.run(["sh", "-c", _FORGET_KEY, "forget", public], timeout=30.0)
                 if b"gone" in checked(ran, "forget our key", where).encode():
@@ -212,13 +222,10 @@ class _Logins:
         except AirbossError as error:
             self.report.failed.append(f"{where}: {error}")
 
-    async def _others(self, executor: Executor, where: str) -> str:
-        """Why the folders are not ours alone; empty: they are."""
-        if executor.root == str(self.home):
-            return "they are in the home"
-        ran = await executor.run(["sh", "-c", _OTHERS, "others", executor.root, self.instance], timeout=30.0)
-        names = checked(ran, "list the worktrees", where).split()
-        return f"those of another fleet are there: {clean(', '.join(names), 200)}" if names else ""
+    async def _named(self, executor: Executor, where: str) -> list[str]:
+        """What is there by the name of a store, ours or another fleet's."""
+        ran = await executor.run(["sh", "-c", _NAMED, "named", executor.root], timeout=30.0)
+        return checked(ran, "list the worktrees", where).split()
 
 
 def _missing_key(home: Path, identity: str) -> str:

@@ -68,6 +68,8 @@ def test_it_leaves_no_unit_key_hook_or_worktree_behind_and_says_what_it_kept() -
         other = worktree.parent / "0badf00d-t1.s1-ab"
         other.mkdir()
         (other / "work.txt").write_text("of another fleet")
+        pipe = other.parents[1] / "pipes" / other.name
+        pipe.mkdir()
         unsafe = told(airboss(built, "uninstall", "--yes", "--json"), 3)
         assert any(f"the work of {unlanded} is only there" in row for row in unsafe["failed"])
         assert (worktree / "by-hand.txt").exists()
@@ -80,6 +82,10 @@ def test_it_leaves_no_unit_key_hook_or_worktree_behind_and_says_what_it_kept() -
         assert any("of another fleet are there: 0badf00d-t1.s1-ab" in row for row in away["kept"])
         assert (other / "work.txt").exists() and not worktree.exists()
         shutil.rmtree(other)
+        again = told(airboss(built, "uninstall", "--yes", "--json"), 3)
+        assert any("of another fleet are there: 0badf00d-t1.s1-ab" in row for row in again["kept"])
+        assert list(pipe.parent.iterdir()) == [pipe], "another fleet's stays, and of ours nothing"
+        pipe.rmdir()
         assert (ssh / "client_key").exists(), "the key that leads to it stays until it was asked again"
 
         built.configure(machines={"macbook": macbook})
