@@ -302,10 +302,22 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
 
 
+_ANSWERS: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""A server that takes a connection and says nothing, or whose host is gone without a word, is away: otherwise a
+controller would wait for it for hours, and no signal would end its start."""
+
+
 def _postgresql(url: URL, name: str) -> Database:
     # A controller that freezes inside a write would otherwise block all others while its connection lives.
     limits = f"-c lock_timeout={WAIT_SECONDS}s -c idle_in_transaction_session_timeout={WAIT_SECONDS // 2}s"
-    options = {} if "options" in url.query else {"options": limits}
+    wanted = {"options": limits, **_ANSWERS}
+    options = {name: value for name, value in wanted.items() if name not in url.query}
     # Here and not with the table: there it would load this dialect at each start of a program that has SQLite.
     (imported,) = (each for each in tables.ledger.indexes if each.name == "ix_ledger_imported_time_us")
     imported.dialect_kwargs["postgresql_where"] = imported.dialect_kwargs["sqlite_where"]

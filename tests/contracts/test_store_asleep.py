@@ -8,12 +8,33 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from sqlalchemy import event
 
 from fleet.errors import StoreUnavailable
+from fleet.store import databases
 from fleet.store.chat import settings
 from fleet.store.core import Store
 from fleet.store.databases import _WRITER_LOCK_KEY
 from tests.far_end.postgres import Postgres
+
+
+class Asked(Exception):
+    """What the driver would be asked for is known."""
+
+
+def test_a_server_that_says_nothing_is_not_waited_for_for_ever() -> None:
+    """A start that waits for it hears no signal."""
+    asked = dict[str, object]()
+    made = databases.connect("postgresql://me@db.example/x?keepalives_idle=60", create=False)
+
+    @event.listens_for(made.writer, "do_connect")
+    def connect(_dialect: object, _record: object, _words: object, given: dict[str, object]) -> None:
+        asked.update(given)
+        raise Asked
+
+    with pytest.raises(Asked):
+        made.writer.connect()
+    assert (asked["connect_timeout"], asked["tcp_user_timeout"], asked["keepalives_idle"]) == (10, 30_000, "60")
 
 
 def test_a_write_that_its_process_slept_through_is_no_bug(postgres: Postgres) -> None:
