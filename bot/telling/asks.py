@@ -222,6 +222,10 @@ def _stall_card(tx: Tx, task: Task, stall: Approval, context: AskContext) -> Car
         lines.insert(0, line(f"Parked until {clock_of(until, context.zone)}."))
     judge = (Action("Judge as it is", f"/judge {task.id}", digest=digest),) if stall.commit else ()
     diff = (Action("Diff", f"/diff {task.id}", once=False),) if stall.commit else ()
+    log_in: tuple[Action, ...] = ()
+    if turn.outcome is TurnOutcome.NOT_LOGGED_IN and context.machine:
+        lines.append(line(f"Log in on {context.machine}, then Go on."))
+        log_in = (Action("How to log in", f"/login {context.machine} {task.agent}", once=False),)
     return Card(
         title=line(f"{task.id} · {stall.id} · {_SHORT.get(turn.outcome, 'stalled')}"),
         lines=tuple(lines),
@@ -232,6 +236,7 @@ def _stall_card(tx: Tx, task: Task, stall: Approval, context: AskContext) -> Car
             *judge,
             *(() if until else (Action("Stop", f"/stop {task.id}"),)),
             *diff,
+            *log_in,
         ),
         footer=context.base,
         tone=Tone.WAITING,

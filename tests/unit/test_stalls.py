@@ -63,7 +63,8 @@ async def test_the_card_says_how_in_the_vendors_words_and_pings_once(
         assert shown(card.title) == f"t1 · a1 · {title}"
         for words in ("“words of the vendor”", "“half of it”", "exit status 1", "The work is kept", COMMIT[:10]):
             assert words in everything(card)
-        assert labels(card) == ["Go on", "Judge as it is", "Stop", "Diff"]
+        log_in = ["How to log in"] if outcome is TurnOutcome.NOT_LOGGED_IN else []
+        assert labels(card) == ["Go on", "Judge as it is", "Stop", "Diff", *log_in]
         assert card.tone is Tone.WAITING and card.mention == str(ADA)
 
 

@@ -36,5 +36,7 @@ def test_one_reading_above_the_limit_ends_nothing() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
         assert not limits.shed([Ending(child.pid, [200, 50])], 0)
         assert child.poll() is None and limits.reached == []
-        limits.shed([Ending(child.pid, [200, 200])], 0)
+        ending = Ending(child.pid, [200, 200, 200, 200])
+        limits.shed([ending], 0)
+        assert not limits.shed([ending], 0), "it has not ended yet, and holds all of it"
         assert child.wait(60) == -9 and len(limits.reached) == 1

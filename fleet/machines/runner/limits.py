@@ -37,7 +37,7 @@ class RunnerLimits:
         self.processes: int = spec["processes"]
         self.disk: int = spec["disk"] or self.use.free // 4 * 3
         self.due = 0.0
-        self.ended = 0
+        self.ended: set[tuple[int, str]] = set()
         self.reached: list[Json] = []
 
     def in_force(self) -> Json:
@@ -98,7 +98,11 @@ class RunnerLimits:
             self.note("processes", self.processes)
 
     def shed(self, members: list[Member], ours: int) -> bool:
-        """Ends the largest processes until the rest keeps the limit; true when that happened too often."""
+        """Ends the largest processes until the rest keeps the limit; true when that happened too often.
+
+        A large process takes a while to end, on a busy machine seconds: what it still holds is on its way.
+        """
+        members = [member for member in members if member.life not in self.ended]
         # Twice: of processes that share pages, those that end between two readings leave their part to the others.
         for _ in range(2):
             sizes = [(member.held(), member) for member in members]
@@ -112,8 +116,8 @@ class RunnerLimits:
                 self.note("memory", self.memory, member.name())
                 kill_each([member.pid])
                 total -= size
-                self.ended += 1
-        return self.ended >= REPEATED
+                self.ended.add(member.life)
+        return len(self.ended) >= REPEATED
 
     def note(self, what: str, limit: int, process: str = "") -> None:
         if len(self.reached) < TOLD:

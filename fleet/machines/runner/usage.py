@@ -26,6 +26,7 @@ class Member:
         fields = stat_fields(pid) if LINUX else None
         self.threads = int(fields[17]) if fields else 1
         self.resident = int(fields[21]) * PAGE if fields else 0
+        self.life = (pid, fields[19] if fields else "")  # a pid may be used again
 
     def held(self) -> int:
         """Bytes that it really holds, swapped ones too: its share of pages that several processes have."""
