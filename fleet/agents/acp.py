@@ -40,6 +40,10 @@ _QUIET: Final = frozenset(
     }
 )
 _HEARD: Final = ("agent_message_chunk", "tool_call", "tool_call_update")
+_OWN_SETTINGS: Final = {"claudeCode": {"options": {"settingSources": ["user"]}}}
+"""claude-agent-acp would read the repository's settings: hooks, servers, another endpoint. Others ignore this."""
+_ASKS_NOT: Final = ("acceptEdits", "bypassPermissions", "dontAsk")
+"""Claude Code's modes, which it takes from the repository's settings, too."""
 _CANCELLED: Final = "cancelled"
 _NOTHING: Final = "the agent did nothing after it was interrupted"
 
@@ -198,7 +202,9 @@ def _read_response(fold: Fold, message: dict[str, Any]) -> None:
         case "session/new" | "session/load" | "session/resume":
             _begin(fold, result if isinstance(result, dict) else {})
         case "session/set_model":
-            _be_ready(fold, fold.state["model"])
+            _choose_mode(fold, fold.state["model"])
+        case "session/set_mode":
+            _be_ready(fold, fold.state["chosen"])
         case "session/prompt":
             _read_stop(fold, mapping(result))
 
@@ -219,7 +225,7 @@ def _read_refusal(fold: Fold, method: str, error: dict[str, Any]) -> None:
 def _open_session(fold: Fold, result: dict[str, Any]) -> None:
     state, can = fold.state, mapping(result.get("agentCapabilities") or {})
     state["queues"] = _named(can, "_meta", "claudeCode", "promptQueueing") is True
-    where = {"cwd": state["cwd"], "mcpServers": []}
+    where = {"cwd": state["cwd"], "mcpServers": [], "_meta": _OWN_SETTINGS}
     if not state["resume"]:
         _request(fold, "session/new", where)
     elif can.get("loadSession") is True:
@@ -243,12 +249,21 @@ def _begin(fold: Fold, result: dict[str, Any]) -> None:
     """The session is there, with what was said in it before; then its model is chosen."""
     state = fold.state
     state["session"] = string(result.get("sessionId") or state["session"])
-    state.update(tools={}, over=[], text="", claim="")
+    state.update(tools={}, over=[], text="", claim="", mode=_named(result, "modes", "currentModeId"))
     model = _named(result, "models", "currentModelId")
     if state["model"] and model != state["model"]:
         _request(fold, "session/set_model", {"sessionId": state["session"], "modelId": state["model"]})
     else:
-        _be_ready(fold, model if isinstance(model, str) else "")
+        _choose_mode(fold, model if isinstance(model, str) else "")
+
+
+def _choose_mode(fold: Fold, model: str) -> None:
+    """No settings, of whoever, put the agent into a mode in which it does not ask."""
+    if fold.state["mode"] in _ASKS_NOT:
+        fold.state["chosen"] = model
+        _request(fold, "session/set_mode", {"sessionId": fold.state["session"], "modeId": "default"})
+    else:
+        _be_ready(fold, model)
 
 
 def _be_ready(fold: Fold, model: str) -> None:

@@ -209,6 +209,22 @@ def test_a_denial_chooses_no_and_its_reason_is_the_next_prompt() -> None:
     assert never.sent[-1]["result"]["outcome"] == {"outcome": "cancelled"}
 
 
+@pytest.mark.parametrize("mode", ["bypassPermissions", "acceptEdits", "dontAsk", "plan", "yolo"])
+def test_an_agent_that_would_not_ask_is_told_to_before_it_gets_the_prompt(mode: str) -> None:
+    talk = Talk()
+    talk.answer(sessionId="s1", modes={"currentModeId": mode, "availableModes": []})
+    if mode in ("plan", "yolo"):  # it asks about its plan; the operator started it so
+        assert talk.methods[-1] == "session/prompt"
+        return
+    assert talk.sent[-1]["params"] == {"sessionId": "s1", "modeId": "default"}
+    talk.answer()
+    assert talk.methods[-1] == "session/prompt"
+    refused = Talk()
+    refused.answer(sessionId="s1", modes={"currentModeId": mode, "availableModes": []})
+    refused.refuse(-32603, "no such mode")
+    assert refused.last().outcome is TurnOutcome.FAILED and "session/prompt" not in refused.methods
+
+
 def asked_of(talk: Talk) -> Asked:
     asked = talk.of(Asked)[-1]
     assert isinstance(asked, Asked)
