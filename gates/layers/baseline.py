@@ -50,5 +50,11 @@ class ByName:
             held.append(HeldPlace("", 0, f"ran on the base and is gone: {some(gone)}"))
         if skipped:
             held.append(HeldPlace("", 0, f"ran on the base and is skipped now: {some(skipped)}"))
+        ran = head.named(*PASSED, *FAILED)
+        never = [each for each in base.broken if not any(name.startswith(each) for name in ran)]
+        if never and not red:
+            held.append(
+                HeldPlace("", 0, f"could not be loaded on the base, and has no test that runs now: {some(never)}")
+            )
         notes = [f"left out, since the base's own runs differ: {some(base.unstable)}"] if base.unstable else []
         return LayerFinding(tuple(failed), tuple(held), tuple(notes))

@@ -24,7 +24,6 @@ _COME_AGAIN: Final = names_in(
 _PROCESS: Final = names_in("os.getpid os.getsid os.getpgrp os.getpgid os.getpriority")
 _DIRECTORY: Final = names_in("os.getcwd os.getcwdb pathlib.Path.cwd")
 _FAR: Final = 4
-_TRIVIAL: Final = (0, 1, -1, "", None)
 
 
 def circumstances(source: ParsedFile, node: ast.AST) -> str:
@@ -39,11 +38,7 @@ def circumstances(source: ParsedFile, node: ast.AST) -> str:
         case ast.Compare():
             return _compare(source, node)
         case ast.Call():
-            return _call(source, node) or _table(source, node)
-        case ast.If(test=test, body=[ast.Return(value=ast.Constant())]):
-            return "answers certain values only" if _certain(source, test) else ""
-        case ast.IfExp(test=test, body=ast.Constant()):
-            return "answers certain values only" if _certain(source, test) else ""
+            return _call(source, node)
     return ""
 
 
@@ -123,43 +118,3 @@ def _hears_itself(source: ParsedFile) -> bool:
 
 
 _HEARS: Final = names_in("io.StringIO logging.Handler logging.Formatter logging.Filter logging.StreamHandler")
-
-
-def _certain(source: ParsedFile, test: ast.expr) -> bool:
-    """Whether two or more arguments are compared with values that are written down."""
-    match test:
-        case ast.Compare(left=ast.Tuple(elts=left), ops=[ast.Eq()], comparators=[ast.Tuple(elts=right)]):
-            return len(left) > 1 and all(map(_is_name, left)) and all(map(_is_value, right))
-        case ast.BoolOp(op=ast.And(), values=values):
-            pairs = [each for each in values if isinstance(each, ast.Compare)]
-            sure = [
-                each
-                for each in pairs
-                if isinstance(each.ops[0], ast.Eq) and _is_name(each.left) and _is_value(each.comparators[0])
-            ]
-            return len(sure) > 1 and len({ast.unparse(each.left) for each in sure}) > 1
-    return False
-
-
-def _table(source: ParsedFile, node: ast.Call) -> str:
-    """A table of answers for certain arguments, with another way for all others."""
-    match node:
-        case ast.Call(func=ast.Attribute(value=table, attr="get"), args=[ast.Tuple(elts=asked), otherwise]):
-            known = source.folding.given(table)
-            fixed = isinstance(known, ast.Dict) and all(map(_is_fixed_key, known.keys))
-            rest = isinstance(otherwise, ast.BinOp | ast.Call)
-            if fixed and rest and len(asked) > 1 and all(map(_is_name, asked)):
-                return "answers certain values only"
-    return ""
-
-
-def _is_fixed_key(key: ast.expr | None) -> bool:
-    return isinstance(key, ast.Tuple) and all(isinstance(each, ast.Constant) for each in key.elts)
-
-
-def _is_name(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name)
-
-
-def _is_value(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and not any(node.value is each or node.value == each for each in _TRIVIAL)

@@ -10,6 +10,12 @@ from gates.layers.parsed import ParsedFile, names_in
 _COMPARES: Final = names_in(
     "__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __contains__ __instancecheck__ __subclasscheck__"
 )
+#: The same answer to everything makes these lie: ``abs(found - wanted) < 0.01``, ``not problems(text)``.
+_COMPUTES: Final = names_in(
+    "__sub__ __rsub__ __add__ __radd__ __mul__ __rmul__ __truediv__ __mod__ __and__ __xor__"
+)
+_EMPTY: Final = names_in("__bool__ __len__")
+_PLAIN: Final = names_in("int float complex str bytes tuple list dict set frozenset Decimal Fraction")
 _RECORDS: Final = ("dataclass", "define", "frozen", "attrs", "attr.s", "NamedTuple")
 
 
@@ -44,6 +50,17 @@ def compares(source: ParsedFile, node: ast.AST) -> str:
             ):
                 return f"leaves {name} out when objects of {above.name} are compared"
     match node:
+        case ast.ClassDef() if _compares_nothing(node):
+            return f"all objects of {node.name} are equal: none of their parts is compared"
+        case ast.FunctionDef(name=name) if name in _EMPTY and isinstance(above, ast.ClassDef):
+            answers = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
+            plain = any(ast.unparse(each).rpartition(".")[2] in _PLAIN for each in above.bases)
+            if plain and answers and all(map(_decided, answers)):
+                return f"{name} gives the same answer whatever is in it"
+        case ast.FunctionDef(name=name) if name in _COMPUTES and isinstance(above, ast.ClassDef):
+            answers = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
+            if answers and all(isinstance(each, ast.Constant) for each in answers):
+                return f"{name} gives the same answer whatever it is given"
         case ast.FunctionDef(name=name) if name in _COMPARES:
             other = node.args.args[1].arg if len(node.args.args) > 1 else ""
             reads = {
@@ -63,6 +80,33 @@ def compares(source: ParsedFile, node: ast.AST) -> str:
         case ast.Assign(targets=[ast.Name(id="__test__")]):
             return "takes tests out of the collection: __test__"
     return ""
+
+
+def _compares_nothing(node: ast.ClassDef) -> bool:
+    """Whether a data class leaves all that it has out of its comparison, or has no part that it compares."""
+    made = [each for each in node.decorator_list if ast.unparse(each).split("(")[0].endswith("dataclass")]
+    if not made or node.bases or any(isinstance(each, ast.Call) and _of_identity(each) for each in made):
+        return False
+    if any(isinstance(each, ast.FunctionDef) and each.name == "__eq__" for each in node.body):
+        return False
+    parts = [each for each in node.body if isinstance(each, ast.AnnAssign) and not _of_class(each)]
+    compared = [
+        each
+        for each in parts
+        if not (isinstance(each.value, ast.Call) and any(map(_leaves_out, each.value.keywords)))
+    ]
+    own = any(isinstance(each, ast.FunctionDef) and each.name == "__init__" for each in node.body)
+    return not compared and (bool(parts) or own)
+
+
+def _of_identity(made: ast.Call) -> bool:
+    return any(
+        each.arg == "eq" and isinstance(each.value, ast.Constant) and not each.value.value for each in made.keywords
+    )
+
+
+def _of_class(part: ast.AnnAssign) -> bool:
+    return "ClassVar" in ast.unparse(part.annotation)
 
 
 def _leaves_out(word: ast.keyword) -> bool:

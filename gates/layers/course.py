@@ -134,6 +134,7 @@ class PytestCourse:
             "hiding": kit("pytest_hiding.py"),
             "canaries": kit("canaries.py.txt"),
             "baseline": baseline.tests if baseline else None,
+            "broken": baseline.broken if baseline else [],
             "watched": baseline is None or baseline.watched,
             "names": sorted(new_modules(self.case.change)),
             "edited": self._edited(),

@@ -45,7 +45,9 @@ _MEMBERS: Final = names_in("inspect.getmembers inspect.getmembers_static object.
 _BUILTINS: Final = frozenset(dir(builtins))
 _READS: Final = names_in("readline.read_history_file readline.read_init_file")
 _RAW_WRITES: Final = names_in("os.write os.pwrite os.writev os.pwritev os.sendfile os.splice os.fdopen")
-_MEMORY: Final = re.compile(r"/proc/(self|thread-self|curproc|\d|%[ds]|\{|$)|/dev/fd")
+_MEMORY: Final = re.compile(
+    r"/proc/(?!(self|thread-self)/(status|statm|io|limits|cgroup|mountinfo|mounts|oom_\w+)\Z)(self|thread-self|curproc|\d|%[ds]|\{|$)|^/proc$|/dev/fd"
+)
 _ENCODINGS: Final = frozenset({"utf-8", "utf8", "ascii", "us-ascii", "latin-1", "iso-8859-1", "iso-8859-15"})
 _CODING: Final = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _TURNS: Final = re.compile(rb"\xe2\x80[\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
@@ -223,12 +225,12 @@ def _named(source: ParsedFile, node: ast.expr) -> str:
         return f"watches or finds what others run: {name}"
     if name in _RAW_WRITES:
         return f"writes to a file by its number: {name}"
-    if name in {"sys.argv", "sys.orig_argv"} and not _in_script(source, node):
+    if name in {"sys.argv", "sys.orig_argv"} and not in_script(source, node):
         return f"depends on the command that runs it: {name}"
     return ""
 
 
-def _in_script(source: ParsedFile, node: ast.AST) -> bool:
+def in_script(source: ParsedFile, node: ast.AST) -> bool:
     """Whether it is in what a command line starts: a function with such a name, or under ``__main__``."""
     above = source.parents.get(node)
     while above is not None:

@@ -7,6 +7,9 @@ import ast
 from typing import Final
 
 _IMPORTERS: Final = frozenset({"__import__", "importlib.import_module", "importlib.__import__"})
+_ASKS_ANY: Final = frozenset(
+    {"getattr", "setattr", "vars", "object.__getattribute__", "inspect.getmembers", "inspect.getattr_static"}
+)
 
 
 class Names:
@@ -17,6 +20,7 @@ class Names:
         self.modules: set[str] = set()
         self.imported: set[str] = set()
         self.sources: set[str] = set()
+        self.loaded: set[str] = set()
         for node in ast.walk(tree):
             match node:
                 case ast.Import():
@@ -30,6 +34,7 @@ class Names:
                     self.sources.add(source)
                     for alias in node.names:
                         self._bind(alias.asname or alias.name, f"{source}.{alias.name}")
+                        self.loaded.add(f"{source}.{alias.name}")
         for node in ast.walk(tree):
             if isinstance(node, ast.Assign | ast.NamedExpr | ast.AnnAssign) and node.value is not None:
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -38,6 +43,19 @@ class Names:
                     for target in targets:
                         if isinstance(target, ast.Name) and meant.split(".")[0] != target.id:
                             self._means.setdefault(target.id, meant)
+
+        self.asks_any = any(self._asks_any(node) for node in ast.walk(tree))
+
+    def _asks_any(self, node: ast.AST) -> bool:
+        """Whether it asks an object for a name that is made at run time, or for all of its names."""
+        match node:
+            case ast.Attribute(attr="__dict__" | "__getattribute__"):
+                return True
+            case ast.Call(func=func, args=[_]):
+                return self.dotted(func) in _ASKS_ANY
+            case ast.Call(func=func, args=[_, name, *_]):
+                return self.dotted(func) in _ASKS_ANY and not isinstance(name, ast.Constant)
+        return False
 
     def _bind(self, name: str, meaning: str) -> None:
         self._means[name] = meaning

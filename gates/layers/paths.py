@@ -8,7 +8,7 @@ from typing import Final
 
 from gates.layers.configuration import is_configuration
 
-_TEST_DIRECTORIES: Final = frozenset({"test", "tests", "__tests__", "spec", "specs", "__snapshots__"})
+TEST_DIRECTORIES: Final = frozenset({"test", "tests", "__tests__", "spec", "specs", "__snapshots__"})
 _TEST_NAME: Final = re.compile(
     r"test_.*\.pyi?|.*_test\.(py|go|rs|cc|cpp|c|dart|exs|rb)|tests?\.py|.*[.-](test|spec)\.[cm]?[jt]sx?"
     r"|.*Tests?\.(java|kt|swift|cs|scala)|.*_spec\.rb|.*\.(snap|ambr)"
@@ -28,7 +28,7 @@ def is_test(path: str) -> bool:
     *directories, name = path.split("/")
     if _WORDS.fullmatch(name.lower()):
         return False
-    inside = not _TEST_DIRECTORIES.isdisjoint(part.lower() for part in directories)
+    inside = not TEST_DIRECTORIES.isdisjoint(part.lower() for part in directories)
     return inside or bool(_TEST_NAME.fullmatch(name))
 
 

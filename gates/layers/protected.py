@@ -64,8 +64,10 @@ def _other_functions(change: Change, runs: Runs) -> list[HeldPlace]:
         for name in base.at.keys() & head.at.keys()
         if base.at[name] != head.at[name] and base.at[name].split(":")[0] in change.base.keys() - changed
     }
-    held = [HeldPlace("", 0, f"the function is not the one in its file: {some(others)}")] if others else []
+    why = "the function is not the one in its file, or gets other values"
+    held = [HeldPlace("", 0, f"{why}: {some(others)}")] if others else []
     new = sorted(set(head.replaced) - set(base.replaced))
+    new = [(path, name) for path, name in new if path in change.base or not is_test(path)]
     return held + [HeldPlace(path, 0, f"{name} was replaced while the tests ran") for path, name in new]
 
 

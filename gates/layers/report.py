@@ -69,7 +69,7 @@ class Baseline(msgspec.Struct, frozen=True):
     """The base's own run: its names and outcomes, and the names that differ from run to run.
 
     ``watched``: our plugin was loaded, so that names are known. ``canaries``: they failed, as they must.
-    ``agrees``: the exit status was not 0 where something failed.
+    ``agrees``: the exit status was not 0 where something failed. ``broken``: what could not be loaded.
     """
 
     watched: bool
@@ -86,6 +86,7 @@ class Baseline(msgspec.Struct, frozen=True):
     data: list[str] = []
     replaced: list[tuple[str, str]] = []
     at: dict[str, str] = {}
+    broken: list[str] = []
 
     def named(self, *outcomes: str) -> set[str]:
         """The tests with one of these outcomes, whose outcome is stable."""
@@ -140,6 +141,7 @@ def baseline_of(base: Phase, again: Phase | None) -> Baseline:
         data=base.data,
         replaced=base.replaced,
         at=base.at,
+        broken=base.broken,
     )
 
 

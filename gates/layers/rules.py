@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from gates.layers.answers import answers
 from gates.layers.circumstances import circumstances
 from gates.layers.comparing import compares
-from gates.layers.detours import detours, suffixes
+from gates.layers.detours import detours, in_script, suffixes
 from gates.layers.parsed import ParsedFile, names_in
+from gates.layers.paths import TEST_DIRECTORIES
+from gates.layers.process_wide import process_wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ _IN_SOURCE: Final = _ANYWHERE | _by_name(
     }
 )
 #: What only tests have a use for.
-_FRAMEWORKS: Final = names_in("pytest _pytest pluggy unittest nose nose2 xdist doctest")
+_FRAMEWORKS: Final = names_in("pytest _pytest pluggy unittest nose nose2 xdist doctest hypothesis test")
 _IN_TESTS: Final = _ANYWHERE | _by_name(
     {
         "skips a test": names_in("pytest.mark.skip pytest.mark.xfail unittest.skip unittest.expectedFailure"),
@@ -107,7 +110,7 @@ def sights(source: ParsedFile) -> Iterator[Sight]:
 def _known(source: ParsedFile, node: ast.AST) -> str:
     if not isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.Call):
         return ""
-    name = source.names.dotted(node)
+    name = source.names.dotted(node) or ("?" if isinstance(node, ast.Attribute) else "")
     if not name or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)):
         return ""
     table = _IN_TESTS if source.test else _IN_SOURCE
@@ -118,11 +121,16 @@ def _known(source: ParsedFile, node: ast.AST) -> str:
 
 def _also(source: ParsedFile, node: ast.AST, name: str) -> list[str]:
     """What else a name may be, where it begins with something that is imported."""
-    root = node
+    root: ast.AST = node
+    below = ""
     while isinstance(root, ast.Attribute):
+        below = f".{root.attr}{below}"
         root = root.value
     imported = isinstance(root, ast.Name) and root.id in source.names.imported
-    return suffixes(name) if imported or name.split(".", maxsplit=1)[0] in _STANDARD_LIBRARY else []
+    if imported or name.split(".", maxsplit=1)[0] in _STANDARD_LIBRARY:
+        return suffixes(name)
+    # Whatever the first part is: a name in a loop, an element of a list.
+    return [] if source.test else suffixes(f"?{below}")
 
 
 def _excused(source: ParsedFile, node: ast.AST, name: str) -> bool:
@@ -151,21 +159,24 @@ def _imports(source: ParsedFile, node: ast.AST) -> str:
         modules = [start, *(f"{start}.{alias.name}" for alias in node.names)]
     for module in modules:
         top = module.split(".")[0]
-        if not source.test and top in _FRAMEWORKS:
+        if not source.test and (top in _FRAMEWORKS or top.startswith("pytest_")) and not source.ours(top):
             return f"source that imports a test framework: {module}"
         if source.test and top in {"_pytest", "pluggy"}:
             return f"reaches into the test framework: {module}"
         why = (_ANYWHERE if source.test else _IN_SOURCE).get(module, "")
         if why:
             return f"{why}: {module}"
-        if not source.test and _of_tests(module):
+        if not source.test and _of_tests(module, ours=not top or source.ours(top)):
             return f"source that imports a test: {module}"
     return ""
 
 
-def _of_tests(module: str) -> bool:
-    parts = module.split(".")
-    return any(part in {"tests", "conftest", "__tests__"} or part.startswith("test_") for part in parts)
+def _of_tests(module: str, *, ours: bool) -> bool:
+    """Whether a module is one of tests. In a directory of this repository that is called so, all files are."""
+    *packages, last = module.split(".")
+    if ours and not TEST_DIRECTORIES.isdisjoint(packages):
+        return True
+    return any(part in {"tests", "conftest", "__tests__"} or part.startswith("test_") for part in (*packages, last))
 
 
 def _attributes(source: ParsedFile, node: ast.AST) -> str:
@@ -278,6 +289,10 @@ def _local(source: ParsedFile, node: ast.AST) -> bool:
     return above is not None
 
 
+def _process_wide(source: ParsedFile, node: ast.AST) -> str:
+    return process_wide(source, node, local=_local(source, node), script=in_script(source, node))
+
+
 def _dynamic(source: ParsedFile, node: ast.AST) -> str:
     """Names that are made at run time to reach something."""
     if source.test or not isinstance(node, ast.Call):
@@ -346,4 +361,6 @@ _RULES: Final = (
     _hooks,
     detours,
     circumstances,
+    answers,
+    _process_wide,
 )

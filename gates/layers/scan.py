@@ -54,11 +54,7 @@ class Scan:
     def judge(self, case: Case, runs: Runs) -> LayerFinding:
         known = {(file, name) for file, _, name in runs.baseline.equal}
         seen = [*runs.report.head.equal, *(runs.report.check.equal if runs.report.check else ())]
-        held = [
-            HeldPlace(file, line, f"an object of {name} equals an object that it has never seen")
-            for file, line, name in seen
-            if (file, name) not in known
-        ]
+        held = [HeldPlace(file, line, _odd(name)) for file, line, name in seen if (file, name) not in known]
         base, head = runs.baseline, runs.report.head
         for before, now, why in (
             (base.reads, head.reads, "reads the tests while they run"),
@@ -99,6 +95,14 @@ class Scan:
         if source.folding.given_up:
             found.setdefault(0, HeldPlace(path, 0, "puts together more text than is followed"))
         return [found[line] for line in sorted(found)]
+
+
+def _odd(name: str) -> str:
+    """Why a class should be looked at; ``Amount.__sub__``: for what this method answers."""
+    owner, _, method = name.rpartition(".")
+    if method.startswith("__"):
+        return f"{method} of {owner} answers otherwise than Python's own in a test that failed on the base"
+    return f"an object of {name} equals an object that it has never seen"
 
 
 def _compared(old: bytes) -> frozenset[str]:

@@ -5,6 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from gates.layers.script_detours import answers_certain, put_together, script_circumstances, script_passes_on
+from gates.layers.script_inside import (
+    answers_by_text,
+    learn_stack,
+    process_is_asked,
+    same_whatever,
+    spelled_by_numbers,
+    stack_is_examined,
+)
 from gates.layers.syntax import (
     CALLERS,
     COMMANDS,
@@ -34,7 +42,8 @@ _JS_NAMES: Final = {
     **dict.fromkeys(
         ("Error.captureStackTrace", "Error.prepareStackTrace", "Error.stackTraceLimit", "arguments.callee",
          "util.getCallSite", "util.getCallSites", "process.mainModule", "module.parent", "module.children",
-         "process.argv0", "process.title", "async_hooks.executionAsyncResource", "v8.serialize"),
+         "process.argv0", "process.title", "async_hooks.executionAsyncResource", "v8.serialize",
+         "async_hooks.executionAsyncId", "async_hooks.triggerAsyncId", "console.Console"),
         CALLERS,
     ),
     **dict.fromkeys(
@@ -60,6 +69,10 @@ _JS_SHOWS: Final = frozenset(
     | {"Reflect.ownKeys", "Reflect.get"}
 )
 _JS_SKIPS: Final = frozenset({"skip", "todo", "only", "failing"})
+#: What a name of the directory where a program is or works stands for.
+_HERE: Final = "<here>"
+_EXPRESSIONS: Final = ("member_expression", "call_expression", "new_expression", "identifier")
+_SHORT: Final = 300
 _JS_RUNNERS: Final = frozenset({"test", "it", "describe", "suite", "t"})
 
 
@@ -84,6 +97,7 @@ def _required(node: Node | None) -> str:
 
 def learn_script(source: ScannedFile, node: Node) -> None:
     """Notes what a local name stands for."""
+    learn_stack(source, node)
     if node.type in _JS_FUNCTIONS:
         source.functions.add(text(node.child_by_field_name("name")))
     elif node.type == "variable_declarator":
@@ -94,6 +108,9 @@ def learn_script(source: ScannedFile, node: Node) -> None:
             stands_for = _JS_ERROR if made.endswith("Error") else ""
         if value is not None and value.type in _JS_FUNCTIONS and name is not None:
             source.functions.add(text(name))
+        short = value is not None and value.type in _EXPRESSIONS and value.end_byte - value.start_byte < _SHORT
+        if short and name is not None and name.type == "identifier" and _is_here(source, value):
+            source.names.setdefault(text(name), _HERE)
         if stands_for and name is not None:
             _learn_names(source, name, stands_for)
     elif node.type == "import_statement":
@@ -218,17 +235,6 @@ def _script_imports(source: ScannedFile, node: Node) -> str:
     return FRAMEWORK if module in ("test", "test.reporters", "vitest", "jest", "mocha") else ""
 
 
-def _script_stack(source: ScannedFile, node: Node) -> str:
-    """``.stack`` that is taken apart, which logging does not do."""
-    if node.type != "member_expression" or text(node.child_by_field_name("property")) != "stack":
-        return ""
-    of = node.child_by_field_name("object")
-    made = of is not None and any(each.type == "new_expression" for each in walk(of))
-    above = node.parent
-    taken = above is not None and above.type in ("member_expression", "subscript_expression")
-    return CALLERS if not source.test and (made or taken) else ""
-
-
 def _script_hides(source: ScannedFile, node: Node) -> str:
     """A name in escapes, or one that is put together at run time to reach part of the language."""
     if node.type in ("identifier", "property_identifier", "shorthand_property_identifier_pattern"):
@@ -287,16 +293,6 @@ def _script_caller(source: ScannedFile, node: Node) -> str:
     return CALLERS if made or _dotted(source, first) == _JS_ERROR else ""
 
 
-def _script_stack_taken(source: ScannedFile, node: Node) -> str:
-    """``const { stack } = new Error()``."""
-    if source.test or node.type != "variable_declarator":
-        return ""
-    name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
-    if name is None or value is None or name.type != "object_pattern" or value.type != "new_expression":
-        return ""
-    return CALLERS if any(text(each) == "stack" for each in walk(name)) else ""
-
-
 def _script_reads(source: ScannedFile, node: Node) -> str:
     """Ways to the text of the tests that name none: a list of files, a command, all variables."""
     if source.test or node.type != "call_expression":
@@ -317,17 +313,27 @@ def _script_reads(source: ScannedFile, node: Node) -> str:
         "globSync",
         "cpSync",
     ):
-        return LISTS if word(first) in HERE or "recursive" in text(given) or _is_here(first) else ""
-    lists_variables = name in ("Object.keys", "Object.entries", "Reflect.ownKeys")
-    return READS if lists_variables and text(first) == "process.env" else ""
+        return LISTS if word(first) in HERE or "recursive" in text(given) or _is_here(source, first) else ""
+    lists_variables = name in ("Object.keys", "Object.entries", "Reflect.ownKeys", "JSON.stringify")
+    if not lists_variables or first is None:
+        return ""
+    return READS if any(_dotted(source, each) == "process.env" and _whole(each) for each in walk(first)) else ""
 
 
-def _is_here(node: Node | None) -> bool:
+def _whole(node: Node) -> bool:
+    """Whether it is all of an object, and not a part that is asked for."""
+    above = node.parent
+    return above is None or above.type not in ("member_expression", "subscript_expression")
+
+
+def _is_here(source: ScannedFile, node: Node | None) -> bool:
     """An expression for where the program is or works, and nothing below that."""
     if node is None or any(
         each.type in ("string", "template_string") and word(each) not in HERE for each in walk(node)
     ):
         return False
+    if any(each.type == "identifier" and source.names.get(text(each)) == _HERE for each in walk(node)):
+        return True
     return any(
         each in text(node) for each in ("path.resolve()", "__dirname", "__filename", "process.cwd()", "import.meta")
     )
@@ -363,6 +369,10 @@ def _options_skip(source: ScannedFile, node: Node) -> str:
     return "" if text(node.child_by_field_name("value")) == "false" else SKIPS
 
 
+def _script_process(source: ScannedFile, node: Node) -> str:
+    return process_is_asked(source, node, _dotted)
+
+
 def _script_circumstances(source: ScannedFile, node: Node) -> str:
     return script_circumstances(source, node, _dotted)
 
@@ -371,12 +381,11 @@ SCRIPT_RULES: Final[tuple[Rule, ...]] = (
     _script_calls,
     _script_assigns,
     _script_imports,
-    _script_stack,
+    stack_is_examined,
     _script_names,
     _script_hides,
     _script_main,
     _script_caller,
-    _script_stack_taken,
     _script_reads,
     _options_skip,
     names_tests,
@@ -384,4 +393,8 @@ SCRIPT_RULES: Final[tuple[Rule, ...]] = (
     script_passes_on,
     _script_circumstances,
     answers_certain,
+    _script_process,
+    spelled_by_numbers,
+    same_whatever,
+    answers_by_text,
 )

@@ -27,7 +27,7 @@ ANSWERS: Final = "answers certain values only"
 #: Commands that show what is in files.
 READERS: Final = re.compile(
     r"^\W*(\S*/)?([ef]?grep|rg|ag|ack|[gmn]?awk|sed|perl|ruby|find|cat|head|tail|xargs|cp|ln|mv|tar|zip|dd|od|xxd"
-    r"|strings|cut|sort|tac|nl|diff|cmp|(ba|da|z)?sh)(\s|\W*$)"
+    r"|strings|cut|sort|tac|nl|diff|cmp|ps|pgrep|pstree|lsof|(ba|da|z)?sh)(\s|\W*$)"
 )
 HERE: Final = frozenset({".", "..", "./", "../", "*", "./*", "__dirname", "process.cwd()", "import.meta.dirname"})
 

@@ -38,6 +38,11 @@ class Tools:
         change = case.change
         held = [HeldPlace(path, 0, CONFIGURES) for path in configuration(change, case.definition.argv)]
         held += [HeldPlace(path, 0, "is a link that tests could go through") for path in _links(change)]
+        held += [
+            HeldPlace(each.path, 0, "would be loaded in place of an installed package")
+            for each in change.paths
+            if "node_modules" in each.path.split("/")[:-1]
+        ]
         if case.toolchain is Toolchain.PYTEST or _runs_python(case.definition.argv):
             held += _stand_ins(change)
         return LayerFinding(held=tuple(held))
@@ -105,7 +110,13 @@ def _stand_ins(change: Change) -> list[HeldPlace]:
     roots = import_roots(change.base)
     known = {root: _modules(change.base, root) for root in roots}
     held = []
-    for path in (each.path for each in change.paths if each.status == "A" and not is_test_module(each.path)):
+    for path in (each.path for each in change.paths if each.status == "A"):
+        module = path.removesuffix("/__init__.py")
+        if module != path and f"{module}.py" in change.base and f"{module}.py" in change.head:
+            held.append(HeldPlace(path, 0, f"would be imported in place of {module}.py"))
+            continue
+        if is_test_module(path):
+            continue
         for root in roots:
             name = _module(path, root)
             instead = _instead_of(name, path, root, known, change.base) if name else ""

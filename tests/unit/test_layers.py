@@ -24,7 +24,6 @@ BY_RUNS = {
     "equal by a state that grows",
     "a local class that is equal to everything",
     "a new stand-in for an installed module",
-    "the answer from the tests' text",
     "the source rewrites a later test",
     "a new test file patches the source",
     "a new __init__ of the tests patches the source",

@@ -60,7 +60,10 @@ TAMPERS = {
     "a module that looks into programs": (LOADED.format(name="'d' + 'is'", then=""), "callers"),
     "a pointer": ("import ctypes\n\ndef f():\n    ctypes.c_int.from_address(id(f))\n", "callers"),
     "a module by a pickle": ("import pickle\n\ndef f():\n    pickle.loads(b'csys\\nmodules\\n.')\n", "callers"),
-    "memory": ("def f():\n    open('/proc/self/maps').close()\n", "reads"),
+    "memory": ("def f():\n    open('/proc/self/maps').close()\n", "callers"),
+    "the words of the command": ("def f():\n    open('/proc/self/cmdline').close()\n", "callers"),
+    "all processes": ("import os\n\ndef f():\n    os.listdir('/proc')\n", "callers"),
+    "a command that shows processes": ("import os\n\ndef f():\n    os.system('ps -o args= >/dev/null')\n", "callers"),
     "a process past what audits it": (
         "import os\nfrom multiprocessing import util\n\ndef f():\n"
         "    os.waitpid(util.spawnv_passfds(b'/bin/true', [b'true'], []), 0)\n",
@@ -69,6 +72,8 @@ TAMPERS = {
     "the tests' text": ("def f():\n    open('tests/' + 'test_a.py').close()\n", "reads"),
 }
 HONEST = {
+    "its own memory": "import os\n\ndef f():\n    open('/proc/self/status').close()\n    os.listdir('.')\n",
+    "containers that run": "import os\n\ndef f():\n    os.system('true docker ps')\n",
     "a logger": "import logging\n\ndef f():\n    logging.warning('careful')\n",
     "a named tuple": "import collections\n\ndef f():\n    collections.namedtuple('A', 'b')(1)\n",
     "a signature": "import inspect\n\ndef f():\n    inspect.signature(f)\n    f.__defaults__\n",
@@ -197,7 +202,7 @@ def test_a_hidden_test_finds_no_test_runner_and_no_test(tmp_path: Path) -> None:
     row = type("Row", (), {"__module__": "hidden_it"})
     vars(module).update(__file__=str(place), CASES=[1], Row=row)
     sys.modules["hidden_it"] = module
-    pytest_hiding.hide(str(place), "hidden_it")
+    pytest_hiding.hide(str(place))
     finders = list(sys.meta_path)
     try:
         with pytest_hiding.hidden():
@@ -235,13 +240,14 @@ def test_a_module_that_its_test_asks_for_by_name_stays(tmp_path: Path, text: str
     place.write_text(text)
     sys.modules["hidden_it"] = module = types.ModuleType("hidden_it")
     vars(module).update(__file__=str(place))
-    pytest_hiding.hide(str(place), "hidden_it")
+    pytest_hiding.hide(str(place))
     try:
         with pytest_hiding.hidden():
             loaded, there = "hidden_it" in sys.modules, place.exists()
     finally:
         pytest_hiding.places.discard(str(place))
         pytest_hiding.by_name.discard(str(place))
+        pytest_hiding.said.clear()
         del sys.modules["hidden_it"]
     assert (loaded, there) == (stays, False)
 

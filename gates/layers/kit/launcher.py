@@ -3,8 +3,8 @@
 Standard library only, Python 3.9. It runs in front of the tested code: the code is in child processes, which report
 through a pipe, end when their phase ends, and cannot read this process.
 
-Usage: ``python3 -c CODE PLAN SHA256``. PLAN is the JSON file of ``gates.layers.course``; the key is in the
-environment. It exits as the change's run did, or with 125 and without a report when it cannot do its own part.
+Usage: ``python3 -c CODE PLAN SHA256``, PLAN of ``gates.layers.course``, and the key in the environment. It exits as
+the change's run did, or with 125 and without a report when it cannot do its own part.
 """
 
 from __future__ import annotations
@@ -161,11 +161,9 @@ class Phases:
             argv = [word.replace(self.plan["junit"], self.plan["junit"] + ".other") for word in argv]
         environment = dict(self.environment)
         kit, name = os.path.split(plugin)
-        added: tuple[tuple[str, str, str], ...] = (
-            (("PYTHONPATH", kit, os.pathsep), ("PYTEST_PLUGINS", name, ",")) if plugin else ()
-        )
+        added = [("PYTHONPATH", kit, os.pathsep), ("PYTEST_PLUGINS", name, ",")] if plugin else []
         if self.runner == "node":
-            added = (("NODE_OPTIONS", self.plan["reporters"] % theirs, " "),)
+            added = [("NODE_OPTIONS", self.plan["reporters"] % theirs, " ")]
         environment.setdefault("GOENV", "off")  # no run of go configures the next one
         environment["PATH"] = self.plan["path"] + environment["PATH"]
         environment[DESCRIPTORS] = "%d,%d" % (order, theirs)
@@ -300,11 +298,9 @@ def split(seen: Json, token: str) -> Json:
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
             said = json.loads(line)
             kind = said["k"]
-            if said.get("forked"):
-                result["forked"] = True
-            if kind == "hello":
-                result["hello"] = True
-            elif kind == "test":
+            result["forked"] |= bool(said.get("forked"))
+            result["hello"] |= kind == "hello"
+            if kind == "test":
                 (canaries if token in said["id"] else tests)[said["id"]] = (said["outcome"], said["ms"])
             elif kind == "end":
                 result["end"] = said["status"] or result["end"] or 0
@@ -313,6 +309,22 @@ def split(seen: Json, token: str) -> Json:
             elif kind in LISTS:
                 result[kind].append(said["what"])
     return result
+
+
+def checked(phases: Phases, head: Json, baseline: Json, broken: list[str]) -> Json:
+    """The run with canaries and inverted tests. Tests in files that the base could not load failed there, too."""
+    late = {
+        name: ("failed", took) for name, (_, took) in head["tests"].items() if name.partition("::")[0] in broken
+    }
+    known = {**late, **baseline}
+    invert = phases.inverted(known)
+    hidden = [name for name in invert if known[name][0] in ("failed", "error")]
+    extra = {"check": True, "invert": invert, "hidden": hidden, "edited": head.pop("loaded")}
+    extra["only"] = None if phases.plan["every"] else invert
+    seen = phases.run(phases.plan["tree"], extra, shown=False)
+    there = baseline.keys() | seen["tests"].keys()  # the base's own files may have fewer
+    seen["inverted"], seen["hidden"] = ([name for name in names if name in there] for names in (invert, hidden))
+    return dict(seen, every=phases.plan["every"])
 
 
 def restore(plan: Json) -> None:
@@ -340,10 +352,8 @@ def main() -> int:
     """Runs the phases that the plan asks for; its exit status is the head's."""
     key = take_key()
     plan = read_plan(sys.argv[1], sys.argv[2])
-    phases = Phases(plan)
-    report: Json = {}
-    baseline: Json | None = plan["baseline"]
-    watched = plan["watched"]
+    phases, report = Phases(plan), Json()
+    baseline, watched = plan["baseline"], plan["watched"]
     if plan["base"]:
         report["base"] = phases.run_base({"base": True})
         phases.clean()
@@ -370,20 +380,13 @@ def main() -> int:
     elif head.get("status") == 0 and head["hello"] and plan["check"] and baseline is not None:
         phases.clean()
         restore(plan)
-        invert = phases.inverted(baseline)
-        hidden = [name for name in invert if baseline[name][0] in ("failed", "error")]
-        extra = {"check": True, "invert": invert, "hidden": hidden, "edited": head.pop("loaded")}
-        extra["only"] = None if plan["every"] else invert
-        report["check"] = phases.run(plan["tree"], extra, shown=False)
-        report["check"].update(inverted=invert, hidden=hidden, every=plan["every"])
+        report["check"] = checked(phases, head, baseline, report.get("base", plan)["broken"])
     body = json.dumps(report).encode()
     seal = hmac.new(key, body, hashlib.sha256).hexdigest().encode()
     with open(plan["report"] + ".new", "wb") as out:
         out.write(seal + b"\n" + body)
     os.replace(plan["report"] + ".new", plan["report"])
-    status = head.get("status", 127)
-    if head.get("late"):
-        return 124
+    status = 124 if head.get("late") else head.get("status", 127)
     if status < 0:
         os.kill(os.getpid(), -status)
     return int(status)

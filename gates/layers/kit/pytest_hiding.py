@@ -29,8 +29,10 @@ _FOUND = {
 }  # fmt: skip
 #: The files of the tests that are hidden; filled when tests are collected.
 places: set[str] = set()
-#: Those of them that ask for their own module by its name, as ``mock.patch("test_cart.clock")`` does.
+#: Those of them that ask for their own module by its name.
 by_name: set[str] = set()
+#: What these tests write in quotes: ``mock.patch("test_cart.clock")`` needs the module ``test_cart``.
+said: set[str] = set()
 #: Not empty: a test runs hidden now.
 now: list[bool] = []
 
@@ -41,7 +43,10 @@ def hidden(fixtures: Any = (), filters: bool = False) -> Iterator[None]:
     leaves in the process, its modules, and the tests themselves, in memory and on the disk. ``fixtures`` of the
     test show what it needs of that; ``filters``: it has filters of its own for warnings."""
     with contextlib.ExitStack() as back:
+        _take_depth(back)
         _take_traces(back, fixtures, filters)
+        if not {"capfd", "capfdbinary"} & set(fixtures):
+            _take_output(back)
         if not {"pytester", "testdir"} & set(fixtures):  # with them, a test runs pytest
             _take_modules(back)
         for place in sorted(places):
@@ -52,14 +57,15 @@ def hidden(fixtures: Any = (), filters: bool = False) -> Iterator[None]:
         yield
 
 
-def hide(place: str, module: str) -> None:
-    """From now on, hides a file of tests, which pytest has loaded as a module, unless it needs itself."""
+def hide(place: str) -> None:
+    """From now on, hides a file of tests, unless it needs itself."""
     places.add(place)
     with contextlib.suppress(OSError, UnicodeDecodeError):
         with open(place, encoding="utf-8") as file:
             text = file.read()
-        if re.search(r"""\b__name__\b|["'](\w+\.)*%s\b""" % re.escape(module.rpartition(".")[2]), text):
+        if "__name__" in text:
             by_name.add(place)
+        said.update(word for quoted in re.findall(r"""["']([\w.]+)""", text) for word in quoted.split("."))
 
 
 def edited_modules(paths: Any) -> list[list[str]]:
@@ -121,9 +127,10 @@ def _take_traces(back: Any, fixtures: Any, filters: bool) -> None:
             warnings._showwarnmsg_impl = _show  # type: ignore[attr-defined]  # what it was goes back with the filters
     sys.dont_write_bytecode, written = False, sys.dont_write_bytecode
     back.callback(setattr, sys, "dont_write_bytecode", written)
-    for path in [each for each in sys.path if watching.asked and "test" in os.path.basename(each)]:
+    kit = watching.asked.get("kit")
+    for path in [each for each in sys.path if watching.asked and ("test" in os.path.basename(each) or each == kit)]:
         at = sys.path.index(path)
-        if watching.within(path) != "..":
+        if path == kit or watching.within(path) != "..":
             sys.path.remove(path)
             back.callback(sys.path.insert, at, path)
 
@@ -132,14 +139,41 @@ def _show(message: Any) -> None:
     sys.stderr.write(warnings._formatwarnmsg(message))  # type: ignore[attr-defined]  # its own name for it
 
 
+def _take_depth(back: Any) -> None:
+    """Lets a program call as deep as if nothing had called it."""
+    frame, depth, limit = sys._getframe(), 0, sys.getrecursionlimit()
+    while frame.f_back is not None:
+        frame, depth = frame.f_back, depth + 1
+    sys.setrecursionlimit(limit + depth)
+    back.callback(sys.setrecursionlimit, limit)
+
+
+def _take_output(back: Any) -> None:
+    """Lets the output lead to where nobody keeps it, and not to pytest's file without a name."""
+    with contextlib.suppress(OSError):
+        kept = [os.dup(number) for number in (1, 2)]
+        none = os.open(os.devnull, os.O_WRONLY)
+        for number in (1, 2):
+            os.dup2(none, number)
+        os.close(none)
+        back.callback(_lead_back, kept)
+
+
+def _lead_back(kept: list[int]) -> None:
+    for number, where in enumerate(kept, 1):
+        os.dup2(where, number)
+        os.close(where)
+
+
 def _take_modules(back: Any) -> None:
-    """Takes away the modules of the test runner, its finder of modules, and what the hidden tests' modules know:
-    their classes stay, since a copy or a pickle of an object asks for them."""
-    taken: dict[str, Any] = {}
+    """Takes away the modules of the test runner, its finder of modules, our own, and those of tests. Classes stay,
+    since a copy or a pickle of an object asks for them. The program that was started is another."""
+    taken: dict[str, Any] = {"__main__": sys.modules["__main__"]}
+    sys.modules["__main__"] = types.ModuleType("__main__")
     for name, module in list(sys.modules.items()):
-        if _TOOLS.match(name):
+        if _TOOLS.match(name) or _is_ours(module):
             taken[name] = sys.modules.pop(name)
-        elif getattr(module, "__file__", None) in places - by_name:
+        elif _is_of_tests(name, module):
             taken[name] = sys.modules.pop(name)
             own = {key: value for key, value in vars(module).items() if isinstance(value, type)}
             if any(value.__module__ == name for value in own.values()):
@@ -150,6 +184,19 @@ def _take_modules(back: Any) -> None:
         if type(finder).__module__.startswith("_pytest."):
             del sys.meta_path[at]
             back.callback(sys.meta_path.insert, at, finder)
+
+
+def _is_ours(module: Any) -> bool:
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and os.path.dirname(file) == watching.asked.get("kit")
+
+
+def _is_of_tests(name: str, module: Any) -> bool:
+    """Whether a module is of tests, and no hidden test asks for it by its name."""
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str) or file in by_name or name.rpartition(".")[2] in said:
+        return False
+    return file in places or (bool(watching.asked) and watching.of_tests(watching.within(file)))
 
 
 def _put_back(taken: dict[str, Any]) -> None:
@@ -183,7 +230,7 @@ def _unsaid() -> Iterator[None]:
     found = {name: value for name, value in _FOUND.items() if name not in os.environ}
     os.environ.update(found)
     streams = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr")}
-    plain = {name: _plain(stream) for name, stream in streams.items()}
+    plain = {name: _plain(stream, number, "<%s>" % name) for number, (name, stream) in enumerate(streams.items())}
     lists = [words for words in (sys.argv, getattr(sys, "orig_argv", None)) if words]
     kept = [words[:] for words in lists]
     for words in lists:
@@ -207,13 +254,43 @@ def _unsaid() -> Iterator[None]:
         os.environ.update(taken)
 
 
-def _plain(stream: Any) -> Any:
+class _Raw(io.RawIOBase):
+    """Leads to pytest's stream, and has the number and the name of the program's own."""
+
+    def __init__(self, to: Any, number: int, name: str) -> None:
+        self.to, self.number, self.name = to, number, name
+
+    def fileno(self) -> int:
+        return self.number
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.to.write(bytes(data))
+        self.to.flush()
+        return len(data)
+
+
+class _AtOnce(io.BufferedWriter):
+    """Keeps nothing back: a test may ask in between what was written."""
+
+    def write(self, data: Any) -> int:
+        count = super().write(data)
+        self.flush()
+        return count
+
+
+def _plain(stream: Any, number: int, name: str) -> Any:
     """What looks like a program's own stream and leads where pytest's does; ``None``: it is no stream of pytest."""
     if not type(stream).__module__.startswith("_pytest."):
         return None
-    if not isinstance(stream, io.TextIOWrapper):  # the input, of which nothing can be read
-        return io.TextIOWrapper(io.BytesIO())
-    return io.TextIOWrapper(stream.buffer, stream.encoding, stream.errors, newline="", write_through=True)
+    if number == 0:  # of which nothing can be read
+        raw: Any = io.FileIO(0, closefd=False)
+        raw.name = name
+        return io.TextIOWrapper(io.BufferedReader(raw))
+    buffer = _AtOnce(_Raw(stream.buffer, number, name))
+    return io.TextIOWrapper(buffer, stream.encoding, stream.errors, newline="", write_through=True)
 
 
 def disguised(body: Any) -> Any:

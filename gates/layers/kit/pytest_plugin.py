@@ -5,15 +5,20 @@ Its other half has the order and the report. Without an order it does nothing.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import inspect
+import os
 import pathlib
+import sys
 import types
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from _pytest.unittest import TestCaseFunction
 
 from gates.layers.kit import pytest_equality as equality
 from gates.layers.kit import pytest_hiding as hiding
@@ -56,8 +61,8 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     for item in items:
         if item.nodeid in invert:
             _invert(item)
-        if item.nodeid in hidden and item.path.suffix == ".py":
-            hiding.hide(str(item.path), getattr(getattr(item, "module", None), "__name__", item.path.stem))
+        if item.nodeid in hidden and isinstance(item, pytest.Function):
+            hiding.hide(str(item.path))
     path = pathlib.Path(watching.asked["canary"])
     pytest.register_assert_rewrite(path.stem)
     module = pytest.Module.from_parent(session, path=path)
@@ -73,8 +78,12 @@ def _invert(item: pytest.Item) -> None:
         body = getattr(item, "obj", None)
         inside = isinstance(body, (types.FunctionType, types.MethodType))
         if inside:
-            item.obj = _failing(item, body, begun)  # type: ignore[attr-defined]  # of pytest.Function
-        run()
+            failing = _failing(item, body, begun)
+            item.obj = failing  # type: ignore[attr-defined]  # of pytest.Function
+            if inspect.iscoroutinefunction(body) and isinstance(item, TestCaseFunction):
+                setattr(item.instance, item.name, failing)  # unittest asks its own object for it
+        with contextlib.nullcontext() if inside else _unseen(item):
+            run()
         # What called it swallowed the failure, or did not call it at all.
         if begun or (inside and type(item) is pytest.Function and not inspect.iscoroutinefunction(body)):
             return
@@ -92,7 +101,8 @@ def _failing(item: pytest.Item, body: Any, begun: list[bool]) -> Any:
 
         async def waiting(*given: Any, **named: Any) -> None:
             begun.append(True)
-            await body(*given, **named)
+            with _unseen(item):
+                await (hiding.disguised(body) if hide else body)(*given, **named)
             watching.say("bodies", what=item.nodeid)
             raise _Failure("this test is inverted")
 
@@ -100,26 +110,28 @@ def _failing(item: pytest.Item, body: Any, begun: list[bool]) -> Any:
 
     def failing(*given: Any, **named: Any) -> None:
         begun.append(True)
-        if hide:
-            _hidden(item, body, given, named)
-        else:
-            body(*given, **named)
+        with _unseen(item):
+            (hiding.disguised(body) if hide else body)(*given, **named)
         watching.say("bodies", what=item.nodeid)
         raise _Failure("this test is inverted")
 
     return functools.wraps(body)(failing)
 
 
-def _hidden(item: pytest.Item, body: Any, given: Any, named: Any) -> None:
-    """Runs a test so that what it calls cannot see that it is one; then asks what it left whether it is equal to
-    everything: a class may be gone when the tests have ended."""
+@contextlib.contextmanager
+def _unseen(item: pytest.Item) -> Iterator[None]:
+    """Runs a test that is asked about so that what it calls cannot see that it is one. Then asks what it left
+    whether it is equal to everything: a class may be gone when the tests have ended."""
+    if item.nodeid not in watching.asked.get("hidden", ()):
+        yield
+        return
     fixtures = getattr(item, "fixturenames", ())
     own = bool(item.get_closest_marker("filterwarnings") or item.config.getini("filterwarnings"))
     collected = gc.isenabled()
     gc.disable()
     try:
         with hiding.hidden(fixtures, own or bool(item.config.getoption("pythonwarnings"))):
-            hiding.disguised(body)(*given, **named)
+            yield
         for place in equality.equal_to_everything():
             watching.say("equal", what=place)
     finally:
@@ -132,6 +144,8 @@ _own_names: dict[int, tuple[Any, dict[str, Any]]] = {}
 
 def _remember(items: list[pytest.Item]) -> None:
     """Notes what the modules of the tests have under each name, before any test runs."""
+    _tell_patches()
+    _tell_moved("")
     kinds = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
     for item in items:
         module = getattr(item, "module", None)
@@ -140,12 +154,59 @@ def _remember(items: list[pytest.Item]) -> None:
             _own_names[id(module)] = (module, found)
 
 
+_start = os.getcwd()
+
+
+def _tell_moved(file: str) -> None:
+    """Reports that tests begin in another directory than the command did."""
+    with contextlib.suppress(OSError):
+        if os.getcwd() != _start:
+            watching.say("replaced", what=[file, "the directory where tests work"])
+
+
+def _tell_patches() -> None:
+    """Reports what modules of others have that the tested code made, tests aside."""
+    tree = watching.asked["tree"] + os.sep
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if type(module) is not types.ModuleType or (isinstance(file, str) and file.startswith(tree)):
+            continue
+        for key, value in list(vars(module).items()):
+            _tell_patch("%s.%s" % (name, key), value, tree)
+            if isinstance(value, type) and value.__module__ == name:
+                for part, inner in list(vars(value).items()):
+                    _tell_patch("%s.%s.%s" % (name, key, part), inner, tree)
+
+
+def _tell_patch(name: str, value: Any, tree: str) -> None:
+    for _ in range(3):
+        inner = getattr(value, "func", None) if type(value) is functools.partial else None
+        value = inner or (value.__func__ if type(value) in (staticmethod, classmethod, types.MethodType) else value)
+    made = value.__code__.co_filename if type(value) is types.FunctionType else ""
+    if not made and type(type(value)) is type and type(value).__module__ not in _plain_modules:
+        made = getattr(sys.modules.get(type(value).__module__), "__file__", None) or ""
+    if isinstance(made, str) and made.startswith(tree) and not watching.of_tests(made[len(tree) :]):
+        watching.say("replaced", what=[made[len(tree) :], name])
+
+
+_plain_modules = ("builtins", "typing", "types", "functools")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if watching.asked and not watching.asked.get("check"):
+        _tell_moved(watching.within(str(item.path)))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
     if not watching.asked or watching.asked.get("check"):
         return
     shape = _shape(getattr(item, "obj", None))
     if shape:
+        values = getattr(getattr(item, "callspec", None), "params", None)
+        if values and _is_written(values):
+            shape += ":%08x" % zlib.crc32(repr(values).encode("utf-8", "replace"))
         watching.say("at", id=item.nodeid, what=shape)
     module, known = _own_names.get(id(getattr(item, "module", None)), (None, {}))
     for name in [name for name, value in known.items() if vars(module).get(name, value) is not value]:
@@ -162,6 +223,15 @@ def _shape(body: Any) -> str:
             return ""
         parts.append("%s:%d:%08x" % (watching.within(code.co_filename), code.co_firstlineno, _digest(code)))
     return " ".join(reversed(list(dict.fromkeys(parts))))
+
+
+def _is_written(value: Any) -> bool:
+    """Whether a parameter is made of values that are written down: of others, each run has its own."""
+    if type(value) in (list, tuple):
+        return all(map(_is_written, value))
+    if type(value) is dict:
+        return all(_is_written(each) for pair in value.items() for each in pair)
+    return value is None or type(value) in (bool, int, float, str, bytes)
 
 
 def _digest(code: Any) -> int:
@@ -212,6 +282,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     for place in equality.equal_to_everything():
         watching.say("equal", what=place)
     if not watching.asked.get("check"):
+        _tell_patches()
         for module in hiding.edited_modules(watching.asked.get("edited", ())):
             watching.say("loaded", what=module)
     watching.say("end", status=int(exitstatus))

@@ -27,6 +27,12 @@ _READS = re.compile(
     r"(^|[\s/;&|(])([ef]?grep|rg|ag|ack|[gmn]?awk|sed|perl|ruby|find|cat|head|tail|xargs|cp|ln|mv|tar|zip|dd|od|xxd"
     r"|hexdump|strings|cut|sort|tac|nl|diff|cmp|less|more|php|lua|(python[\d.]*|node)\s+-[ce])(\s|$)|\btests?\b"
 )
+#: Programs that say what other programs run.
+_ASKS = re.compile(r"(\A|[;&|(])\s*(\S*/)?(ps|pgrep|pstree|lsof)(\s|\Z)")
+#: Files of tests, by their path in the tree. Others are what is tested, whatever they are called.
+_OF_TESTS = re.compile(
+    r"(.*/)?((tests?|__tests__|specs?|__snapshots__)/.*|conftest\.py|tests?\.py|test_[^/]*\.py|[^/]*_test\.py)\Z"
+)
 #: Programs that run code of a file, or of a module.
 _RUNS_CODE = re.compile(r"(python[\d.]*|pypy[\d.]*|node|bun|deno|ruby|perl|php|lua|(ba|da|z)?sh|make)\Z")
 #: Processes that multiprocessing begins anew: nothing watches what they read.
@@ -51,10 +57,12 @@ _INTO_PROGRAMS = re.compile(
     r"|importlib\.(_bootstrap|machinery|util)|marshal|multiprocessing\.util|opcode|pdb|runpy|symtable|sys|trace"
     r"|traceback|tracemalloc)\Z"
 )
-_MEMORY = re.compile(r"/proc/[^/]+/(task/[^/]+/)?(mem|maps|map_files|stack)\b")
-_EVENTS = frozenset(
-    ("open", "import", "object.__getattr__", "pickle.find_class", *_POINTERS, *_COPIES, *_COMMANDS, *_FINDS)
+_MEMORY = re.compile(
+    r"/proc/?\Z|/proc/[^/]+/(task/[^/]+/)?(mem|maps|map_files|smaps|stack|cmdline|environ|comm|exe|fd|fdinfo)\b"
 )
+_EVENTS = frozenset(
+    ("open", "os.listdir", "os.scandir", "import", "object.__getattr__", "pickle.find_class")
+).union(_POINTERS, _COPIES, _COMMANDS, _FINDS)
 
 
 def _order() -> dict[str, Any]:
@@ -136,11 +144,15 @@ def _seen(event: str, arguments: Any, frame: Any) -> Any:
         return "callers", _itself(frame) if _INTO_PROGRAMS.match(arguments[0]) else None
     if event == "import":
         return "processes", _who(frame) if arguments[0] in _BEGUN_ANEW else None
+    if event in ("os.listdir", "os.scandir") or (event == "open" and _is_memory(arguments[0])):
+        return "callers", _who(frame) if _is_memory(arguments[0]) else None
     if event == "open" and asked.get("base") and not _is_of_tests(arguments[0]) and _of_a_test(frame):
         return "data", _data(arguments[0])
     if event not in _COMMANDS:
-        return "reads", _who(frame) if _is_of_tests(arguments[0]) or _is_memory(arguments[0]) else None
+        return "reads", _who(frame) if _is_of_tests(arguments[0]) else None
     words = _words(event, arguments)
+    if _ASKS.search(words):
+        return "callers", _who(frame)
     if _reads_files(words):
         return "commands", _who(frame)
     return "processes", _who(frame) if _runs_own(words) else None
@@ -152,8 +164,7 @@ def _is_of_tests(name: Any) -> bool:
         return False
     file = os.fsdecode(name)
     inside = within(file)
-    file = file if inside == ".." else inside
-    return file.endswith(".py") and "test" in file
+    return file.endswith(".py") and ("test" in file if inside == ".." else of_tests(inside))
 
 
 def _data(name: Any) -> Any:
@@ -169,7 +180,7 @@ def _of_a_test(frame: Any) -> bool:
     while frame is not None:
         file = within(frame.f_code.co_filename)
         if file != "..":
-            return "test" in file
+            return of_tests(file)
         frame = frame.f_back
     return False
 
@@ -224,7 +235,7 @@ def _tell(kind: str, frame: Any) -> None:
 def _itself(frame: Any) -> Any:
     """The place in the tested code, tests aside, where this frame is; ``None``: it is elsewhere."""
     file = within(frame.f_code.co_filename)
-    return None if file == ".." or "test" in file else (file, frame.f_lineno)
+    return None if file == ".." or of_tests(file) else (file, frame.f_lineno)
 
 
 def _runs_own(words: str) -> bool:
@@ -271,9 +282,14 @@ def _who(frame: Any) -> Any:
             return None
         if file.startswith(tree):
             place = (os.path.relpath(file, tree), frame.f_lineno)
-            return None if "test" in place[0] else place
+            return None if of_tests(place[0]) else place
         frame = frame.f_back
     return None
+
+
+def of_tests(path: str) -> bool:
+    """Whether a file of the tree is of tests."""
+    return bool(_OF_TESTS.match(path))
 
 
 if asked and not asked.get("check"):
