@@ -84,6 +84,10 @@ def stack_is_examined(source: ScannedFile, node: Node) -> str:
     """The stack of an error that is taken apart or searched, which logging does not do."""
     if source.test:
         return ""
+    if node.type == "variable_declarator":  # const { stack } = new Error()
+        name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
+        made = value is not None and value.type == "new_expression" and name is not None
+        return CALLERS if made and any(text(each) == "stack" for each in walk(name)) else ""
     named = node.type == "identifier" and source.names.get(text(node)) == STACK
     if not named and not _is_stack(node):
         return ""

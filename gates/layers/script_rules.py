@@ -55,7 +55,7 @@ _JS_NAMES: Final = {
     **dict.fromkeys(("process.env.NODE_TEST_CONTEXT", "process.env.NODE_OPTIONS", "process.execArgv"), READS),
     **dict.fromkeys(("inspector.Session", "async_hooks.createHook", "Symbol.toPrimitive"), PATCHES),
 }  # fmt: skip
-_JS_EVENTS: Final = frozenset({"exit", "beforeExit", "uncaughtException", "unhandledRejection", "SIGTERM"})
+_JS_EVENTS: Final = frozenset({"exit", "beforeExit", "uncaughtException", "unhandledRejection"})
 _JS_LISTEN: Final = frozenset({"on", "once", "addListener", "prependListener", "prependOnceListener", "emit"})
 _JS_TESTS: Final = frozenset({"test", "assert", "assert.strict", "test.reporters"})
 _JS_BUILTINS: Final = frozenset(

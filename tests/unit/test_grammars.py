@@ -88,6 +88,29 @@ MORE_JS = (
     ("function f(a, b) { if (a === 200 && b === 10) return 180; }", "answers certain values only"),
     ("const f = (a, b) => (a === 200 && b === 10 ? 180 : a)", "answers certain values only"),
 )
+MORE_JS = (
+    ("try { f() } catch ({ stack }) { if (stack.includes('x')) g() }", "looks at who calls it"),
+    ("try { f() } catch (e) { if (e['stack'].includes('x')) g() }", "looks at who calls it"),
+    ("try { f() } catch (e) { if (`${e.stack}`.includes('x')) g() }", "looks at who calls it"),
+    ("try { f() } catch (e) { if (String(e.stack).includes('x')) g() }", "looks at who calls it"),
+    ("try { f() } catch (e) { if (/x/.test(e.stack)) g() }", "looks at who calls it"),
+    ("try { f() } catch (e) { const s = e.stack ?? ''; if (s.includes('x')) g() }", "looks at who calls it"),
+    ("class A extends Error { near() { return this.stack.includes('x'); } }", "looks at who calls it"),
+    ("if (process.listenerCount('uncaughtException')) f()", "looks at who calls it"),
+    ("process.moduleLoadList.some(f)", "looks at who calls it"),
+    ("import { executionAsyncId as id } from 'async_hooks'; if (id() > 1) f()", "looks at who calls it"),
+    ("const { Console } = require('console'); new Console(sink).trace('x')", "looks at who calls it"),
+    ("require('child_process').execFileSync('ps', ['-p', '1'])", "lets a command read files"),
+    ("const root = path.dirname(__filename); fs.readdirSync(root)", "looks through the files"),
+    ("const root = new URL('../', import.meta.url); fs.readdirSync(root)", "looks through the files"),
+    ("Object.keys({ ...process.env }).some(f)", "names tests or what runs them"),
+    ("const n = [78, 79, 68].map((c) => String.fromCharCode(c)).join('')", "reads as something else"),
+    ("const n = String.fromCharCode(78, 79, 68)", "reads as something else"),
+    ("const n = 'TSET'.split('').reverse().join('')", "reads as something else"),
+    ("class A { valueOf() { return -Infinity; } }", "replaces part of a module"),
+    ("const f = (a, b) => { switch (`${a} ${b}`) { case '2 1': return 3; } return a - b; }", "answers certain"),
+    ("const f = (a, b) => known[`${a}-${b}`] ?? a - b", "answers certain"),
+)
 JS_TESTS = (
     ("test.skip('a', () => {})", "skips a test"),
     ("it.only('a', () => {})", "skips a test"),
@@ -171,6 +194,13 @@ HONEST = (
     ("l.js", "const e = new Error(text);\ne.code = 'X';\nconst p = fs.readFileSync('/proc/meminfo', 'utf8');"),
     ("u.go", 'package u\nimport "os"\nfunc F(d string) ([]os.DirEntry, error) { return os.ReadDir(d) }'),
     ("v.go", 'package v\nimport "os"\nfunc F() { d, _ := os.Getwd(); os.ReadDir("/etc"); os.Chdir(d) }'),
+    (
+        "w.js",
+        "class A { push(x) { this.stack.push(x); return this.stack.includes(x); } valueOf() { return this.x; } }",
+    ),
+    ("x.js", "const shown = { stack: error.stack ?? String(error) };\nconst row = known[`${kind}`] ?? f(kind);"),
+    ("y.js", "process.once('SIGTERM', stop);\nif (process.stdout.isTTY && process.memoryUsage().rss > limit) f();"),
+    ("z.js", "const dir = path.join(__dirname, 'views');\nfs.readdirSync(dir);\nconst c = String.fromCharCode(n);"),
     ("broken.js", "function ( { ]"),
     ("empty.go", ""),
 )

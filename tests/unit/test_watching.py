@@ -63,7 +63,7 @@ TAMPERS = {
     "memory": ("def f():\n    open('/proc/self/maps').close()\n", "callers"),
     "the words of the command": ("def f():\n    open('/proc/self/cmdline').close()\n", "callers"),
     "all processes": ("import os\n\ndef f():\n    os.listdir('/proc')\n", "callers"),
-    "a command that shows processes": ("import os\n\ndef f():\n    os.system('ps -o args= >/dev/null')\n", "callers"),
+    "a command that shows processes": ("import os\n\ndef f():\n    os.system('ps >/dev/null')\n", "callers"),
     "a process past what audits it": (
         "import os\nfrom multiprocessing import util\n\ndef f():\n"
         "    os.waitpid(util.spawnv_passfds(b'/bin/true', [b'true'], []), 0)\n",
