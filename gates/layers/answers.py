@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from typing import Final
 
-from gates.layers.parsed import ParsedFile
+from gates.layers.parsed import ParsedFile, names_in
 
 _WHY: Final = "answers certain values only"
+_LOADS: Final = names_in("json.load json.loads tomllib.load tomllib.loads yaml.safe_load pickle.load")
 _TRIVIAL: Final = (0, 1, -1, "", None)
 
 
@@ -77,11 +78,13 @@ def _looks_up(source: ParsedFile, node: ast.Call | ast.Subscript) -> bool:
         case _:
             return False
     known = source.folding.given(table)
+    several = isinstance(asked, ast.Tuple) and len(asked.elts) > 1 and all(map(_is_name, asked.elts))
+    parts = asked.values if isinstance(asked, ast.JoinedStr) else []
+    as_text = sum(isinstance(each, ast.FormattedValue) for each in parts) > 1
     if isinstance(known, ast.Dict):
-        several = isinstance(asked, ast.Tuple) and len(asked.elts) > 1 and all(map(_is_name, asked.elts))
-        parts = asked.values if isinstance(asked, ast.JoinedStr) else []
-        as_text = sum(isinstance(each, ast.FormattedValue) for each in parts) > 1
         return (several or as_text) and bool(known.keys) and all(map(_is_fixed_key, known.keys))
+    if isinstance(known, ast.Call) and source.names.dotted(known.func) in _LOADS:
+        return several or as_text
     match known:  # a table of tables
         case ast.Call(func=ast.Attribute(value=outer, attr="get")) | ast.Subscript(value=outer):
             tables = source.folding.given(outer)
@@ -92,17 +95,16 @@ def _looks_up(source: ParsedFile, node: ast.Call | ast.Subscript) -> bool:
 
 def _computes(source: ParsedFile, node: ast.AST) -> bool:
     """Whether the function around it also computes an answer from what it is given, for all else."""
-    above = source.parents.get(node)
+    above, around = source.parents.get(node), set[ast.AST]()
     while above is not None and not isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef):
+        around.add(above)
         above = source.parents.get(above)
     if above is None:
         return False
     given = {each.arg for each in (*above.args.posonlyargs, *above.args.args, *above.args.kwonlyargs)}
     key = set(ast.walk(node.slice)) if isinstance(node, ast.Subscript) else set()
-    return any(
-        isinstance(part, ast.BinOp) and part not in key and len(given & _names(part)) > 1
-        for part in ast.walk(above)
-    )
+    sums = [part for part in ast.walk(above) if isinstance(part, ast.BinOp) and part not in key | around]
+    return any(len(given & _names(part)) > 1 for part in sums)
 
 
 def _names(node: ast.AST) -> set[str]:

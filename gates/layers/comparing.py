@@ -52,10 +52,11 @@ def compares(source: ParsedFile, node: ast.AST) -> str:
     match node:
         case ast.ClassDef() if _compares_nothing(node):
             return f"all objects of {node.name} are equal: none of their parts is compared"
+        case ast.FunctionDef(name="__new__") if isinstance(above, ast.ClassDef) and _drops_all(above, node):
+            return f"all objects of {above.name} are equal: what they are made from is dropped"
         case ast.FunctionDef(name=name) if name in _EMPTY and isinstance(above, ast.ClassDef):
             answers = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
-            plain = any(ast.unparse(each).rpartition(".")[2] in _PLAIN for each in above.bases)
-            if plain and answers and all(map(_decided, answers)):
+            if _is_plain(above) and answers and all(map(_decided, answers)):
                 return f"{name} gives the same answer whatever is in it"
         case ast.FunctionDef(name=name) if name in _COMPUTES and isinstance(above, ast.ClassDef):
             answers = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
@@ -80,6 +81,22 @@ def compares(source: ParsedFile, node: ast.AST) -> str:
         case ast.Assign(targets=[ast.Name(id="__test__")]):
             return "takes tests out of the collection: __test__"
     return ""
+
+
+def _is_plain(node: ast.ClassDef) -> bool:
+    """Whether it extends a number, a text or a container of Python's."""
+    return any(ast.unparse(each).rpartition(".")[2] in _PLAIN for each in node.bases)
+
+
+def _drops_all(node: ast.ClassDef, new: ast.FunctionDef) -> bool:
+    """Whether ``__new__`` of such a class is given values, and gives none of them to what it extends."""
+    given = {each.arg for each in (*new.args.args[1:], *new.args.kwonlyargs)}
+    made = [
+        each
+        for each in ast.walk(new)
+        if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute) and each.func.attr == "__new__"
+    ]
+    return _is_plain(node) and bool(given and made) and not any(each.args[1:] or each.keywords for each in made)
 
 
 def _compares_nothing(node: ast.ClassDef) -> bool:

@@ -1,14 +1,14 @@
-"""Zero tests is never a pass where the base had some: for every gate that writes a JUnit report.
+"""What a JUnit report says against a change whose gate ended with 0: no test ran, or one failed.
 
-The report is the judged code's own claim, so a good one proves nothing. One without tests speaks against the
-change. Only then is the base's own run made, in a directory of its own.
+The report is the judged code's own claim, so a good one proves nothing. A bad one speaks against the change, unless
+the base's own is as bad. Only then is the base's own run made, in a directory of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -39,12 +39,11 @@ class BaseRun:
     abandoned: Callable[[], bool]
 
     async def checked(self, run: Run, result: GateResult, report: junit.Report | None) -> GateResult:
-        """The result, unless the gate passed without a test where the base has some."""
-        if (
-            result.outcome is not Outcome.PASSED
-            or not run.definition.reports
-            or (report is not None and report.ran)
-        ):
+        """The result, unless the gate passed without a test where the base has some, or with one that failed."""
+        if result.outcome is not Outcome.PASSED or not run.definition.reports:
+            return result
+        red = set(report.failed) if report is not None else set()
+        if report is not None and report.ran and not red:
             return result
         try:
             base = await self._report(run)
@@ -53,12 +52,13 @@ class BaseRun:
         except (Refused, Misused, Unavailable) as error:
             if isinstance(error, DiskFull):
                 raise
-            return _unknown(result, str(error))
+            return _unknown(result, str(error), red)
         if isinstance(base, str):
-            return result if report is None else _unknown(result, base)
-        if not base.ran:
+            return result if report is None else _unknown(result, base, red)
+        new = sorted(red.difference(base.failed))
+        if not new if red else not base.ran:
             return result
-        why = f"{NO_TEST} {base.ran}"
+        why = f"{NO_TEST} {base.ran}" if not red else f"its own report says that {', '.join(new[:5])} failed"
         return replace(
             result, outcome=Outcome.FAILED, reason=f"{result.reason}; {why}", tail=f"{why}\n{result.tail}"
         )
@@ -114,6 +114,7 @@ async def read_report(
     return junit.read(data, redact)
 
 
-def _unknown(result: GateResult, why: str) -> GateResult:
-    place = HeldPlace("", 0, f"no test ran, and how many the base has is not known: {why}")
+def _unknown(result: GateResult, why: str, red: Collection[str]) -> GateResult:
+    said = f"its own report says that {', '.join(sorted(red)[:5])} failed, and what the base's says" if red else ""
+    place = HeldPlace("", 0, f"{said or 'no test ran, and how many the base has'} is not known: {why}")
     return replace(result, held=(*result.held, place))

@@ -12,6 +12,7 @@ from tests.scenarios.gate_house import House, airboss_toml
 SH = "/bin/sh"
 _COUNTED = "printf '%s' \"$(cat report.xml 2>/dev/null)\" > '{junit}'"
 _SUITE = '<testsuite name="s">{}</testsuite>'
+_RED = '<testcase name="b"><failure/></testcase>'
 _CASE, _SKIPPED = '<testcase name="a"/>', '<testcase name="a"><skipped/></testcase>'
 
 
@@ -41,6 +42,24 @@ async def test_no_test_at_all_is_never_a_pass_where_the_base_has_some(
         kinds = [item.event.KIND for item in await judge.events("gate.opened", "gate.closed")]
         assert kinds == ["gate.opened", "gate.closed"]
         assert not list((tmp_path / "machine").glob(".airboss*/gates/*")), "both checkouts are discarded"
+
+
+@pytest.mark.parametrize(
+    ("base", "outcome"), [(_CASE, Outcome.FAILED), (_CASE + _RED, Outcome.PASSED), (None, Outcome.HELD)]
+)
+async def test_a_test_that_failed_by_its_own_report_is_no_pass_where_the_base_has_none(
+    tmp_path: Path, base: str | None, outcome: Outcome
+) -> None:
+    """As a command does that loses the status of its tests: ``make test | tee log``."""
+    before = {} if base is None else {"report.xml": _SUITE.format(base)}
+    async with House(tmp_path, {"airboss.toml": airboss_toml(SH, "-c", _COUNTED), **before}).open() as judge:
+        verdict = await judge.pipeline.judge(
+            await judge.candidate({"report.xml": _SUITE.format(_CASE + _RED), "a": "1"})
+        )
+    assert verdict.outcome is outcome
+    assert any("its own report says that s > b failed" in each for each in verdict.reasons) is (
+        outcome is not Outcome.PASSED
+    )
 
 
 async def test_what_configures_tests_is_held_even_where_no_layer_is_on(tmp_path: Path) -> None:

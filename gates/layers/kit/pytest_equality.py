@@ -71,10 +71,9 @@ def _watch_answers(cls: Any, file: str) -> None:
         if plain and name == "__bool__" and own is None:
             own = _has_some(plain)
         if hasattr(written, "__code__") and (own or name in ("__sub__", "__rsub__")):
+            place = [file, written.__code__.co_firstlineno, "%s.%s" % (cls.__qualname__, name)]
             with contextlib.suppress(AttributeError, TypeError):
-                setattr(
-                    cls, name, _answering(written, own, [file, written.__code__.co_firstlineno, cls.__qualname__])
-                )
+                setattr(cls, name, _answering(written, own, place))
 
 
 def _has_some(plain: Any) -> Any:
