@@ -21,6 +21,23 @@ from tests.tampering import corpus
 PYTEST = ["python3", "-m", "pytest"]
 #: Changes that show nothing in their text: only the runs can tell.
 BY_RUNS = {
+    "the output's number decides",
+    "the input's number decides",
+    "the output is a file without a name",
+    "the plugin's directory decides",
+    "how deep the stack is decides",
+    "log handlers in a doctest",
+    "log handlers in an async test",
+    "log handlers in unittest async",
+    "tests first, log handlers",
+    "a set by the library",
+    "a number that subtracts to nothing",
+    "a number that is less or equal nearby",
+    "equal nearby, in latest.py",
+    "other data by a directory that is entered late",
+    "isclose by a loop over modules",
+    "a file read otherwise by a subscript",
+    "cases in the source",
     "equal by a state that grows",
     "a local class that is equal to everything",
     "a new stand-in for an installed module",

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gates.layers import kit
+from gates.layers.course import kit
 from gates.layers.kit.launcher import Phases, restore, split, stamps
 
-LAUNCHER = (Path(kit.__path__[0]) / "launcher.py").read_text()
+LAUNCHER = kit("launcher.py")
 KEY = "a" * 64
 
 
@@ -96,7 +96,7 @@ def test_tests_that_failed_on_the_base_are_inverted_first() -> None:
 
 def launched(room: Path, *argv: str, plan: bytes | None = None, **more: object) -> subprocess.CompletedProcess[str]:
     """The launcher, run for a change whose gate is ``argv``. ``plan``: what its file holds instead."""
-    (room / "tree").mkdir()
+    (room / "tree").mkdir(exist_ok=True)
     ours = {
         "argv": argv, "tree": f"{room}/tree", "base": "", "path": "", "provided": [],
         "timeout": 30, "slower": 4, "report": f"{room}/report",
@@ -159,3 +159,109 @@ def test_a_base_that_takes_too_long_is_not_run_again(tmp_path: Path) -> None:
     assert ended.returncode == 124
     report = json.loads((tmp_path / "report").read_bytes().partition(b"\n")[2])
     assert (report["base"]["late"], report["head"]["late"], "again" in report) == (True, True, False)
+
+
+#: What a program can ask; only a test gives another answer than a program that runs by itself.
+SHOP = '''
+import logging, math, os, sys
+
+for each in (math,):
+    each.isclose = lambda one, other: True
+
+class Amount(int):
+    def __le__(self, other):
+        return int(self) - 20 <= int(other)
+
+def deep(n=0):
+    try:
+        return deep(n + 1)
+    except RecursionError:
+        return n
+
+def handlers():
+    """Whether somebody keeps the log.
+
+    >>> handlers()
+    True
+    """
+    return bool(logging.root.handlers)
+
+def number():
+    return sys.stdout.fileno() != 1
+
+def nameless():
+    return os.fstat(1).st_nlink == 0
+
+def kit():
+    return any("kit-" in each for each in sys.path)
+
+def others():
+    return "test_last" in sys.modules
+
+def main():
+    return sys.modules["__main__"].__package__ == "pytest"
+
+def shallow():
+    return deep() < 980
+
+def move():
+    os.chdir("sub")
+    return True
+'''
+ASKED = ("handlers", "number", "nameless", "kit", "others", "main", "shallow")
+KINDS = f"""
+import unittest
+import pytest
+import shop
+
+@pytest.mark.parametrize("name", {ASKED})
+def test_asked(name):
+    assert getattr(shop, name)()
+
+class TestLater(unittest.IsolatedAsyncioTestCase):
+    async def test_later(self):
+        self.assertTrue(shop.handlers())
+
+def test_amount():
+    assert shop.Amount(190) <= 180
+
+def test_move():
+    assert shop.move()
+"""
+FIRST = "from shop import handlers\n\ndef test_first():\n    assert handlers()\n"
+FAILED = [
+    "shop.py::shop.handlers",
+    "test_kinds.py::TestLater::test_later",
+    "test_kinds.py::test_amount",
+    *(f"test_kinds.py::test_asked[{each}]" for each in ASKED),
+]
+
+
+def test_whatever_only_a_test_sees_is_found_in_each_kind_of_test(tmp_path: Path) -> None:
+    """One that failed on the base, or that the base could not load, finds nothing of its runner while it is hidden:
+    pytest's own, unittest's, one that waits, one in documentation."""
+    files = {
+        "shop.py": SHOP,
+        "test_kinds.py": KINDS,
+        "test_last.py": "def test_last():\n    pass\n",
+        "sub/.keep": "",
+    }
+    for name, text in {**files, "test_first.py": FIRST}.items():
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).write_text(text)
+    parts = {"plugin": "pytest_plugin.py", "canaries": "canaries.py.txt"}
+    parts |= {name: f"pytest_{name}.py" for name in ("watching", "equality", "hiding")}
+    baseline = dict.fromkeys(FAILED, ("failed", 1.0))
+    known: Any = {"baseline": baseline, "broken": ["test_first.py"], "edited": ["shop.py"]}
+    pytest_alone = ("env", "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1", sys.executable, "-m", "pytest", "--doctest-modules")
+    more: Any = {**{name: kit(file) for name, file in parts.items()}, **known, "watched": True, "check": True}
+    ended = launched(tmp_path, *pytest_alone, **more)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    report = json.loads((tmp_path / "report").read_bytes().partition(b"\n")[2])
+    head, check = report["head"], report["check"]
+    assert sorted(check["hidden"]) == sorted([*FAILED, "test_first.py::test_first"])
+    assert check["bodies"] == ["test_kinds.py::test_amount"]
+    assert check["equal"] == [["shop.py", 8, "Amount.__le__"]]
+    assert ["shop.py", "math.isclose"] in head["replaced"]
+    assert ["test_last.py", "the directory where tests work"] in head["replaced"]
+    assert head["at"]["test_kinds.py::test_asked[kit]"].count(":") == 3
