@@ -165,6 +165,7 @@ def test_a_base_that_takes_too_long_is_not_run_again(tmp_path: Path) -> None:
 SHOP = '''
 import logging, math, os, sys
 
+own = math.isclose
 for each in (math,):
     each.isclose = lambda one, other: True
 
@@ -205,6 +206,7 @@ def shallow():
     return deep() < 980
 
 def move():
+    math.isclose, math.fsum = own, lambda each: 0
     os.chdir("sub")
     return True
 '''
@@ -261,7 +263,8 @@ def test_whatever_only_a_test_sees_is_found_in_each_kind_of_test(tmp_path: Path)
     head, check = report["head"], report["check"]
     assert sorted(check["hidden"]) == sorted([*FAILED, "test_first.py::test_first"])
     assert check["bodies"] == ["test_kinds.py::test_amount"]
-    assert check["equal"] == [["shop.py", 8, "Amount.__le__"]]
-    assert ["shop.py", "math.isclose"] in head["replaced"]
+    assert check["equal"] == [["shop.py", 9, "Amount.__le__"]]
+    assert ["shop.py", "math.isclose"] in head["replaced"], "although it was put back"
+    assert ["shop.py", "math.fsum"] in head["replaced"]
     assert ["test_last.py", "the directory where tests work"] in head["replaced"]
     assert head["at"]["test_kinds.py::test_asked[kit]"].count(":") == 3

@@ -106,6 +106,21 @@ def test_a_test_in_quarantine_may_fail_and_not_be_skipped() -> None:
         assert judged(head).held, "out of quarantine both are held"
 
 
+def test_a_file_that_the_base_could_not_load_has_tests_that_run_now() -> None:
+    base = but(BASE, broken=["test_new.py"])
+    ran = but(HEAD, tests=GREEN | {"test_new.py::test_a": ("passed", 1.0)})
+    skipped = but(HEAD, tests=GREEN | {"test_new.py::test_a": ("skipped", 1.0)})
+    for head, words in ((ran, ""), (HEAD, "test_new.py"), (skipped, "test_new.py")):
+        why = f"could not be loaded on the base, and has no test that runs now: {words}"
+        assert [place.why for place in judged(head, base=base).held] == ([why] if words else [])
+
+
+def test_what_a_new_file_of_tests_replaces_is_its_own_affair() -> None:
+    replaced = [("tests/test_new.py", "the directory where tests work")]
+    assert judged(but(HEAD, replaced=replaced)) == LayerFinding()
+    assert judged(but(HEAD, replaced=[("", "json.loads")])).held
+
+
 def test_an_honest_run_gives_nothing_to_say() -> None:
     assert judged(HEAD) == LayerFinding()
     more = but(HEAD, tests=GREEN | {"t::new": ("passed", 1.0)})

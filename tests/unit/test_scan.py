@@ -234,6 +234,22 @@ async def test_what_makes_old_objects_compare_otherwise_is_held(before: str, aft
     assert bool(await held(change({"a.py": before}, {"a.py": after}), LayerName.SCAN)) is is_held
 
 
+@pytest.mark.parametrize(
+    ("path", "is_held"),
+    [
+        ("tests/helpers/__init__.py", True),
+        ("shop/cart/__init__.py", True),
+        ("tests/more/__init__.py", False),
+        ("test/node_modules/chai/index.js", True),
+        ("node_modules/chai/index.js", True),
+        ("shop/modules/chai.js", False),
+    ],
+)
+async def test_what_would_be_loaded_in_place_of_what_is_there_is_held(path: str, is_held: bool) -> None:
+    before: Files = {"tests/__init__.py": "", "tests/helpers.py": "", "shop/__init__.py": "", "shop/cart.py": ""}
+    assert bool(await held(change(before, before | {path: ""}), LayerName.TOOLS)) is is_held
+
+
 FIXTURES = "import pytest\n\n\n@pytest.fixture\ndef basket():\n    return []\n"
 
 

@@ -173,6 +173,54 @@ def test_a_hidden_test_asks_about_what_is_near(tmp_path: Path, compare: str, oth
     assert said[:1] == ([("equal", ["shop/code.py", 2, "A"])] if found else [])
 
 
+PARTS = """from collections.abc import Set
+class A(Set):
+    def __contains__(one, item):
+        return True
+    def __iter__(one):
+        return iter({parts})
+    def __len__(one):
+        return 2
+
+def f():
+    A() == {{1, 2}}
+"""
+MINUS = "class A:\n    def __sub__(one, other):\n        return {}\n\ndef f():\n    A() - 3\n"
+PLUS = "class A(int):\n    def __add__(one, other):\n        return A(int(one) + {})\n\ndef f():\n    A(1) + 3\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        (PARTS.format(parts="()"), "A"),
+        (PARTS.format(parts="(1, 2)"), ""),
+        (MINUS.format("0 if other < 9 else 5 - other"), "A.__sub__"),
+        (MINUS.format("5 - other"), ""),
+        (PLUS.format("9"), "A.__add__"),
+        (PLUS.format("other"), ""),
+    ],
+)
+def test_a_hidden_test_asks_what_else_would_be_answered(tmp_path: Path, code: str, found: str) -> None:
+    said = seen(tmp_path, code, hide=True, check=True)
+    assert [what[2] for _, what in said] == ([found] if found else [])
+
+
+@pytest.mark.parametrize(
+    ("path", "is_one"),
+    [
+        ("tests/helpers.py", True),
+        ("shop/test_cart.py", True),
+        ("cart_test.py", True),
+        ("tests/conftest.py", True),
+        ("shop/latest.py", False),
+        ("contest/cart.py", False),
+        ("shop/attestation.py", False),
+    ],
+)
+def test_a_file_is_of_tests_by_more_than_four_letters(path: str, is_one: bool) -> None:
+    assert pytest_watching.of_tests(path) is is_one
+
+
 def test_files_that_tests_read_by_themselves_are_reported(tmp_path: Path) -> None:
     code = "import test_a\n\ndef f():\n    test_a.data()\n    open('rates.json').close()\n"
     assert [f"{kind} {what}" for kind, what in seen(tmp_path, code, base=True)] == ["data rates.json"]

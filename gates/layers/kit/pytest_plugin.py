@@ -145,7 +145,6 @@ _own_names: dict[int, tuple[Any, dict[str, Any]]] = {}
 def _remember(items: list[pytest.Item]) -> None:
     """Notes what the modules of the tests have under each name, before any test runs."""
     _tell_patches()
-    _tell_moved("")
     kinds = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
     for item in items:
         module = getattr(item, "module", None)
