@@ -7,6 +7,7 @@ from typing import Final
 
 from gates.layers.script_detours import answers_certain, go_where, put_together
 from gates.layers.syntax import (
+    ANSWERS,
     CALLERS,
     COMMANDS,
     ENDS,
@@ -18,6 +19,7 @@ from gates.layers.syntax import (
     PATCHES,
     READERS,
     READS,
+    SAME,
     SKIPS,
     WHERE,
     Node,
@@ -25,6 +27,7 @@ from gates.layers.syntax import (
     ScannedFile,
     names_tests,
     text,
+    walk,
     word,
 )
 
@@ -38,7 +41,8 @@ _GO_NAMES: Final = {
          "runtime.GoroutineProfile", "runtime.ThreadCreateProfile", "runtime/debug.Stack",
          "runtime/debug.PrintStack", "runtime/debug.WriteHeapDump", "runtime/debug.SetCrashOutput",
          "runtime/pprof.Lookup", "runtime/pprof.Profiles", "runtime/trace.Start", "expvar.Get", "expvar.Do",
-         "testing.Testing", "runtime.NumGoroutine", "flag.Parsed"), CALLERS
+         "testing.Testing", "runtime.NumGoroutine", "flag.Parsed",
+         "runtime/metrics.Read", "runtime.ReadTrace"), CALLERS
     ),
     **dict.fromkeys(("syscall.Mprotect", "syscall.Mmap", "syscall.PtraceAttach", "os.Getppid"), PATCHES),
     **dict.fromkeys(("flag.Set", "flag.Lookup", "flag.CommandLine"), FRAMEWORK),
@@ -49,6 +53,8 @@ _GO_IMPORTS: Final = {"unsafe": PATCHES, "plugin": LOADS, "C": LOADS}
 _GO_DIRECTIVE: Final = re.compile(r"^//go:(linkname|cgo_\w+)\b")
 _GO_EMBEDS: Final = re.compile(r"^//go:embed\s.*(_test|test_|\.go\b|\*\.\w|(^|\s)(all:)?(\*|\.)(\s|$))")
 _GO_SOURCES: Final = re.compile(r"^(.*\*)?\.go$")
+#: Files of any kind in the directory where it works.
+_GO_ANY: Final = re.compile(r"(\./)?[^/]*[*?\[]([^/.]*|[^/]*\.[^/]*[*?\[][^/]*)\Z")
 _GO_LISTS: Final = frozenset(
     {
         "os.ReadDir",
@@ -176,7 +182,34 @@ def _go_reads(source: ScannedFile, node: Node) -> str:
             return LISTS
         if name in _GO_LISTS and not literal:
             return LISTS
+    if name == "path/filepath.Glob" and literals and _GO_ANY.match(literals[0]):
+        return LISTS
     return LISTS if name in _GO_LISTS and words and words[0] in HERE else ""
+
+
+def _go_same(source: ScannedFile, node: Node) -> str:
+    """A comparison that says yes to everything: ``errors.Is`` asks an error for one."""
+    if source.test or node.type != "method_declaration":
+        return ""
+    name, body = text(node.child_by_field_name("name")), node.child_by_field_name("body")
+    if name not in ("Is", "As", "Equal", "Eq", "Equals", "Less", "Compare") or body is None:
+        return ""
+    answers = [each for each in walk(body) if each.type == "return_statement"]
+    fixed = all(text(each) in ("return true", "return 0") for each in answers)
+    return SAME if answers and fixed else ""
+
+
+def _go_table(source: ScannedFile, node: Node) -> str:
+    """Several arguments as one key of a map that is written down."""
+    if source.test or node.type != "index_expression":
+        return ""
+    if text(node.child_by_field_name("operand")) not in source.tables:
+        return ""
+    index = node.child_by_field_name("index")
+    parts = [each for each in walk(index) if each.type == "identifier"] if index is not None else []
+    made = index is not None and (index.type == "composite_literal" or text(index).startswith("fmt.Sprint"))
+    names = {text(each) for each in parts} - {"fmt"}
+    return ANSWERS if made and len(names) > 1 else ""
 
 
 def _go_tests(source: ScannedFile, node: Node) -> str:
@@ -210,6 +243,8 @@ GO_RULES: Final[tuple[Rule, ...]] = (
     _go_directives,
     _go_tests,
     _go_reads,
+    _go_same,
+    _go_table,
     names_tests,
     put_together,
     answers_certain,

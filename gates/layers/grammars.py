@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from gates.layers.go_rules import GO_RULES, learn_go
+from gates.layers.script_detours import learn_texts
 from gates.layers.script_rules import SCRIPT_RULES, learn_script
 from gates.layers.syntax import ScannedFile, walk
 
@@ -46,6 +47,7 @@ def sights(path: str, data: bytes, *, test: bool) -> Iterator[Seen]:
     root = _parser(source.language).parse(data).root_node
     nodes = list(walk(root))
     for node in nodes:
+        learn_texts(source, node)
         (learn_go if source.language == "go" else learn_script)(source, node)
     rules = GO_RULES if source.language == "go" else SCRIPT_RULES
     for node in nodes:

@@ -51,6 +51,7 @@ _LITERALS: Final = frozenset(
 )
 _STRINGS: Final = frozenset({"string", "interpreted_string_literal", "raw_string_literal"})
 _UNKNOWN: Final = "\ufffd"
+_LONGEST: Final = 4096
 
 
 def put_together(source: ScannedFile, node: Node) -> str:
@@ -59,7 +60,7 @@ def put_together(source: ScannedFile, node: Node) -> str:
         return ""
     if _is_sum(node) and node.parent is not None and _is_sum(node.parent):
         return ""  # the whole of it counts
-    parts = _parts(node)
+    parts = _parts(source, node)
     if sum(part != _UNKNOWN for part in parts) < 2:
         return ""
     said = "".join(parts)
@@ -70,32 +71,77 @@ def _is_sum(node: Node) -> bool:
     return node.type == "binary_expression" and text(node.child_by_field_name("operator")) == "+"
 
 
-def _parts(node: Node) -> list[str]:
+def learn_texts(source: ScannedFile, node: Node) -> None:
+    """Notes the text that a name stands for, and which names are of maps that are written down."""
+    if node.type not in ("variable_declarator", "const_spec", "var_spec", "short_var_declaration"):
+        return
+    name = node.child_by_field_name("name") or node.child_by_field_name("left")
+    value = node.child_by_field_name("value") or node.child_by_field_name("right")
+    if name is None or value is None:
+        return
+    if value.type == "expression_list" and len(value.named_children) == 1:
+        value = value.named_children[0]
+    is_map = value.type == "composite_literal" and text(value.child_by_field_name("type")).startswith("map[")
+    if is_map and any(each.type == "keyed_element" for each in walk(value)):
+        source.tables.add(text(name))
+    known = _parts(source, value)
+    said = "" if text(name) in source.texts or _UNKNOWN in known else "".join(known)
+    source.texts[text(name)] = said if len(said) < _LONGEST else ""
+
+
+def _parts(source: ScannedFile, node: Node) -> list[str]:
     """The parts of a text in their order; what is not written down is unknown."""
     if node.type in _STRINGS:
         return [word(node)]
+    if node.type == "identifier":
+        return [source.texts.get(text(node)) or _UNKNOWN]
     if _is_sum(node):
         sides = (node.child_by_field_name("left"), node.child_by_field_name("right"))
-        return [part for side in sides if side is not None for part in _parts(side)]
+        return [part for side in sides if side is not None for part in _parts(source, side)]
     if node.type == "parenthesized_expression" and node.named_children:
-        return _parts(node.named_children[0])
+        return _parts(source, node.named_children[0])
     if node.type == "template_string":
-        return [part for each in node.named_children for part in _of_template(each)]
+        return [part for each in node.named_children for part in _of_template(source, each)]
     called = node.child_by_field_name("function") if node.type == "call_expression" else None
-    of = called.child_by_field_name("object") if called is not None else None
-    joined = called is not None and text(called.child_by_field_name("property")) in ("join", "concat")
+    given = node.child_by_field_name("arguments") if called is not None else None
+    if called is None or given is None:
+        return [_UNKNOWN]
+    if text(called) in ("fmt.Sprintf", "fmt.Sprint", "strings.Join") and given.named_children:
+        return _of_go(source, text(called), given.named_children)
+    of = called.child_by_field_name("object")
+    joined = text(called.child_by_field_name("property")) in ("join", "concat")
     if joined and of is not None and of.type in ("array", "string"):
-        given = node.child_by_field_name("arguments")
         listed = [of] if of.type == "string" else of.named_children
-        more = given.named_children if given is not None and of.type == "string" else []
-        return [part for each in (*listed, *more) for part in _parts(each)]
+        more = given.named_children if of.type == "string" else []
+        return [part for each in (*listed, *more) for part in _parts(source, each)]
     return [_UNKNOWN]
 
 
-def _of_template(node: Node) -> list[str]:
+def _of_go(source: ScannedFile, name: str, given: list[Node]) -> list[str]:
+    """What Go's own ways to put text together make of parts that are written down."""
+    if name == "strings.Join":
+        body = given[0].child_by_field_name("body")
+        listed = (
+            [each.named_children[0] if each.named_children else each for each in body.named_children]
+            if body
+            else []
+        )
+        joint = "".join(_parts(source, given[-1]))
+        parts = ["".join(_parts(source, each)) for each in listed]
+        return [joint.join(parts), ""] if parts else [_UNKNOWN]
+    parts = ["".join(_parts(source, each)) for each in given]
+    if name == "fmt.Sprint":
+        return parts
+    said = parts[0]
+    for part in parts[1:]:
+        said = re.sub(r"%[svd]", lambda _, part=part: part, said, count=1)  # type: ignore[misc]  # bound at once
+    return [said, ""]
+
+
+def _of_template(source: ScannedFile, node: Node) -> list[str]:
     if node.type == "string_fragment":
         return [text(node)]
-    return _parts(node.named_children[0]) if node.named_children else [_UNKNOWN]
+    return _parts(source, node.named_children[0]) if node.named_children else [_UNKNOWN]
 
 
 def script_passes_on(source: ScannedFile, node: Node) -> str:
@@ -180,15 +226,19 @@ _FIXED_DAY: Final = re.compile(
 
 def answers_certain(source: ScannedFile, node: Node) -> str:
     """Two or more arguments are compared with values that are written down, and the answer is written down, too."""
-    if source.test or node.type not in ("if_statement", "ternary_expression"):
+    if source.test or node.type not in ("if_statement", "ternary_expression", "expression_case"):
         return ""
-    asked = node.child_by_field_name("condition")
-    answer = node.child_by_field_name("consequence")
-    if asked is None or answer is None:
+    of_case = node.type == "expression_case"
+    first = node.child_by_field_name("value" if of_case else "condition")
+    answer = node.named_children[-1] if of_case else node.child_by_field_name("consequence")
+    if first is None or answer is None:
         return ""
-    names = {found for each in walk(asked) if (found := _compared(each))}
-    if len(names) < 2 or any(text(each) == "||" for each in walk(asked)):
+    asked = [first, *_above(node)]
+    names = {found for one in asked for each in walk(one) if (found := _compared(each))}
+    if len(names) < 2 or any(text(each) == "||" for one in asked for each in walk(one)):
         return ""
+    if answer.type == "statement_list" and len(answer.named_children) == 1:
+        answer = answer.named_children[0]
     if answer.type in ("statement_block", "block"):
         inner = [each for each in answer.named_children if each.type != "comment"]
         inner = inner[0].named_children if len(inner) == 1 and inner[0].type == "statement_list" else inner
@@ -198,6 +248,22 @@ def answers_certain(source: ScannedFile, node: Node) -> str:
     while answer.type == "expression_list" and len(answer.named_children) == 1:
         answer = answer.named_children[0]
     return ANSWERS if answer.type in _LITERALS else ""
+
+
+def _above(node: Node) -> list[Node]:
+    """The conditions around one, which have nothing else in them."""
+    found: list[Node] = []
+    below, above = node, node.parent
+    while above is not None and above.type in ("if_statement", "statement_block", "block", "statement_list"):
+        if above.type == "if_statement":
+            condition = above.child_by_field_name("condition")
+            if condition is None or condition.id == below.id:
+                break
+            found.append(condition)
+        elif len(above.named_children) != 1:
+            break
+        below, above = above, above.parent
+    return found
 
 
 def _compared(node: Node) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gates.layers.parsed import names_in
-from gates.layers.syntax import ANSWERS, CALLERS, HIDES, PATCHES, Node, ScannedFile, text, walk, word
+from gates.layers.syntax import ANSWERS, CALLERS, HIDES, SAME, Node, ScannedFile, text, walk, word
 
 Dotted = Callable[[ScannedFile, Node | None], str]
 
@@ -150,7 +150,7 @@ def same_whatever(source: ScannedFile, node: Node) -> str:
         return ""
     answers = [each for each in walk(body) if each.type == "return_statement"]
     fixed = all("this" not in {text(part) for part in walk(each)} for each in answers)
-    return PATCHES if answers and fixed else ""
+    return SAME if answers and fixed else ""
 
 
 def answers_by_text(source: ScannedFile, node: Node) -> str:
@@ -161,15 +161,15 @@ def answers_by_text(source: ScannedFile, node: Node) -> str:
         value = node.child_by_field_name("value")
         whole = value is not None and any(each.type == "template_string" for each in walk(value))
         cases = [each.child_by_field_name("value") for each in walk(node) if each.type == "switch_case"]
-        return (
-            ANSWERS if whole and cases and all(each is not None and each.type in _NUMBERS for each in cases) else ""
-        )
+        fixed = all(each is not None and each.type in _NUMBERS for each in cases)
+        return ANSWERS if whole and cases and fixed else ""
     if node.type != "binary_expression" or text(node.child_by_field_name("operator")) not in ("??", "||"):
         return ""
     left, right = node.child_by_field_name("left"), node.child_by_field_name("right")
-    index = left.child_by_field_name("index") if left is not None and left.type == "subscript_expression" else None
-    parts = (
-        [each for each in index.named_children if each.type == "template_substitution"] if index is not None else []
-    )
+    index = left.child_by_field_name("index") if left is not None else None
+    if left is not None and left.type == "call_expression" and text(left).partition("(")[0].endswith(".get"):
+        given = left.child_by_field_name("arguments")
+        index = given.named_children[0] if given is not None and given.named_children else None
+    parts = [] if index is None else [each for each in index.named_children if each.type == "template_substitution"]
     computed = right is not None and right.type in ("binary_expression", "call_expression")
     return ANSWERS if len(parts) > 1 and computed else ""

@@ -23,6 +23,7 @@ LISTS: Final = "looks through the files of the tree"
 COMMANDS: Final = "lets a command read files"
 WHERE: Final = "depends on where or when it runs"
 ANSWERS: Final = "answers certain values only"
+SAME: Final = "gives the same answer whatever it compares"
 
 #: Commands that show what is in files.
 READERS: Final = re.compile(
@@ -41,13 +42,16 @@ NAMED: Final = re.compile(
 @dataclass(slots=True)
 class ScannedFile:
     """A parsed file. ``names``: what its local names stand for; ``functions``: those that it defines; ``test``: it
-    is one; ``asks_where``: it asks in which directory it works."""
+    is one; ``asks_where``: it asks in which directory it works; ``texts``: what its names say that are given once;
+    ``tables``: its names of maps that are written down."""
 
     language: str
     test: bool
     names: dict[str, str] = field(default_factory=dict)
     functions: set[str] = field(default_factory=set)
     asks_where: bool = False
+    texts: dict[str, str] = field(default_factory=dict)
+    tables: set[str] = field(default_factory=set)
 
 
 Rule = Callable[[ScannedFile, Node], str]

@@ -107,7 +107,10 @@ MORE_JS = (
     ("const n = [78, 79, 68].map((c) => String.fromCharCode(c)).join('')", "reads as something else"),
     ("const n = String.fromCharCode(78, 79, 68)", "reads as something else"),
     ("const n = 'TSET'.split('').reverse().join('')", "reads as something else"),
-    ("class A { valueOf() { return -Infinity; } }", "replaces part of a module"),
+    ("class A { valueOf() { return -Infinity; } }", "gives the same answer"),
+    ("const f = (a, b) => known.get(`${a}-${b}`) ?? a - b", "answers certain"),
+    ("function f(a, b) { if (a === 200) { if (b === 10) return 180; } return a - b; }", "answers certain"),
+    ("const end = 'st.js'; const n = 'shop.te' + end", "names tests or what runs them"),
     ("const f = (a, b) => { switch (`${a} ${b}`) { case '2 1': return 3; } return a - b; }", "answers certain"),
     ("const f = (a, b) => known[`${a}-${b}`] ?? a - b", "answers certain"),
 )
@@ -145,6 +148,22 @@ GO = (
     ('import "runtime/pprof"\nfunc f() { pprof.Profiles() }', "looks at who calls it"),
 )
 MORE_GO = (
+    ('import "path/filepath"\nfunc f() { filepath.Glob("*_t*") }', "looks through the files"),
+    ('import "runtime/metrics"\nfunc f() { metrics.Read(nil) }', "looks at who calls it"),
+    ('import "os/exec"\nfunc f() { exec.Command("ps", "-p", "1") }', "lets a command read files"),
+    ('const end = "est.go"\nfunc f() string { return "shop_t" + end }', "names tests or what runs them"),
+    ('import "fmt"\nfunc f() string { return fmt.Sprintf("%s_%s", "shop", "test.go") }', "names tests"),
+    ('import "strings"\nfunc f() string { return strings.Join([]string{"shop", "test.go"}, "_") }', "names tests"),
+    ("type E struct{}\nfunc (e E) Is(err error) bool { return true }", "gives the same answer"),
+    ("var k = map[[2]int]int{{200, 10}: 180}\nfunc f(a, b int) int { return k[[2]int{a, b}] }", "answers certain"),
+    (
+        "func f(a, b int) int {\n\tswitch {\n\tcase a == 200 && b == 10:\n\t\treturn 180\n\t}\n\treturn a - b\n}",
+        "answers",
+    ),
+    (
+        "func f(a, b int) int {\nif a == 200 {\nif b == 10 {\nreturn 180\n}\n}\nreturn a - b\n}",
+        "answers",
+    ),
     ('import "runtime"\nfunc f() bool { return runtime.NumGoroutine() > 1 }', "looks at who calls it"),
     ('import "flag"\nfunc f() bool { return flag.Parsed() }', "looks at who calls it"),
     ('import "os"\nfunc f() bool { return os.Getenv("CI") != "" }', "depends on where or when it runs"),
@@ -201,6 +220,16 @@ HONEST = (
     ("x.js", "const shown = { stack: error.stack ?? String(error) };\nconst row = known[`${kind}`] ?? f(kind);"),
     ("y.js", "process.once('SIGTERM', stop);\nif (process.stdout.isTTY && process.memoryUsage().rss > limit) f();"),
     ("z.js", "const dir = path.join(__dirname, 'views');\nfs.readdirSync(dir);\nconst c = String.fromCharCode(n);"),
+    ("a1.go", "package a\nvar memo = map[[2]int]int{}\nfunc F(a, b int) int { return memo[[2]int{a, b}] }"),
+    (
+        "a2.go",
+        'package a\nimport "path/filepath"\nfunc F() { filepath.Glob("*.json"); filepath.Glob("/etc/*.d/*") }',
+    ),
+    (
+        "a3.go",
+        "package a\nfunc (e E) Is(x error) bool { return x == e.err }\nfunc (e E) Equal(o E) bool { return e == o }",
+    ),
+    ("a4.go", 'package a\nimport "fmt"\nfunc F(n string) string { return fmt.Sprintf("%s-%d of %s", n, 3, "x") }'),
     ("broken.js", "function ( { ]"),
     ("empty.go", ""),
 )
