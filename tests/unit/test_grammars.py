@@ -227,7 +227,7 @@ HONEST = (
     ),
     (
         "a3.go",
-        "package a\nfunc (e E) Is(x error) bool { return x == e.err }\nfunc (e E) Equal(o E) bool { return e == o }",
+        "package a\nfunc (e E) Is(x error) bool { return x == e }\nfunc (e E) Equal(o E) bool { return e == o }",
     ),
     ("a4.go", 'package a\nimport "fmt"\nfunc F(n string) string { return fmt.Sprintf("%s-%d of %s", n, 3, "x") }'),
     ("broken.js", "function ( { ]"),
