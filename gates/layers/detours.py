@@ -51,6 +51,8 @@ _MEMORY: Final = re.compile(
 _ENCODINGS: Final = frozenset({"utf-8", "utf8", "ascii", "us-ascii", "latin-1", "iso-8859-1", "iso-8859-15"})
 _CODING: Final = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _TURNS: Final = re.compile(rb"\xe2\x80[\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
+#: Letters that nobody sees, and that a name may be made of: Hangul fillers.
+_UNSEEN: Final = re.compile(rb"\xe1\x85[\x9f\xa0]|\xe3\x85\xa4|\xef\xbe\xa0")
 _BY_NAME: Final = names_in("getattr setattr delattr hasattr")
 _REACHES: Final = names_in("getattr setattr delattr vars globals __import__")
 _ASKS: Final = names_in("getattr hasattr inspect.getattr_static inspect.getmembers")
@@ -85,7 +87,9 @@ def hidden_lines(data: bytes) -> str:
 
 
 def shown_otherwise(data: bytes) -> str:
-    """Signs that turn the direction of writing: what a person reads is not what runs."""
+    """Signs that turn the direction of writing, and letters that nobody sees: what is read is not what runs."""
+    if _UNSEEN.search(data):
+        return "has letters that nobody sees"
     return "has signs that show its lines in another order" if _TURNS.search(data) else ""
 
 

@@ -17,6 +17,8 @@ _HUNK: Final = re.compile(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _FILE: Final = b"diff --git "
 _NEW: Final = b"+++ "
 _GONE: Final = b"+++ /dev/null"
+#: Letters and marks that count as printable, and show nothing.
+_BLANK: Final = re.compile("[\u115f\u1160\u3164\uffa0\u2800\u034f\ufe00-\ufe0e\U000e0100-\U000e01ef]")
 _HIDDEN: Final = "‹redacted›"
 
 
@@ -116,9 +118,10 @@ def _shown(file: ShownFile, line: ShownLine, hidden: Collection[tuple[str, int]]
 def visible(row: bytes) -> str:
     """The text, with what is invisible made visible."""
     text = row.decode("utf-8", "backslashreplace")
-    if text.isprintable():
+    if text.isprintable() and not _BLANK.search(text):
         return text
-    return "".join(ch if ch.isprintable() or ch == "\t" else ascii(ch)[1:-1] for ch in text)
+    shown = (ch == "\t" or (ch.isprintable() and not _BLANK.match(ch)) for ch in text)
+    return "".join(ch if plain else ascii(ch)[1:-1] for ch, plain in zip(text, shown, strict=True))
 
 
 def _path(row: bytes) -> bytes:

@@ -76,6 +76,10 @@ def test_what_is_invisible_is_shown() -> None:
     (file,) = read_patch(patch, None)
     assert "\u202e" not in str(file)
     assert "u202e" in str(file)
+    (file,) = read_patch(
+        "diff --git a/x b/x\n@@ -0,0 +1 @@\n+const { a, \u3164 } = b; // é ❤\ufe0f\n".encode(), None
+    )
+    assert "const { a, \\u3164 } = b; // é ❤\ufe0f" in str(file), "a letter that shows nothing"
 
 
 def test_a_reviewer_cannot_read_a_binary_file() -> None:

@@ -88,6 +88,7 @@ from tests.unit.test_layers import change, held
         "import signal\n\n\ndef f():\n    signal.signal(signal.SIGALRM, g)",
         "import signal\nsignal.signal(signal.SIGTERM, g)",
         "x = 1  # \u202e",
+        "\u3164 = 1",
         "getattr(x, 'glo' + 'w')",
         "x = 'py%s' % 'test'",
         "x = 'te' + 'st_cart'",
