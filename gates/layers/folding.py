@@ -44,6 +44,7 @@ class Folding:
         self._functions: dict[str, ast.FunctionDef | ast.Lambda] = {}
         self._given: dict[str, ast.expr | None] = {}
         self._known: dict[str, Folded | None] = {}
+        self._texts: dict[ast.AST, str] = {}
         self.steps = 0
         for node in ast.walk(tree):
             match node:
@@ -68,10 +69,11 @@ class Folding:
         """What a put-together expression says; empty: it is not one, or not known."""
         if isinstance(node, ast.Constant | ast.Name):
             return ""  # rules read constants where they are written
-        found = self._value(node, {}, _DEPTH)
-        if isinstance(found, bytes):
-            found = found.decode("latin-1")
-        return found if isinstance(found, str) else ""
+        if node not in self._texts:  # several rules ask
+            found = self._value(node, {}, _DEPTH)
+            found = found.decode("latin-1") if isinstance(found, bytes) else found
+            self._texts[node] = found if isinstance(found, str) else ""
+        return self._texts[node]
 
     def _value(self, node: ast.AST | None, values: _Values, depth: int) -> Folded | None:
         self.steps += 1
@@ -79,7 +81,7 @@ class Folding:
             return None
         try:
             found = self._made(node, values, depth - 1)
-        except (ValueError, TypeError, KeyError, IndexError, OverflowError, LookupError, AttributeError):
+        except (ValueError, TypeError, OverflowError, LookupError, AttributeError):
             return None
         return None if isinstance(found, str | bytes | tuple) and len(found) > _MOST else found
 

@@ -27,3 +27,13 @@ class ParsedFile:
 def names_in(words: str) -> frozenset[str]:
     """Several names in one string, as a set."""
     return frozenset(words.split())
+
+
+def is_local(source: ParsedFile, node: ast.AST) -> bool:
+    """Whether it is in a function or a class."""
+    above = source.parents.get(node)
+    while above is not None and not isinstance(
+        above, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
+    ):
+        above = source.parents.get(above)
+    return above is not None

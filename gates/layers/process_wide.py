@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from gates.layers.parsed import ParsedFile, names_in
+from gates.layers.detours import in_script
+from gates.layers.parsed import ParsedFile, is_local, names_in
 
 #: Settings that change what every other code in the process computes, the tests' own included.
 _SETTINGS: Final = names_in(
@@ -39,24 +40,24 @@ _INSIDE: Final = names_in(
 )
 
 
-def process_wide(source: ParsedFile, node: ast.AST, *, local: bool, script: bool) -> str:
-    """Why a piece of source changes or asks what belongs to the process; empty: it does not. ``local``: it is in a
-    function; ``script``: in one that a command line starts."""
+def process_wide(source: ParsedFile, node: ast.AST) -> str:
+    """Why a piece of source changes or asks what belongs to the process; empty: it does not."""
     if source.test:
         return ""
     match node:
         case ast.Import(names=names) if any(each.name == "__main__" for each in names):
-            return "" if script else "depends on the command that runs it: __main__"
+            return "" if in_script(source, node) else "depends on the command that runs it: __main__"
         case ast.ImportFrom(module="__main__"):
-            return "" if script else "depends on the command that runs it: __main__"
+            return "" if in_script(source, node) else "depends on the command that runs it: __main__"
         case ast.Attribute(attr=attr) if attr in _INSIDE and isinstance(node.ctx, ast.Load):
             return f"reaches into its program: .{attr}"
         case ast.Attribute() if isinstance(node.ctx, ast.Load):
             return _of_loaded(source, node)
         case ast.Call():
-            return "" if script else _call(source, node, local)
+            why = _call(source, node)
+            return "" if why and in_script(source, node) else why
         case ast.Assign(targets=targets):
-            return next((why for each in targets if (why := _set(source, each, local))), "")
+            return next((why for each in targets if (why := _set(source, each))), "")
         case ast.BinOp(op=ast.Div(), right=ast.Constant(value="tests")):
             return "names tests or what runs them: 'tests'"
         case ast.MatchClass(kwd_attrs=words) if not _INSIDE.union(_CARRIES).isdisjoint(words):
@@ -69,9 +70,9 @@ def process_wide(source: ParsedFile, node: ast.AST, *, local: bool, script: bool
 _CARRIES: Final = names_in("sys os posix builtins gc inspect ctypes importlib modules")
 
 
-def _call(source: ParsedFile, node: ast.Call, local: bool) -> str:
+def _call(source: ParsedFile, node: ast.Call) -> str:
     name = source.names.dotted(node.func)
-    if name in _SETTINGS or (name in _AT_IMPORT and not local):
+    if name in _SETTINGS or (name in _AT_IMPORT and not is_local(source, node)):
         return f"{_SETTING}: {name}"
     if name in _FILES and any(_says_tests(source, each) for each in node.args):
         return "names tests or what runs them: 'tests'"
@@ -101,13 +102,15 @@ def _formats(above: ast.AST | None) -> bool:
     return isinstance(above, ast.Call) and isinstance(above.func, ast.Attribute)
 
 
-def _set(source: ParsedFile, target: ast.expr, local: bool) -> str:
+def _set(source: ParsedFile, target: ast.expr) -> str:
     if isinstance(target, ast.Attribute):
         of = source.folding.given(target.value)
         name = source.names.dotted(of.func) if isinstance(of, ast.Call) else ""
         return f"{_SETTING}: {name}().{target.attr}" if name == "decimal.getcontext" else ""
     match target:
-        case ast.Subscript(value=of_process, slice=ast.Constant(value=str() as name)) if not local:
+        case ast.Subscript(value=of_process, slice=ast.Constant(value=str() as name)) if not is_local(
+            source, target
+        ):
             chooses = source.names.dotted(of_process) == "os.environ" and _CHOOSES.search(name)
             return f"{_SETTING}: os.environ[{name!r}]" if chooses else ""
     return ""

@@ -12,8 +12,8 @@ from typing import Final
 from gates.layers.answers import answers
 from gates.layers.circumstances import circumstances
 from gates.layers.comparing import compares
-from gates.layers.detours import detours, in_script, suffixes
-from gates.layers.parsed import ParsedFile, names_in
+from gates.layers.detours import detours, suffixes
+from gates.layers.parsed import ParsedFile, is_local, names_in
 from gates.layers.paths import TEST_DIRECTORIES
 from gates.layers.process_wide import process_wide
 
@@ -140,7 +140,7 @@ def _excused(source: ParsedFile, node: ast.AST, name: str) -> bool:
     if name == "signal.signal":
         called = source.parents.get(node)
         heard = called.args[:1] if isinstance(called, ast.Call) and called.func is node else []
-        return any(source.names.dotted(each) in _FROM_OUTSIDE for each in heard) and _local(source, node)
+        return any(source.names.dotted(each) in _FROM_OUTSIDE for each in heard) and is_local(source, node)
     if name in {"types.FunctionType", "types.CodeType"}:
         asked = source.parents.get(node)
         asked = source.parents.get(asked) if isinstance(asked, ast.Tuple) else asked
@@ -264,7 +264,7 @@ def _status(node: ast.Call | ast.Raise) -> str:
 def _assertions(source: ParsedFile, node: ast.AST) -> str:
     """Builtin names that assertions need are replaced, or failed assertions are caught."""
     match node:
-        case ast.Name(id=name, ctx=ast.Store()) if name in _SELF_MADE and not _local(source, node):
+        case ast.Name(id=name, ctx=ast.Store()) if name in _SELF_MADE and not is_local(source, node):
             return f"replaces a builtin name: {name}"
         case ast.ClassDef(name="AssertionError") | ast.FunctionDef(name="AssertionError"):
             return "replaces a builtin name: AssertionError"
@@ -278,19 +278,6 @@ def _assertions(source: ParsedFile, node: ast.AST) -> str:
         case ast.Global(names=names) if not _SELF_MADE.isdisjoint(names):
             return "replaces a builtin name"
     return ""
-
-
-def _local(source: ParsedFile, node: ast.AST) -> bool:
-    above = source.parents.get(node)
-    while above is not None and not isinstance(
-        above, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
-    ):
-        above = source.parents.get(above)
-    return above is not None
-
-
-def _process_wide(source: ParsedFile, node: ast.AST) -> str:
-    return process_wide(source, node, local=_local(source, node), script=in_script(source, node))
 
 
 def _dynamic(source: ParsedFile, node: ast.AST) -> str:
@@ -362,5 +349,5 @@ _RULES: Final = (
     detours,
     circumstances,
     answers,
-    _process_wide,
+    process_wide,
 )
