@@ -108,11 +108,9 @@ def _set(source: ParsedFile, target: ast.expr) -> str:
         name = source.names.dotted(of.func) if isinstance(of, ast.Call) else ""
         return f"{_SETTING}: {name}().{target.attr}" if name == "decimal.getcontext" else ""
     match target:
-        case ast.Subscript(value=of_process, slice=ast.Constant(value=str() as name)) if not is_local(
-            source, target
-        ):
+        case ast.Subscript(value=of_process, slice=ast.Constant(value=str() as name)):
             chooses = source.names.dotted(of_process) == "os.environ" and _CHOOSES.search(name)
-            return f"{_SETTING}: os.environ[{name!r}]" if chooses else ""
+            return f"{_SETTING}: os.environ[{name!r}]" if chooses and not is_local(source, target) else ""
     return ""
 
 
