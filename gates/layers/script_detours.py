@@ -234,8 +234,8 @@ def answers_certain(source: ScannedFile, node: Node) -> str:
     if first is None or answer is None:
         return ""
     asked = [first, *_above(node)]
-    names = {found for one in asked for each in walk(one) if (found := _compared(each))}
-    if len(names) < 2 or any(text(each) == "||" for one in asked for each in walk(one)):
+    names = {found for condition in asked for each in walk(condition) if (found := _compared(each))}
+    if len(names) < 2 or any(text(each) == "||" for condition in asked for each in walk(condition)):
         return ""
     if answer.type == "statement_list" and len(answer.named_children) == 1:
         answer = answer.named_children[0]
