@@ -24,7 +24,7 @@ from fleet.ports import Executor
 from fleet.store import ledger, traces
 from fleet.store.core import Store, Tx
 from fleet.store.traces import Trace
-from fleet.supervise import Work, alongside, first
+from fleet.supervise import Work, alongside, first, side_by_side
 from gates.people import Right
 from gates.receipts import keys, reset, sshsig
 from gates.receipts.checkpoint import Checkpoint
@@ -134,7 +134,7 @@ class Standing:
 
     async def _look(self) -> None:
         todo = [(name, look) for name, look in self._places() if name not in self._looked]
-        await asyncio.gather(*(self._look_at(name, look) for name, look in todo))
+        await side_by_side([self._look_at(name, look) for name, look in todo], "look for traces")
 
     async def _look_at(self, name: str, look: Look) -> None:
         try:

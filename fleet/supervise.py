@@ -225,9 +225,10 @@ async def alongside(work: Coroutine[Any, Any, T], name: str) -> AsyncIterator[as
             await end(task)
 
 
-async def side_by_side(works: Sequence[Coroutine[Any, Any, T]], name: str, *, most: int) -> list[T]:
-    """The results of all, in order; at most ``most`` run at once. All end before the first error is raised."""
-    turns = asyncio.Semaphore(most)
+async def side_by_side(works: Sequence[Coroutine[Any, Any, T]], name: str, *, most: int = 0) -> list[T]:
+    """The results of all, in order; at most ``most`` run at once, 0: all. All end before the first error is
+    raised."""
+    turns = asyncio.Semaphore(most or len(works) or 1)
 
     async def in_turn(work: Coroutine[Any, Any, T]) -> T:
         try:

@@ -79,6 +79,7 @@ MAKES_TASKS = {
     "create_task": "Supervisor.run, own or alongside of fleet/supervise.py",
     "ensure_future": "own or alongside of fleet/supervise.py",
     "TaskGroup": "OwnedTasks of fleet/supervise.py",
+    "gather": "side_by_side of fleet/supervise.py: after an error gather leaves the others running",
     "wait_for": "asyncio.timeout: on Python 3.11 wait_for may swallow a cancel",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from bot.cards import MAX_LINES, Card, Line, Tone, footed, line, one_line
@@ -18,6 +17,7 @@ from bot.telling import sounds
 from bot.words import count, day, short
 from fleet.model import LandingMode
 from fleet.store.core import Tx
+from fleet.supervise import side_by_side
 from gates.people import RIGHTS, Right
 
 _REPOS: Final = 5
@@ -62,7 +62,8 @@ async def repos(context: Context, call: Call) -> Effect:
     """A page of the repositories: base branch, agent, gates, and what is wrong."""
     names = sorted(context.config().repos)
     page = Page.of(wanted(call.args), len(names), _REPOS)
-    seen = await asyncio.gather(*map(context.control.repository, names[page.first : page.upto]))
+    looks = [context.control.repository(name) for name in names[page.first : page.upto]]
+    seen = await side_by_side(looks, "look at a repository")
     usual = await context.store.read(lambda tx: usual_of(tx, call.message.chat))
     call.result.data = {"repos": [repo.to_json() for repo in seen], "count": len(names)}
     lines = [row for repo in seen for row in _repo_lines(repo, usual)]

@@ -7,7 +7,6 @@ not be examined keeps what was found of it before.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from fleet.exits import Exited, succeeded
 from fleet.git.command import without_credentials
 from fleet.git.origin import local_path
 from fleet.ports import Executor
+from fleet.supervise import side_by_side
 from fleet.untrusted import clean
 
 BYPASSABLE: Final = "bypassable"
@@ -53,7 +53,7 @@ async def check_pushes(config: FleetConfig, logins: Iterable[tuple[str, str, str
         for name, repo in config.repos.items()
         if local_path(repo.url) is None
     ]
-    return list(await asyncio.gather(*tried))
+    return await side_by_side(tried, "try a push")
 
 
 async def _try(  # noqa: PLR0917 - a login, and a branch

@@ -30,6 +30,7 @@ from fleet.machines.runner.facts import boot
 from fleet.machines.vendor_logins import kept_in
 from fleet.model import Isolation
 from fleet.ports import Executor, LoginFacts
+from fleet.supervise import side_by_side
 from fleet.untrusted import clean
 
 _NAMESPACES = (
@@ -75,18 +76,16 @@ async def examine(
         asked += [(name, machine, "agents", login) for login in machine.agent_logins]
         if machine.runs_gates(config.isolation):
             asked += [(name, machine, "gates", login) for login in machine.gate_as or [""]]
-    connected = await asyncio.gather(*(_connect(*each, logins) for each in asked))
+    connected = await side_by_side([_connect(*each, logins) for each in asked], "connect to a login")
     present = [login for login in connected if isinstance(login, _Login)]
     findings += [finding for finding in connected if isinstance(finding, Finding)]
     findings += _overlaps(present, config)
     walls = await asyncio.to_thread(walls_of_controller, config, home, pid=controller_pid or os.getpid())
     here = boot()
-    for login_findings in await asyncio.gather(
-        *(_examine_login(login, config, _walls_for(login, present, walls, here)) for login in present)
-    ):
-        findings += login_findings
-    for machine_findings in await asyncio.gather(*(_from_inside(name, present) for name in config.machines)):
-        findings += machine_findings
+    of_logins = [_examine_login(login, config, _walls_for(login, present, walls, here)) for login in present]
+    of_machines = [_from_inside(name, present) for name in config.machines]
+    for works, what in ((of_logins, "examine a login"), (of_machines, "examine a machine from inside")):
+        findings += [finding for found in await side_by_side(works, what) for finding in found]
     who = [(login.machine, login.role, login.facts.user, login.executor) for login in present]
     findings += await check_pushes(config, who)
     agents = [(login.machine, login.executor, login.facts) for login in present if login.role == "agents"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ from fleet.config import FleetConfig
 from fleet.errors import AirbossError
 from fleet.exits import Exited, succeeded
 from fleet.ports import Executor, LoginFacts
+from fleet.supervise import side_by_side
 from gates.review import reach
 
 _TARGET: Final = "the reviewer "
@@ -42,7 +42,7 @@ async def check_reach(
         and not reviewer.key
         and (facts.boot == here or urlsplit(reviewer.url).hostname not in _LOOPBACK)
     ]
-    return list(await asyncio.gather(*tried))
+    return await side_by_side(tried, "try to reach a reviewer")
 
 
 async def _try(machine: str, executor: Executor, facts: LoginFacts, name: str, url: str) -> Finding:

@@ -20,6 +20,7 @@ from fleet.landing.base_branch import BaseBranch
 from fleet.machines.watch import MachineSeen, labels_of
 from fleet.model import LandingMode
 from fleet.offers import lacking
+from fleet.supervise import side_by_side
 
 _PATIENCE_S: Final = 20.0
 
@@ -30,8 +31,8 @@ async def check_repositories(
     machines: Mapping[str, MachineSeen] | None = None,
 ) -> list[Finding]:
     """The findings about all repositories of ``fleet.toml``. ``machines``: as last seen, with their labels."""
-    each = await asyncio.gather(*(_check(config, name, repositories(name), machines) for name in config.repos))
-    return [finding for findings in each for finding in findings]
+    works = [_check(config, name, repositories(name), machines) for name in config.repos]
+    return [finding for findings in await side_by_side(works, "check a repository") for finding in findings]
 
 
 def apart(config: FleetConfig, home: Path, name: str, scratch: Path) -> Repository:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from bot.doctor.findings import Finding, Severity
 from fleet.config import FleetConfig, ReviewerConfig, Secrets
+from fleet.supervise import side_by_side
 from fleet.untrusted import clean
 from gates.review.agent import AgentReviewers
 from gates.review.trial import Tried, try_reviewer
@@ -17,7 +17,7 @@ _TRY: Final = "airboss review try shows more"
 
 async def check_reviewers(config: FleetConfig, env: Secrets, agents: AgentReviewers) -> list[Finding]:
     """One finding for each reviewer, asked once and all at the same time."""
-    return list(await asyncio.gather(*(_check(*each, env, agents) for each in config.reviewers.items())))
+    return await side_by_side([_check(*each, env, agents) for each in config.reviewers.items()], "ask a reviewer")
 
 
 async def _check(name: str, reviewer: ReviewerConfig, env: Secrets, agents: AgentReviewers) -> Finding:

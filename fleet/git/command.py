@@ -23,6 +23,7 @@ from pathlib import Path
 from fleet import processes
 from fleet.errors import DiskFull, Refused, Unavailable
 from fleet.files import Sink, writing
+from fleet.supervise import alongside
 
 #: Applies wherever we run git, on the controller and on machines.
 CLEAN_ENV: Mapping[str, str] = {
@@ -167,11 +168,15 @@ class Git:
                     ours.close()
         try:
             async with asyncio.timeout(timeout):
-                out, err, _ = await asyncio.gather(
-                    _read(process.stdout, limit, process),
-                    _read(process.stderr, 1 << 20, process),
-                    _feed(process.stdin, b"" if isinstance(stdin, Path) else stdin),
-                )
+                async with (
+                    alongside(
+                        _feed(process.stdin, b"" if isinstance(stdin, Path) else stdin), "feed git"
+                    ) as feeding,
+                    alongside(_read(process.stderr, 1 << 20, process), "what git complains of") as complaining,
+                ):
+                    out = await _read(process.stdout, limit, process)
+                    err = await complaining
+                    await feeding
                 code = await process.wait()
         except TimeoutError as error:
             raise Unavailable(

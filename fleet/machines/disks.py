@@ -19,6 +19,7 @@ from fleet.exits import succeeded
 from fleet.machines.executors import Executors
 from fleet.machines.watch import DiskSeen
 from fleet.ports import Clock, Executor
+from fleet.supervise import side_by_side
 
 _EVERY_S: Final = 30.0
 _MEASURE_EVERY_US: Final = 600_000_000
@@ -53,7 +54,7 @@ class Disks:
         for known in (self.seen, self.full):
             for gone in known.keys() - set(names):
                 del known[gone]
-        await asyncio.gather(*(self._look_at(name) for name in names))
+        await side_by_side([self._look_at(name) for name in names], "look at a disk")
 
     async def _look_at(self, name: str) -> None:
         with contextlib.suppress(AirbossError, TimeoutError):

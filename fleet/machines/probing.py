@@ -20,6 +20,7 @@ from fleet.machines.executors import Executors
 from fleet.machines.vendor_logins import LoginSeen
 from fleet.offers import Offers, offered, version_in
 from fleet.ports import Clock, LoginFacts, LoginOffers
+from fleet.supervise import side_by_side
 from fleet.untrusted import clean
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,8 @@ class Probes:
         for gone in self.found.keys() - config.machines.keys():
             del self.found[gone]
         asked = {name: argv for name, agent in config.agents.items() if (argv := _asked(agent))}
-        await asyncio.gather(*(self._look_at(name, asked) for name in config.machines if self._due(name, asked)))
+        due = [name for name in config.machines if self._due(name, asked)]
+        await side_by_side([self._look_at(name, asked) for name in due], "look at what a machine offers")
 
     def _due(self, name: str, asked: Mapping[str, Sequence[str]]) -> bool:
         known = self.found.get(name)

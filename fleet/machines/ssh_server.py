@@ -75,7 +75,8 @@ async def serve(directory: Path, stopped: asyncio.Event) -> None:
     server.close()
     for task in sessions:
         task.cancel()
-    await asyncio.gather(*sessions, return_exceptions=True)
+    if sessions:
+        await asyncio.wait(sessions)
 
 
 async def _run(process: asyncssh.SSHServerProcess[bytes], account: pwd.struct_passwd) -> None:

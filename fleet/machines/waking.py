@@ -22,6 +22,7 @@ from fleet.ports import Clock
 from fleet.store import queue, tasks
 from fleet.store.at_work import at_work
 from fleet.store.core import Store, Tx
+from fleet.supervise import side_by_side
 from fleet.untrusted import clean
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,9 @@ class Waker:
             return
         wanted = await self._store.read(lambda tx: waited_for(tx, config, self._seen, due))
         wanted += [name for name in due if name not in wanted and self._seen[name].wanted]
-        await asyncio.gather(*(self._wake(name, config.machines[name].wake or ()) for name in wanted))
+        await side_by_side(
+            [self._wake(name, config.machines[name].wake or ()) for name in wanted], "wake a machine"
+        )
 
     async def _wake(self, name: str, argv: Sequence[str]) -> None:
         now, before = self._clock.now_us(), self._seen[name].wake

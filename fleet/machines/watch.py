@@ -16,7 +16,7 @@ from fleet.machines.probing import Probes, offers_of
 from fleet.machines.vendor_logins import LoginSeen
 from fleet.offers import Offers, offered
 from fleet.ports import Clock, LoginFacts
-from fleet.supervise import first
+from fleet.supervise import first, side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class MachineWatch:
         names = list(self._config().machines)
         for gone in self.seen.keys() - set(names):
             del self.seen[gone]
-        await asyncio.gather(*(self._look(name) for name in names))
+        await side_by_side([self._look(name) for name in names], "check a machine")
 
     async def _look(self, name: str) -> None:
         try:

@@ -15,6 +15,7 @@ from fleet.config import WitnessConfig
 from fleet.errors import AirbossError, Unavailable
 from fleet.store import ledger, tree
 from fleet.store.core import Store
+from fleet.supervise import side_by_side
 from gates.receipts.checkpoint import Checkpoint
 from gates.receipts.checkpoints import Checkpoints
 from gates.receipts.note import NoteKey, SignedNote
@@ -79,7 +80,8 @@ class Witnesses:
             asked = dict(self.config())
             if not asked or not point.size:
                 return Witnessed(point, note)
-            answers = await asyncio.gather(*(self._ask(name, each, point, note) for name, each in asked.items()))
+            works = [self._ask(name, each, point, note) for name, each in asked.items()]
+            answers = await side_by_side(works, "ask a witness")
             beyond = max((answer.signed for answer in answers if isinstance(answer, _Overtaken)), default=0)
             if tries == _TRIES or not beyond or await self.store.read(ledger.size) < beyond:
                 return await self._signed(point, note, asked, answers)

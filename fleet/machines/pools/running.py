@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fleet.errors import Unavailable
+from fleet.supervise import alongside
 from fleet.untrusted import clean
 
 _MOST_SAID: Final = 1 << 20
@@ -71,8 +72,8 @@ async def _talk(process: asyncio.subprocess.Process, said: bytes) -> tuple[bytes
     assert process.stdin and process.stdout and process.stderr
     process.stdin.write(said)
     process.stdin.close()
-    out, complaint = await asyncio.gather(_all_of(process.stdout), _end_of(process.stderr))
-    return out, complaint
+    async with alongside(_end_of(process.stderr), "what a provider complains of") as complaint:
+        return await _all_of(process.stdout), await complaint
 
 
 async def _all_of(stream: asyncio.StreamReader) -> bytes:
