@@ -80,6 +80,26 @@ async def test_a_slot_with_a_session_or_kept_for_one_stays_and_the_others_are_gi
     assert yard.live().machines.keys() == {"farm-1"} and len(yard.farm.slots) == 1
 
 
+async def test_a_slot_that_answers_stays_while_a_task_waits_for_it(yard: Yard) -> None:
+    """However short its idle time is: it would be made and given back for ever."""
+    yard.configure(idle="1s", most=3)
+    yard.wants = 2
+    for _ in range(3):
+        await yard.look()
+        yard.clock.us += MINUTE_US
+    assert await yard.states() == ["farm-1 up", "farm-2 up"] and len(yard.verbs("acquire")) == 2
+    yard.seen["farm-1"] = MachineSeen(MachineState.AWAY)
+    for _ in range(2):
+        await yard.look()
+        yard.clock.us += MINUTE_US
+    assert "farm-1 up" not in await yard.states(), "no task can be placed there"
+    yard.wants = 1
+    for _ in range(3):
+        await yard.look()
+        yard.clock.us += MINUTE_US
+    assert await yard.states() == ["farm-2 up"], "one is enough for one"
+
+
 async def test_what_a_reservation_took_between_the_look_and_the_commit_is_not_given_back(yard: Yard) -> None:
     yard.wants = 1
     await yard.look()
@@ -292,7 +312,7 @@ async def test_a_commit_that_fails_at_any_step_leaves_no_slot_behind(yard: Yard,
     yard.configure(idle="1s")
     with injected(Fault(Point.STORE_COMMIT, first=first, times=3)) as fault:
         for round_ in range(14):
-            yard.wants = int(round_ < 5)
+            yard.wants = int(round_ not in (1, 2, 3) and round_ < 8)  # two lives of a slot
             yard.clock.us += 31 * MINUTE_US
             try:
                 await yard.look()

@@ -135,25 +135,25 @@ class PoolKeeper:
                     self._begin(tasks, slot.slot, partial(self._release, slot))
                 case _:
                     pass
-        await self._look_at_idle(tasks, now)
         self._pauses.end(now)
-        await self._ask(tasks)
+        # In one view: a task that is placed between two would be given a second slot.
+        wanted, unused = await self._store.read(self._view)
+        self._look_at_idle(tasks, now, wanted, unused)
+        await self._ask(tasks, wanted, unused)
         for name, pool in self._config().pools.items():
             every = duration_us(pool.inventory_every)
             if pool.has_inventory and now >= self._memory.looked_us.get(name, now - every) + every:
                 self._memory.looked_us[name] = now
                 self._begin(tasks, f"inventory of {name}", partial(self.compare, name))
 
+    def _view(self, tx: Tx) -> tuple[Mapping[str, int], frozenset[str]]:
+        """How many tasks wait for each pool, and the slots that nobody uses."""
+        return self._needs.wanted(tx) if self._config().pools else {}, pool_slots.unused(tx, self._slots)
+
     # --- asking
 
-    async def _ask(self, tasks: OwnedTasks) -> None:
+    async def _ask(self, tasks: OwnedTasks, wanted: Mapping[str, int], unused: frozenset[str]) -> None:
         config = self._config()
-        if config.pools:  # in one view: a task that is placed between two would be given a second slot
-            wanted, unused = await self._store.read(
-                lambda tx: (self._needs.wanted(tx), pool_slots.unused(tx, self._slots))
-            )
-        else:
-            wanted, unused = {}, frozenset()
         for name, count in wanted.items():
             if (pool := config.pools.get(name)) is None:
                 continue
@@ -162,13 +162,12 @@ class PoolKeeper:
             if name in self._needs.troubles:
                 continue
             for _ in range(min(count - coming, pool.most - len(theirs))):
-                terms = pool.model_dump_json()
                 slot = await self._store.write(
                     partial(
                         pool_slots.ask,
                         instance=self._store.instance,
                         pool=name,
-                        terms=terms,
+                        terms=pool.model_dump_json(),
                         price_udollar=pool.price_udollar,
                     )
                 )
@@ -217,15 +216,19 @@ class PoolKeeper:
 
     # --- giving back
 
-    async def _look_at_idle(self, tasks: OwnedTasks, now: int) -> None:
-        unused = await self._store.read(lambda tx: pool_slots.unused(tx, self._slots)) if self._slots else ()
-        since = self._memory.idle_us
+    def _look_at_idle(self, tasks: OwnedTasks, now: int, wanted: Mapping[str, int], unused: frozenset[str]) -> None:
+        """Begins to give back what nobody has used for long. A slot that answers is not idle while a task waits for
+        one of its pool."""
+        since, awaited = self._memory.idle_us, Counter(wanted)
         for slot in self._slots:
             if slot.slot not in unused:
                 since.pop(slot.slot, None)
                 self._memory.kept.pop(slot.slot, None)
                 if slot.state is SlotState.LOST:
                     self._begin(tasks, slot.slot, partial(self._end_lost, slot))
+            elif awaited[slot.pool] > 0 and not self._seen_as(slot).is_bad:
+                awaited[slot.pool] -= 1
+                since.pop(slot.slot, None)
             elif now >= since.setdefault(slot.slot, now) + duration_us(self._pool(slot).idle):
                 self._begin(tasks, slot.slot, partial(self._end_idle, slot))
 
@@ -300,8 +303,7 @@ class PoolKeeper:
     async def _missed(self, slot: PoolSlot, *, is_there: bool) -> None:
         """A slot is lost when its provider no longer has it and it does not answer either, twice in a row: neither
         is believed alone."""
-        seen, memory = self._needs.seen.get(slot.slot), self._memory
-        away = seen is not None and seen.state is MachineState.AWAY
+        memory, away = self._memory, self._seen_as(slot) is MachineState.AWAY
         memory.odd.pop(slot.slot, None)
         if is_there or not away:
             memory.missed.pop(slot.slot, None)
@@ -319,6 +321,10 @@ class PoolKeeper:
         await self.load()
 
     # --- common to all
+
+    def _seen_as(self, slot: PoolSlot) -> MachineState:
+        seen = self._needs.seen.get(slot.slot)
+        return MachineState.NEVER if seen is None else seen.state
 
     def _pool(self, slot: PoolSlot) -> PoolConfig:
         """A slot's pool as it is configured; if it no longer is, as it was."""
