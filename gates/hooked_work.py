@@ -7,6 +7,7 @@ is hooked, not held. Its work has a task of its own, which is over from the star
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -56,6 +57,7 @@ class HookedWork:
     workspaces: Workspaces
     gatekeeper: Gatekeeper
     _judging: set[int] = field(default_factory=set)
+    _closing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def base_for(self, repo: str, tips: list[str]) -> str:
         """The newest of these commits that is on the base branch; empty when none is."""
@@ -72,11 +74,14 @@ class HookedWork:
         Raises ``Refused`` for a base that is not on the branch, for a tree that a limit or rule forbids, and while
         an earlier tree of the session is judged.
         """
-        if session.number in self._judging:
-            raise Refused(
-                attempted="judge a working copy", on=session.id, cause="the gates still judge what it had before"
-            )
-        self._judging.add(session.number)
+        async with self._closing:  # which would end what begins here
+            if session.number in self._judging:
+                raise Refused(
+                    attempted="judge a working copy",
+                    on=session.id,
+                    cause="the gates still judge what it had before",
+                )
+            self._judging.add(session.number)
         try:
             return await self._judge(session, tree, base, pack)
         finally:
@@ -85,26 +90,30 @@ class HookedWork:
     async def close_left(self, session: Hooked) -> None:
         """Ends and closes what an earlier controller, or a judgement that had an error, left of its gates."""
         task = session.judged.partition(" ")[0]
-        if task and session.number not in self._judging:
-            await self.gatekeeper.close_left(task)
+        async with self._closing:
+            if task and session.number not in self._judging:
+                await self.gatekeeper.close_left(task)
 
     async def close_interrupted(self) -> None:
         """Ends and closes the judgements that an earlier controller was in the middle of: their sessions may never
         ask again. One whose machine does not answer is left to the session's next step."""
         for session in await self.store.read(lambda tx: hooked.open_ones(tx, _OPEN)):
             task, _, outcome = session.judged.partition(" ")
-            if outcome != _RUNNING or session.number in self._judging:
+            if outcome != _RUNNING:
                 continue
-            try:
-                await self.gatekeeper.close_left(task)
-            except Unavailable as error:
-                _log.info("the gates of %s stay open: %s", session.id, error)
-            else:
-                await self.store.write(partial(self._interrupted, session=session))
+            async with self._closing:
+                if session.number in self._judging:
+                    continue
+                try:
+                    await self.gatekeeper.close_left(task)
+                except Unavailable as error:
+                    _log.info("the gates of %s stay open: %s", session.id, error)
+                else:
+                    await self.store.write(partial(self._interrupted, session=session))
 
     def _interrupted(self, tx: Tx, session: Hooked) -> None:
         now = hooked.by_number(tx, session.number)
-        if now is not None and now.judged == session.judged and session.number not in self._judging:
+        if now is not None and now.judged == session.judged:
             none = f"{session.judged.partition(' ')[0]} {_NO_VERDICT}"
             hooked.change(tx, now, judged=none, seen_us=now.seen_us)
 

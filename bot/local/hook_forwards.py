@@ -27,7 +27,7 @@ from fleet.machines.executors import ssh_login
 from fleet.machines.hook_streams import HookReader, HookWriter
 from fleet.model import PersonId
 from fleet.ports import Clock
-from fleet.supervise import end, own
+from fleet.supervise import alongside, end, own
 from gates.hooked import Caller
 
 _log = logging.getLogger(__name__)
@@ -64,8 +64,12 @@ class HookForwards:
         return cls(services.config, context.home, HookDoor.of(services, context, outbox), services.clock)
 
     async def run(self) -> None:
-        """Until cancelled; follows the configuration."""
-        await self.door.work.close_interrupted()
+        """Until cancelled; follows the configuration. Beside it, what an earlier controller judged is closed: that
+        may wait for machines."""
+        async with alongside(self.door.work.close_interrupted(), "close judgements that broke off") as closing:
+            await self._follow(closing)
+
+    async def _follow(self, closing: asyncio.Task[None]) -> None:
         kept: dict[_Wanted, asyncio.Task[None]] = {}
         try:
             while True:
@@ -73,7 +77,7 @@ class HookForwards:
                 for gone in kept.keys() - wanted:
                     await end(kept.pop(gone))
                     self.troubles.pop((gone.machine, gone.login), None)
-                for task in kept.values():
+                for task in (closing, *kept.values()):
                     if task.done():
                         task.result()  # a bug: the component dies of it, is shown, and begins again
                 for new in wanted - kept.keys():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ import pytest
 from bot.local.hook_forwards import HookForwards
 from bot.local.hooked import HookDoor
 from fleet.clock import SystemClock
+from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused, StoreUnavailable
 from fleet.faults import Fault, Point, injected
 from fleet.git.workspace import Workspaces
 from fleet.locks import Granted, LockCause, Resource, Want
 from fleet.machines.runner import hook_stop
 from fleet.store import hooked
+from fleet.store.core import Tx
+from fleet.store.hooked import Hooked
 from fleet.supervise import alongside, end, own
 from gates.hooked import Caller, HookedSessions
 from gates.hooked_work import HookedWork
@@ -27,6 +30,7 @@ from gates.locks.book import Request
 from gates.locks.service import LockService
 from gates.people import console_owner
 from tests.far_end.repositories import git
+from tests.flying import FastClock
 from tests.scenarios.gate_house import WAITING, House, Judge, airboss_toml, begun
 
 pytestmark = pytest.mark.timeout(300)
@@ -59,6 +63,16 @@ class Person:
         (house.work / file).unlink()
         assert handed is not None
         return await self.asks("judge", handed.pack, tree=handed.tree, base=base, pack=len(handed.pack))
+
+    async def is_judged(self, judged: str) -> None:
+        """As a judgement leaves it."""
+
+        def work(tx: Tx) -> None:
+            found = hooked.last_of(tx, "claude", "s")
+            assert found is not None
+            hooked.change(tx, found, judged=judged)
+
+        await self.judge.store.write(work)
 
     async def judged(self) -> str:
         found = await self.judge.store.read(lambda tx: hooked.last_of(tx, "claude", "s"))
@@ -128,6 +142,54 @@ async def test_a_controller_closes_what_an_earlier_one_judged_though_the_session
             (closed,) = await ada.judge.events("gate.closed")
             assert closed.event.body()["outcome"] == "aborted"
             assert await ada.judged() == "t1 no verdict"
+
+
+class JudgedMeanwhile(HookedWork):
+    def _interrupted(self, tx: Tx, session: Hooked) -> None:
+        hooked.change(tx, session, judged="t1 passed")
+        super()._interrupted(tx, session)
+
+
+async def test_what_was_judged_anew_meanwhile_keeps_its_outcome(tmp_path: Path) -> None:
+    async with person(House(tmp_path, {"a.txt": "a\n"})) as ada:
+        await ada.begins()
+        await ada.is_judged("t1 running")
+        work = ada.door.work
+        meanwhile = JudgedMeanwhile(work.store, work.config, work.repositories, work.workspaces, work.gatekeeper)
+        await meanwhile.close_interrupted()
+        assert await ada.judged() == "t1 passed"
+        await ada.is_judged("t1 running")
+        await work.close_interrupted()
+        assert await ada.judged() == "t1 no verdict"
+
+
+class ClosesLong(HookedWork):
+    """A machine is waited for until ``go``; then the store is away."""
+
+    go = asyncio.Event()
+
+    async def close_interrupted(self) -> None:
+        await self.go.wait()
+        raise StoreUnavailable(attempted="read the store")
+
+
+async def test_hooks_are_heard_while_what_broke_off_is_still_closed(tmp_path: Path) -> None:
+    house = House(tmp_path, {"a.txt": "a\n"})
+    async with person(house) as ada:
+        work, looked = ada.door.work, asyncio.Event()
+
+        def config() -> FleetConfig:
+            looked.set()
+            return house.config
+
+        closes = ClosesLong(work.store, work.config, work.repositories, work.workspaces, work.gatekeeper)
+        forwards = HookForwards(config, house.home, replace(ada.door, work=closes), FastClock())
+        async with alongside(forwards.run(), "hooks on machines") as running:
+            await looked.wait()
+            assert not running.done()
+            closes.go.set()
+            with pytest.raises(StoreUnavailable):
+                await running
 
 
 async def test_a_judgement_with_an_error_does_not_look_as_if_it_ran(tmp_path: Path) -> None:
