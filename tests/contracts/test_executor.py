@@ -150,6 +150,10 @@ async def test_a_missing_program_is_unavailable_not_failed(login: Login) -> None
     with pytest.raises(Unavailable, match="Exec format error"):
         await login.executor().write_file("no-program", b"neither a program nor a script", 0o700)
         await login.executor().run([str(login.root / "no-program")])
+    for line, why in (("#!/no/such/sh -e\n", "names /no/such/sh, which"), ("#!/bin/sh\r\n", "end as on Windows")):
+        await login.executor().write_file("script", line.encode(), 0o700)
+        with pytest.raises(Unavailable, match=why):
+            await login.executor().run([str(login.root / "script")])
     with pytest.raises(Unavailable, match="arguments"):
         await login.executor().run(["echo", "a\0b"])
 

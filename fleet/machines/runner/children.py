@@ -63,7 +63,8 @@ def exec_command(  # noqa: PLR0917 - what is run, where, with which streams
         what = "program " + argv[0]
         os.execvpe(argv[0], argv, env)
     except OSError as error:
-        write_all(report, json.dumps({"failed": "%s: %s" % (what, error.strerror)}).encode() + b"\n")
+        why = why_not(argv[0], env.get("PATH", os.defpath), error)
+        write_all(report, json.dumps({"failed": "%s: %s" % (what, why)}).encode() + b"\n")
     except (ValueError, UnicodeError) as error:
         write_all(report, json.dumps({"failed": "arguments: %s" % error}).encode() + b"\n")
     finally:
@@ -87,7 +88,8 @@ def spawn_command(argv: list[str], env: dict[str, str], cwd: str, stdio: tuple[i
             setsigdef=CAUGHT,
         )
     except OSError as error:
-        raise RequestError("unavailable", "%s: %s" % (what, error.strerror)) from None
+        why = why_not(argv[0], env["PATH"], error)
+        raise RequestError("unavailable", "%s: %s" % (what, why)) from None
     except (ValueError, UnicodeError) as error:
         raise RequestError("unavailable", "arguments: %s" % error) from None
     finally:
@@ -107,6 +109,24 @@ def program_at(name: str, path: str) -> str:
                 return found
             problem = errno.EACCES
     raise OSError(problem, os.strerror(problem))
+
+
+def why_not(name: str, path: str, error: OSError) -> str:
+    """Why a program was not started. Where what runs it is missing, the system says that the program itself is."""
+    try:
+        with open(program_at(name, path), "rb") as file:
+            head = file.read(256)
+    except OSError:
+        return str(error.strerror)
+    if error.errno != errno.ENOENT:
+        return str(error.strerror)
+    if not head.startswith(b"#!"):
+        return "it is there, but not what loads it: is it for another system?"
+    line = head[2:].partition(b"\n")[0].strip(b" \t")
+    interpreter = line.replace(b"\t", b" ").partition(b" ")[0]
+    if line.endswith(b"\r"):
+        return "its lines end as on Windows: there is no %r" % os.fsdecode(interpreter)
+    return "its first line names %s, which is not there" % os.fsdecode(interpreter)
 
 
 def high_pipe() -> tuple[int, int]:
