@@ -56,15 +56,12 @@ async def bring(repository: Repository, source: SubmoduleSource) -> str:
     place = repository.mirror / "submodules" / f"{name}.git"
     async with _turns.setdefault(repository.objects, asyncio.Lock()):
         try:
-            await _fetch(repository, place, source)
+            return await _fetch(repository, place, source)
         except Unavailable as error:
             if not (BROKEN.search(error.cause) or _LOCKED.search(error.cause)):
                 raise
             await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
-            await _fetch(repository, place, source)
-    if tree := await tree_of(repository, source.commit):
-        return tree
-    raise _not_there(repository, source)
+            return await _fetch(repository, place, source)
 
 
 _turns: WeakKeyDictionary[ObjectReader, asyncio.Lock] = WeakKeyDictionary()
@@ -81,17 +78,16 @@ async def answers(repository: Repository, source: SubmoduleSource) -> None:
     raise _unreached(repository, source, said)
 
 
-async def _fetch(repository: Repository, place: Path, source: SubmoduleSource) -> None:
+async def _fetch(repository: Repository, place: Path, source: SubmoduleSource) -> str:
     """Brings the commit into the mirror at ``place``, from the first address that has it, and from there into that
-    of the repository."""
+    of the repository. Returns its tree."""
     await _mirrored(repository, place)
     async with one_process(place):
         said = ""
         for address in (*source.nearer, source.address):
             found, said = await _fetched(repository, place, source, address)
-            if found:
-                await _copied(repository, place, source.commit)
-                return
+            if found and (tree := await _copied(repository, place, source.commit)):
+                return tree
     raise _unreached(repository, source, said) if said else _not_there(repository, source)
 
 
@@ -164,9 +160,9 @@ def _unreached(repository: Repository, source: SubmoduleSource, said: str) -> Or
     )
 
 
-async def _copied(repository: Repository, place: Path, commit: str) -> None:
-    """Copies the commit and its files into the repository's mirror. Its ref there names its tree: what looks at the
-    history of refs must not meet a commit without one."""
+async def _copied(repository: Repository, place: Path, commit: str) -> str:
+    """Copies the commit and its files into the repository's mirror, and returns its tree. Its ref there names that:
+    what looks at the history of refs must not meet a commit without one."""
     attempted, on = "take in a submodule", f"{repository.name}: {commit}"
     with files.scratch(repository.mirror, "submodule-") as packed:
         await _pack(repository, place, [commit], packed, attempted)
@@ -175,10 +171,12 @@ async def _copied(repository: Repository, place: Path, commit: str) -> None:
             timeout=_FETCH_SECONDS,
         )  # fmt: skip
     found = await repository.objects.find(f"{commit}^{{tree}}")
-    if found is not None:
-        await repository.git.run(
-            "update-ref", _ref(commit), found.id, attempted=attempted, on=on, git_dir=repository.mirror
-        )
+    if found is None:
+        return ""
+    await repository.git.run(
+        "update-ref", _ref(commit), found.id, attempted=attempted, on=on, git_dir=repository.mirror
+    )
+    return found.id
 
 
 async def _pack(

@@ -194,10 +194,13 @@ if [ -s "$own/made" ]; then
     mv "$own/theirs" "$own/ignored"
 fi
 # What was changed inside a submodule that is still the recorded one. No repository of the agent's is asked.
+top=$(pwd -P)
 while IFS=' ' read -r recorded inside path; do
     is=$(git rev-parse --verify --quiet "$tree:$path" || :)
-    if [ ! -d "./$path" ] || [ -L "./$path" ] || [ -z "$(ls -A "./$path")" ]; then continue; fi
     if [ -n "$is" ] && [ "$is" != "$recorded" ]; then continue; fi
+    # Not what is behind a link: it is nothing of the submodule's.
+    [ -d "./$path" ] && [ "$(cd -P -- "./$path" && pwd -P)" = "$top/$path" ] || continue
+    [ -n "$(ls -A "./$path")" ] || continue
     git cat-file -e "$inside" 2> /dev/null || continue
     (
         printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$own/info/attributes"

@@ -36,6 +36,20 @@ async def test_a_repository_that_is_away_may_come_back(nest: Nest) -> None:
     assert len(await submodules.bring(repository, base)) == 2
 
 
+async def test_a_server_that_gives_no_commit_by_its_id_gives_all_that_it_names(nest: Nest) -> None:
+    """As all do by the older protocol, unless they are told otherwise."""
+    repository = Repository("p", str(nest.bare), "main", nest.folder / "home" / "p.git")
+    base = await repository.fetch()
+    away = (nest.folder / "lib.git").rename(nest.folder / "away.git")
+    with pytest.raises(OriginAway):
+        await submodules.bring(repository, base)
+    away.rename(nest.folder / "lib.git")
+    (mirror,) = (repository.mirror / "submodules").iterdir()
+    git(mirror, "config", "protocol.version", "0")
+    nest.advance_lib({"lib.c": "int newer;\n"})  # so that no branch is at the recorded one
+    assert len(await submodules.bring(repository, base)) == 2
+
+
 async def test_a_fetch_that_was_killed_is_made_again(nest: Nest) -> None:
     """It left its locks and half a pack."""
     repository = Repository("p", str(nest.bare), "main", nest.folder / "home" / "p.git")

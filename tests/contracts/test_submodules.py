@@ -16,6 +16,7 @@ from fleet.git.moving import Move
 from fleet.git.repository import Repository
 from fleet.git.shared import shared_repository
 from fleet.git.submodule_changes import SubmoduleChange, SubmoduleChangeKind, changes
+from fleet.git.taking import Exceptions
 from fleet.git.workspace import Workspaces
 from fleet.machines.runner.trees import check
 from fleet.shared_commits import StoredPacks
@@ -158,6 +159,18 @@ async def test_what_is_deep_inside_is_said_too_and_size_is_no_matter(ground: Gro
     assert made.empty and made.left_out == ("what was changed inside the submodule 'vendor/lib/deep' (files: 2)",)
 
 
+async def test_what_is_behind_a_link_is_nothing_of_the_submodule(ground: Ground) -> None:
+    kept = Exceptions(kept_out=("vendor/lib",))
+    ground.write({"other/lib/x.c": "1"})
+    shutil.rmtree(ground.path / "vendor/lib")
+    (ground.path / "vendor/lib").symlink_to("../other/lib")
+    assert (await ground.taken(kept)).told == ()
+    (ground.path / "vendor/lib").unlink()
+    (ground.path / "vendor").rmdir()
+    (ground.path / "vendor").symlink_to("other")
+    assert (await ground.taken(kept)).told == ()
+
+
 async def test_a_commit_that_only_the_worktree_has_goes_back(ground: Ground) -> None:
     inside = ground.path / "vendor/lib"
     (inside / "lib.c").write_text("int mine;\n")
@@ -211,6 +224,15 @@ async def test_one_that_is_added_has_no_address_that_counts(ground: Ground, nest
     assert [each.path for each in found if not each.tree] == ["extra"]
     links = [(f"{tree}/{each.path}", each.commit, each.tree) for each in found]
     assert check([(str(tree), made.tree)], submodules=links) == (made.tree, "")
+
+
+async def test_a_name_that_some_file_systems_take_for_gitmodules_is_said_too(nest: Nest) -> None:
+    repository = Repository("p", str(nest.bare), "main", nest.folder / "home" / "p.git")
+    base = await repository.fetch()
+    blob = git(repository.mirror, "hash-object", "-w", "--stdin", stdin=b"")
+    rows = f"{git(repository.mirror, 'ls-tree', base)}\n100644 blob {blob}\t.GITMODULES\n"
+    tree = git(repository.mirror, "mktree", stdin=rows.encode())
+    assert await changes(repository, base, tree) == (SubmoduleChange(".gitmodules", SubmoduleChangeKind.ADDRESSES),)
 
 
 async def test_an_address_of_the_change_is_not_asked(ground: Ground, nest: Nest) -> None:
