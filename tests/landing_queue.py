@@ -27,10 +27,10 @@ class QueuedGates:
         self._free: set[str] = set()
         self.asked: list[Candidate] = []
         self.bad: Callable[[Candidate], bool] = lambda _: False
-        there.judge.judging = self._judge
+        there.judge.judging = self.judge
         there.judge.on_withdraw = self._wake
 
-    async def _judge(self, candidate: Candidate) -> Verdict:
+    async def judge(self, candidate: Candidate) -> Verdict:
         self.asked.append(candidate)
         async with self._going:
             await self._going.wait_for(lambda: candidate.task.id in self._free or self._withdrawn(candidate))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,9 @@ import pytest
 from fleet.errors import Refused
 from fleet.store import controllers
 from fleet.store.controllers import Contender, RunsOn
-from fleet.store.core import Store
+from fleet.store.core import Store, Tx
 from fleet.store.states import ControllerRole
-from fleet.supervise import end, own
+from fleet.supervise import alongside, end, own
 from gates import fleet_keys
 from gates.receipts import keys, sshsig
 from tests.flying import FastClock
@@ -79,6 +81,43 @@ async def test_a_rotated_key_is_the_fleets_once_its_coordinator_says_so(store: S
     for refuses in (fleet_keys.check, fleet_keys.settle):
         with pytest.raises(Refused, match="the fleet signs with"):
             await refuses(store, other)
+
+
+async def test_a_rotated_key_with_another_fingerprint_key_is_not_the_fleets(store: Store, led: Path) -> None:
+    await fleet_keys.settle(store, led)
+    half = copied(led)
+    keys.rotate(half)
+    (half / "keys" / "fingerprint.key").write_bytes(b"x" * 32)
+    with pytest.raises(Refused, match="the fleet signs with"):
+        await fleet_keys.settle(store, half)
+    assert await fleet_keys.check(store, led)
+
+
+async def test_of_two_homes_that_make_keys_at_once_the_first_has_the_fleets(store: Store, led: Path) -> None:
+    held, go = threading.Event(), threading.Event()
+
+    def hold(_: Tx) -> None:
+        held.set()
+        go.wait(60)
+
+    async with alongside(store.write(hold), "hold the writer"):
+        await asyncio.to_thread(held.wait)
+        async with alongside(fleet_keys.adopt(store, led.parent / "first"), "adopt") as first:
+            await _has_keys(led.parent / "first")
+            async with alongside(fleet_keys.settle(store, led), "settle") as second:
+                await _has_keys(led)
+                go.set()
+                await first
+                with pytest.raises(Refused, match="the fleet signs with"):
+                    await second
+    assert await fleet_keys.check(store, led.parent / "first")
+
+
+async def _has_keys(home: Path) -> None:
+    """And so, most likely, waits to write which ones."""
+    while not (home / "keys" / "fingerprint.key").exists():
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
 
 
 async def test_one_that_takes_part_waits_for_the_keys_and_ends_when_they_change(store: Store, led: Path) -> None:

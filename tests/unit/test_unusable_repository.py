@@ -191,6 +191,33 @@ async def test_those_in_line_keep_their_places_while_the_base_is_wrong(tmp_path:
         assert not [body for kind, body in await made.told() if kind == "landing.left"]
 
 
+async def test_one_behind_another_that_makes_the_definitions_wrong_waits_for_news_of_that(tmp_path: Path) -> None:
+    """Nothing is wrong with the repository: no admin is told, and the next step waits for no minute."""
+    bare = make_bare(tmp_path / "shop.git", {"a.txt": "one\n"})
+    made = world(tmp_path, str(bare))
+    made.services = replace(made.services, clock=SystemClock())
+    with made.store:
+        queue, met = LandingHouse(made, bare), asyncio.Event()
+        first, second = await queue.add("one"), await queue.add("two")
+        tip = advance(bare, {"theirs.txt": "theirs"})
+
+        async def judging(candidate: Candidate) -> Verdict:
+            if candidate.base != tip and not met.is_set():
+                met.set()
+                _wrong(candidate.base)
+            return await queue.gates.judge(candidate)
+
+        made.judge.judging = judging
+        queue.fly(first)
+        await queue.until(lambda line: len(queue.gates.asked) == 1)
+        queue.fly(second)
+        await met.wait()
+        await queue.gates.let_go(first.id, second.id)
+        async with asyncio.timeout(30):  # half of what a task waits for its repository
+            await queue.over()
+        assert queue.landed()[-2:] == ["one", "two"]
+
+
 async def test_a_worktree_is_not_moved_onto_a_base_without_gates(tmp_path: Path) -> None:
     bare = make_bare(tmp_path / "shop.git", {"a.txt": "one\n"})
     made = world(tmp_path, str(bare))
