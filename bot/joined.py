@@ -109,13 +109,15 @@ async def _renew(base: Base, sharing: SharedFleet, dispatcher: Dispatcher, healt
         leader = controllers.last_leader(tx)
         return leader is not None and bool(runs_on.differs(leader.runs_on))
 
+    given_back = False  # not by what is paused: a commit that failed is made again
     while True:
         differs = await base.store.write(work)
-        if differs and not sharing.paused:
+        if differs and not given_back:
             sharing.paused = True
             await dispatcher.let_go()
             await base.store.write(sharing.give_back)
+            given_back = True
         elif not differs and sharing.paused:
-            sharing.paused = False
+            sharing.paused = given_back = False
             dispatcher.woken()
         await asyncio.sleep(_BEAT_SECONDS)
