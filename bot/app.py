@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from bot.backups import Backups
-from bot.base import base_of
+from bot.base import Base, base_of
 from bot.chats.console.adapter import ConsoleAdapter
-from bot.chats.slack import chat as slack_chat
-from bot.chats.telegram import chat as telegram_chat
 from bot.commands import every_command
 from bot.doctor.bypass import said
 from bot.hands import Hands
@@ -37,27 +35,21 @@ from bot.outbox.delivering import Deliverer
 from bot.outbox.files import brought
 from bot.outbox.port import Adapter
 from bot.outbox.posting import Outbox
+from bot.phones import Phones
 from bot.registry import Context, Registry
 from bot.reload import LiveSecrets
 from bot.reloads import Reloads
+from bot.reporting import reporting
 from bot.running_fleet import RunningFleet
 from bot.speech.transcript import transcribe
 from bot.standing import Standing
 from bot.telling import news
-from bot.telling.alarms import Alarms, Causes
-from bot.telling.asked_reviews import AskedReviews
-from bot.telling.live import LiveStatus
-from bot.telling.locked import StuckLocks
-from bot.telling.log_card import LiveLogs
-from bot.telling.newer import NewerAgents
 from bot.telling.notify import Notifier
-from bot.telling.reminders import Reminders
 from bot.tending import tending
 from bot.timed import timed
 from fleet.clock import SystemClock, wall_clock
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.services import Services
-from fleet.machines.waking import Waker
 from fleet.schedule.timer import Timer
 from fleet.store.core import Store
 from fleet.store.notices import Topic
@@ -102,74 +94,40 @@ class App:
             config, store, outbox = base.config, base.store, Outbox(base.store)
             supervisor, timer = Supervisor(SystemClock()), Timer(wall_clock())
             stack.push_async_callback(supervisor.close)
-            away = StoreWatch(supervisor.clock)
-            registry = Registry(every_command())
-            slack, telegram = (
-                slack_chat.from_secrets(base.env, home, registry),
-                telegram_chat.from_secrets(base.env, home, registry, base.term.sure),
-            )
-            phones = [chat for chat in (slack, telegram) if chat is not None]
-            contacts, direct_on = (
-                {chat.name: chat.contact for chat in phones},
-                frozenset(chat.name for chat in phones),
-            )
-            health = ControllerHealth(supervisor, away, config, store.redact, contacts)
+            away, registry = StoreWatch(supervisor.clock), Registry(every_command())
+            phones = Phones.from_secrets(base.env, home, registry, base.term.sure)
+            health = ControllerHealth(supervisor, away, config, store.redact, phones.contacts)
             supervisor.run("leadership", lambda: base.renew(away, outbox, health), OnDeath.FATAL)
             services = await base.services()
             dispatcher = Dispatcher(services, supervisor, version("airboss"))
-            watch = base.watch(services)
-            standing = Standing(store, config, base.executors, base.repository, home)
-            more = [lambda: standing.behind, lambda: said(home, config())]
-            keeper, disks, pools = await tending(
-                config, base.executors, services, timer, dispatcher.placer, sure=base.term.sure
-            )
-            control = RunningFleet(
-                config,
-                home,
-                dispatcher,
-                watch,
-                base.repository,
-                health,
-                Leaks(SecretsInStore(store), base.env, home),
-                more,
-                standing,
-                base.env,
-                keeper,
-                disks,
-                pools,
-                Hands(store, base.executors),
-            )
+            control = await _fleet(base, services, dispatcher, health, timer)
+            standing = control.standing
             core = ChatCore(
-                Context(store, config, registry, control, home, base.locks, wall_clock(), direct_on),
+                Context(store, config, registry, control, home, base.locks, wall_clock(), phones.direct),
                 outbox,
                 supervisor,
                 rate=ExceptConsole(PerPerson()),
                 strangers=PerPerson(limit=1, seconds=_STRANGER_SECONDS),
                 transcribe=partial(transcribe, env=base.env),
             )
-            notifier = Notifier(outbox, config, supervisor, files=home / "files", direct=direct_on)
-            adapters: list[Adapter] = [console := ConsoleAdapter(), *phones]
-            for chat in phones:
+            notifier = Notifier(outbox, config, supervisor, files=home / "files", direct=phones.direct)
+            adapters: list[Adapter] = [console := ConsoleAdapter(), *phones.chats]
+            for chat in phones.chats:
                 core.fetches(chat.name, partial(fetched, store, chat.fetch))
             _hear(home, services, notifier, supervisor, stack)
             deliverer = Deliverer(
                 outbox,
                 adapters,
                 supervisor,
-                contacts,
+                phones.contacts,
                 partial(closed, config),
                 sure=base.term.sure,
                 files=partial(brought, store, home / "files"),
             )
-            causes = Causes(health, control.machines, services.clock, home, full=services.full_disks)
-            live, hooks, backups, secrets = (
-                LiveStatus(outbox, config, control, services.clock),
-                HookForwards.of(services, core.context, outbox),
-                Backups(config, home, services.clock),
-                LiveSecrets(home, services.clock, base.env, store.redact),
-            )
+            hooks, backups = HookForwards.of(services, core.context, outbox), Backups(config, home, services.clock)
+            secrets = LiveSecrets(home, services.clock, base.env, store.redact)
 
-            admins = news.direct_chat(config(), direct_on)
+            admins = news.direct_chat(config(), phones.direct)
             await store.write(lambda tx: news.begin(outbox.open(tx), admins))
             deliverer.start()
             stack.push_async_callback(deliverer.close)
@@ -184,50 +142,54 @@ class App:
                 home, core, console, notifier, deliverer, reset=standing.reset, more={"hook": hooks.door.serve}
             )
             await server.start()
-            control.more.extend(
-                [
-                    lambda: server.trouble,
-                    lambda: pools.trouble,
-                    lambda: secrets.trouble,
-                    hooks.trouble,
-                    backups.trouble,
-                ]
-            )
+            control.more.extend([lambda: server.trouble, lambda: secrets.trouble, hooks.trouble, backups.trouble])
             stack.push_async_callback(server.close)
             components: dict[str, Work] = {
                 **timed(timer, core.context, outbox, admins),
-                "work that did not land": partial(standing.while_good, keeper.run),
-                "machines": watch.run,
-                "what machines offer": watch.probes.run,
-                "waking": Waker(store, config, services.machines_seen, services.clock).run,
-                "disks": disks.run,
-                "pools": partial(standing.while_good, pools.run),
+                **control.components(services),
+                **reporting(base, services, outbox, control, health, direct=phones.direct),
                 "metrics": MetricsServer(core.context).run,
                 "locks": base.locks.run,
                 "lock renewal": LockKeeper(store, base.locks, config, services.clock).run,
-                "traces": standing.run,
-                "status": live.run,
-                "logs": LiveLogs(outbox, config, services.clock, home).run,
                 "voice messages": core.voices.run,
                 "hooks on machines": hooks.run,
                 "backups": backups.run,
-                "alarms": Alarms(outbox, config, services.clock, causes, direct_on).run,
-                "newer agents": NewerAgents(outbox, config, services.clock, control.machines, direct_on).run,
-                "stuck locks": StuckLocks(outbox, config, services.clock).run,
-                "reviews": AskedReviews(outbox, config, base.env, base.repository, base.executors).run,
-                "reminders": Reminders(outbox, config, services.clock, home / "files", direct_on).run,
                 "fleet.toml": Reloads(config, services, base.executors, dispatcher, standing, server.open).run,
                 ".env": secrets.watch,
             }
             for name, work in components.items():
                 supervisor.run(name, work)
-            for chat in phones:
-                supervisor.run(f"{chat.name} connection", chat.keep_up)
-                supervisor.run(chat.name, chat.running, OnDeath.FATAL)
+            phones.run(supervisor)
             dispatching = partial(standing.while_good, dispatcher.run)
             stack.push_async_callback(supervisor.run("dispatcher", dispatching, OnDeath.FATAL).end)
-            off = [chat.OFF for chat, own in ((telegram_chat, telegram), (slack_chat, slack)) if own is None]
-            yield cls(home, store, core, console, deliverer, supervisor, tuple(off))
+            yield cls(home, store, core, console, deliverer, supervisor, phones.off)
+
+
+async def _fleet(
+    base: Base, services: Services, dispatcher: Dispatcher, health: ControllerHealth, timer: Timer
+) -> RunningFleet:
+    """The fleet as commands see it, with what tends its machines. Raises ``StoreUnavailable``."""
+    store, config, home = base.store, base.config, base.home
+    standing = Standing(store, config, base.executors, base.repository, home)
+    keeper, disks, pools = await tending(
+        config, base.executors, services, timer, dispatcher.placer, sure=base.term.sure
+    )
+    return RunningFleet(
+        config,
+        home,
+        dispatcher,
+        base.watch(services),
+        base.repository,
+        health,
+        Leaks(SecretsInStore(store), base.env, home),
+        [lambda: standing.behind, lambda: said(home, config()), lambda: pools.trouble],
+        standing,
+        base.env,
+        keeper,
+        disks,
+        pools,
+        Hands(store, base.executors),
+    )
 
 
 def _hear(

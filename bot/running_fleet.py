@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,12 +18,15 @@ from fleet.clock import SystemClock
 from fleet.config import FleetConfig, Secrets
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.keeping import Keeper
+from fleet.flight.services import Services
 from fleet.flight.starting import FleetSeen
 from fleet.git.repository import Repository
 from fleet.machines.disks import Disks
 from fleet.machines.hand_terminal import HandTerminal
 from fleet.machines.pools.keeper import PoolKeeper
+from fleet.machines.waking import Waker
 from fleet.machines.watch import MachineSeen, MachineWatch
+from fleet.supervise import Work
 from gates.leaks.search import Leaks
 from gates.people import Right
 
@@ -46,6 +50,18 @@ class RunningFleet:
     pools: PoolKeeper
     hands: Hands
     since: Serving = field(default_factory=lambda: Serving(version("airboss"), SystemClock().now_us()))
+
+    def components(self, services: Services) -> dict[str, Work]:
+        """What runs for it, by name; nothing that ends work or slots while the store lacks something."""
+        return {
+            "work that did not land": partial(self.standing.while_good, self.keeper.run),
+            "machines": self.watch.run,
+            "what machines offer": self.watch.probes.run,
+            "waking": Waker(services.store, self.config, services.machines_seen, services.clock).run,
+            "disks": self.disks.run,
+            "pools": partial(self.standing.while_good, self.pools.run),
+            "traces": self.standing.run,
+        }
 
     def wake(self, task_id: str) -> None:
         self.dispatcher.wake(task_id)
