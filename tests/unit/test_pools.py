@@ -82,22 +82,17 @@ async def test_a_slot_with_a_session_or_kept_for_one_stays_and_the_others_are_gi
 
 async def test_a_slot_that_answers_stays_while_a_task_waits_for_it(yard: Yard) -> None:
     """However short its idle time is: it would be made and given back for ever."""
-    yard.configure(idle="1s", most=3)
-    yard.wants = 2
-    for _ in range(3):
-        await yard.look()
-        yard.clock.us += MINUTE_US
-    assert await yard.states() == ["farm-1 up", "farm-2 up"] and len(yard.verbs("acquire")) == 2
+    yard.configure(idle="1s")
+    for yard.wants, stay in ((2, ["farm-1 up", "farm-2 up"]), (1, ["farm-1 up"])):
+        for _ in range(4):
+            await yard.look()
+            yard.clock.us += MINUTE_US
+        assert await yard.states() == stay and len(yard.verbs("acquire")) == 2
     yard.seen["farm-1"] = MachineSeen(MachineState.AWAY)
     for _ in range(2):
         await yard.look()
         yard.clock.us += MINUTE_US
     assert "farm-1 up" not in await yard.states(), "no task can be placed there"
-    yard.wants = 1
-    for _ in range(3):
-        await yard.look()
-        yard.clock.us += MINUTE_US
-    assert await yard.states() == ["farm-2 up"], "one is enough for one"
 
 
 async def test_what_a_reservation_took_between_the_look_and_the_commit_is_not_given_back(yard: Yard) -> None:
