@@ -88,7 +88,8 @@ def _call(source: ParsedFile, node: ast.Call) -> str:
         inner = [
             each.func for each in ast.walk(source.folding.given(node.func.value)) if isinstance(each, ast.Call)
         ]
-        if {source.names.dotted(each) for each in inner} & _DIRECTORY and _is_fixed(source, node.args[0]):
+        fixed = bool(node.args) and _is_fixed(source, node.args[0])
+        if {source.names.dotted(each) for each in inner} & _DIRECTORY and fixed:
             return "depends on where it runs: its directory"
     if "stack_info" in words and _hears_itself(source):
         return "looks at who calls it: stack_info"

@@ -63,14 +63,15 @@ def compares(source: ParsedFile, node: ast.AST) -> str:
             if answers and all(isinstance(each, ast.Constant) for each in answers):
                 return f"{name} gives the same answer whatever it is given"
         case ast.FunctionDef(name=name) if name in _COMPARES:
-            other = node.args.args[1].arg if len(node.args.args) > 1 else ""
+            taken = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
+            other = taken[1] if len(taken) > 1 else ""
             reads = {
                 each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
             }
             answers = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
             if answers and (not other or other not in reads or all(map(_decided, answers))):
                 return f"{name} gives the same answer whatever it compares"
-            if answers and name == "__eq__" and not _compares(node, node.args.args[0].arg, other):
+            if answers and name == "__eq__" and not _compares(node, taken[0], other):
                 return f"{name} does not compare the two objects"
         case ast.Assign(targets=[ast.Name(id=name)]) if name in _COMPARES and isinstance(
             source.parents.get(node), ast.ClassDef

@@ -153,6 +153,8 @@ async def test_the_scan_sees_it_in_another_form(line: str) -> None:
         "import os\nos.environ['TZ'] = 'UTC'",
         "class A:\n    def __eq__(self, other):\n        return super().__eq__(other) and self.x == other.x",
         "class A:\n    def __eq__(self, other):\n        return self.key() == other.key()",
+        "class A:\n    def __eq__(self, other, /):\n        return self.key() == other.key()",
+        "import os\nos.getcwd().startswith()",  # wrong, and no error of ours
         "import a.b\na.b.x = 1",
         "import types\nisinstance(f, (types.FunctionType, types.MethodType))",
         "import types\nisinstance(f, types.FunctionType)",
