@@ -6,6 +6,7 @@ Every rule is a function from one parsed file to the findings in it. Nothing is 
 from __future__ import annotations
 
 import ast
+import gc
 import io
 import re
 import sys
@@ -352,17 +353,25 @@ def addresses(path: str, text: str, places: tuple[str, ...]) -> Iterator[Finding
 
 def check(root: Path, files: list[str], places: tuple[str, ...] = ()) -> list[Finding]:
     """Every breach in ``files`` (paths relative to ``root``); binary files are passed over."""
-    found: list[Finding] = []
+    gc.disable()  # it would go through millions of nodes again and again, all of which are kept until the end
+    try:
+        return list(_breaches(root, files, places))
+    finally:
+        gc.enable()
+
+
+def _breaches(root: Path, files: list[str], places: tuple[str, ...]) -> Iterator[Finding]:
     sources: list[Source] = []
     for path in sorted(files):
         try:
             text = (root / path).read_text()
         except (UnicodeDecodeError, FileNotFoundError):
             continue
-        found += addresses(path, text, places)
+        yield from addresses(path, text, places)
         if path.endswith(".py"):
             source = Source(path, text, ast.parse(text, path))
             sources.append(source)
             for rule in RULES:
-                found += rule(source)
-    return found + list(cycles(sources)) + list(class_names(sources))
+                yield from rule(source)
+    yield from cycles(sources)
+    yield from class_names(sources)

@@ -11,7 +11,7 @@ import pytest
 from fleet.errors import Refused, Unavailable
 from fleet.exits import Exited, Signalled, TimedOut
 from fleet.machines.runner.children import CAUGHT
-from tests.contracts.executor_logins import Login, pipe_spec, said
+from tests.contracts.executor_logins import QUICK_KINDS, Login, pipe_spec, said
 
 ODD = ("two words", 'it\'s "quoted" $HOME `id` \\', "line\nbreak", "--leading", "", "*", "ünïcode")
 
@@ -53,6 +53,7 @@ async def test_a_machine_says_which_programs_it_has_and_in_which_version(login: 
     assert facts.arch and facts.release and facts.memory > facts.memory_free > 0
 
 
+@pytest.mark.parametrize("login", QUICK_KINDS[-1:], indirect=True)  # each would wait ten seconds for the same code
 async def test_a_program_that_never_answers_costs_its_version_only(login: Login) -> None:
     asked = {"slow": ["sh", "-c", "sleep 300 & wait"], "git": ["git", "--version"]}
     found = await login.executor().offers(asked)

@@ -22,8 +22,10 @@ from bot.leading import StandBy
 from bot.outbox.posting import Outbox
 from fleet.clock import SystemClock
 from fleet.config import Secrets
+from fleet.faults import Fault, Point, injected, site_of
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.services import Services
+from fleet.flight.sharing import SharedFleet
 from fleet.store import controllers, leads
 from fleet.store.controllers import Condition, Contender, ControllerSeen
 from fleet.store.core import Store
@@ -31,6 +33,7 @@ from fleet.supervise import Supervisor, alongside
 from tests.empty_store import filled_database
 from tests.far_end.postgres import Postgres
 from tests.flying import FLEET
+from tests.rows import asked
 from tests.schema import load, problems
 
 
@@ -162,6 +165,23 @@ async def test_one_with_another_env_gets_no_task_until_it_has_the_same(homes: Ho
             await until(members)
             assert homes.seen()["other"].condition is Condition.SHARES
             assert "another" not in homes.seen()["other"].controller.env
+
+            task, instance = "", homes.seen()["other"].controller.instance
+
+            def leads_it() -> bool:
+                with Store.open(homes.url) as store, store.transaction() as tx:
+                    found = leads.of_task(tx, task)
+                    return found is not None and found.controller == instance
+
+            with Store.open(homes.url) as store, store.transaction() as tx:
+                task = asked(tx).id
+                leads.give(tx, task, [instance])
+            assert leads_it()
+            gives_back = Fault(Point.STORE_COMMIT, site=site_of(SharedFleet.give_back))
+            with injected(gives_back) as fault:
+                (other / ".env").write_text(f"{same}TOKEN=another\n")
+                await until(lambda: not leads_it())
+            assert fault.raised == 1, "what it could not give back it gives back later"
 
 
 async def test_one_that_stood_by_leads_with_the_env_of_that_moment(homes: Homes) -> None:
