@@ -28,7 +28,7 @@ SMALL = frozenset(
 _OWN = re.compile(r"SCAN (?:anon_\d+|CONSTANT|\()")
 
 #: What reads whole tables because that is its purpose.
-WHOLE = ("fleet/store/migrations/", "fleet/store/recount.py")
+WHOLE = ("fleet/store/migrations/", "tests/recount.py")
 
 #: An index search for one value of these finds few rows, however old the store gets: what belongs to one session,
 #: task and so on, and what is open. Only then may the rows found be sorted.

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from sqlalchemy import select
+
 from fleet.model import ChatRef, Isolation, Session, Task, TaskMode
 from fleet.store import sessions, tasks
 from fleet.store.core import Tx
+from fleet.store.schedule_tables import slots
 
 PHONE = ChatRef("phone", "c")
 
@@ -42,3 +47,9 @@ def placed(tx: Tx, task: str, machine: str = "box", *, agent: str = "demo", base
     return sessions.create_session(
         tx, task=task, machine=machine, agent=agent, base=base, isolation=Isolation.UNSAFE_SAME_USER
     )
+
+
+def slots_of(tx: Tx, schedule: str) -> list[Any]:
+    """Every time at which a schedule was due, the newest first."""
+    query = select(slots).where(slots.c.schedule == schedule).order_by(slots.c.due_us.desc())
+    return list(tx.connection.execute(query))

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from inspect import isawaitable
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
@@ -225,18 +224,6 @@ class Store:
             database.dispose()
             raise
         return cls(_Shared(database, instance, redact))
-
-    @classmethod
-    def throwaway(cls, file: Path) -> Store:
-        """A new store in a file that nobody opens again: its tables are made as they are now, without the history
-        of their changes, which takes longer."""
-        database = databases.connect(f"sqlite:///{file}", create=True)
-        try:
-            instance = databases.prepare(database, tables_only=True)
-        except BaseException:
-            database.dispose()
-            raise
-        return cls(_Shared(database, instance, None))
 
     @property
     def url(self) -> str:

@@ -124,18 +124,15 @@ def connect(text: str, *, create: bool) -> Database:
     raise Misused(attempted="open the store", on=name, cause=f"no support for {url.drivername!r}", hint=_URL_HINT)
 
 
-def prepare(database: Database, *, tables_only: bool = False) -> str:
-    """Upgrades the schema to ``HEAD`` and returns the store's instance id, made at its creation. ``tables_only``:
-    makes the tables of a new store instead.
+def prepare(database: Database) -> str:
+    """Upgrades the schema to ``HEAD`` and returns the store's instance id, made at its creation.
 
     Uses one exclusive transaction, so that processes opening a new store together do it once.
     """
     with database.translating_errors("open the store", opening=True), database.writer.begin() as connection:
         take_writer_lock(connection, ahead=False)
         found = _revision(connection)
-        if tables_only:
-            tables.metadata.create_all(connection)
-        elif found != HEAD:
+        if found != HEAD:
             _upgrade(connection, found, database.name)
         query = select(tables.meta.c.value).where(tables.meta.c.key == "instance")
         instance = connection.execute(query).scalar_one_or_none()

@@ -1,6 +1,6 @@
 """Tool call counts by UTC day and outcome, updated in the transaction that appends the events.
 
-``fleet.figures.ToolCallCounter`` defines what is counted; ``fleet.store.recount`` computes the same from the
+``fleet.figures.ToolCallCounter`` defines what is counted; ``tests/recount.py`` computes the same from the
 ledger.
 """
 

@@ -52,7 +52,6 @@ _ENDED = Statement(
 _OF_SCHEDULE = select(slots).where(slots.c.schedule == bindparam("wanted"))
 _SLOT = _OF_SCHEDULE.where(slots.c.due_us == bindparam("due"))
 _QUEUED = _OF_SCHEDULE.where(slots.c.outcome == str(SlotOutcome.QUEUED)).order_by(slots.c.due_us)
-_RECENT = _OF_SCHEDULE.order_by(slots.c.due_us.desc()).limit(bindparam("most"))
 _FORGET = (
     update(slots)
     .where(slots.c.schedule == bindparam("wanted"), slots.c.outcome == str(SlotOutcome.QUEUED))
@@ -248,11 +247,6 @@ def slot(tx: Tx, schedule_id: str, due_us: int) -> Slot | None:
 def queued(tx: Tx, schedule_id: str) -> list[Slot]:
     """The slots that wait for the run before them, oldest first."""
     return [_slot(row) for row in tx.connection.execute(_QUEUED, {"wanted": schedule_id})]
-
-
-def recent_slots(tx: Tx, schedule_id: str, most: int) -> list[Slot]:
-    """The last slots of a schedule, newest first."""
-    return [_slot(row) for row in tx.connection.execute(_RECENT, {"wanted": schedule_id, "most": most})]
 
 
 def _record_set(tx: Tx, made: Schedule, actor: str) -> None:

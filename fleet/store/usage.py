@@ -1,6 +1,6 @@
 """What agents used, kept in the transaction that appends the events, so that a limit is checked without the ledger.
 
-``fleet.usage.UsageCounter`` defines what is counted; ``fleet.store.recount`` computes the same from the ledger.
+``fleet.usage.UsageCounter`` defines what is counted; ``tests/recount.py`` computes the same from the ledger.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from fleet.supervise import alongside
 from gates.hooked import HookedSessions
 from gates.hooked_work import HookedWork
 from gates.locks.service import LockService
+from tests.empty_store import filled
 from tests.far_end.repositories import make_bare
 from tests.far_end.sshd import Sshd, running_sshd
 
@@ -74,7 +75,7 @@ async def forwards(directory: Path, clock: Clock, **words: object) -> AsyncItera
     bare = make_bare(directory / "shop.git", {"a.txt": "a"})
     repository = Repository("shop", str(bare), "main", directory / "mirror.git")
     executors = Executors(config, directory)
-    with Store.throwaway(directory / "airboss.db") as store:
+    with Store.open(f"sqlite:///{filled(directory / 'airboss.db')}") as store:
         repositories, env = (lambda _: repository), Secrets({})
         gatekeeper = gatekeeper_of(store, lambda: config, executors, repositories, home=directory, env=env)
         sessions = HookedSessions(store, LockService(store, SystemClock()), repositories, lambda: config)

@@ -22,6 +22,7 @@ from gates.locks import book
 from gates.locks.book import NotHeld, Request
 from gates.locks.memory import Memory
 from gates.locks.service import LockService
+from tests.empty_store import filled
 
 LONG = 60_000_000
 
@@ -169,7 +170,7 @@ async def test_who_asks_after_a_frozen_process_woke_sees_no_lease_that_was_over_
 
 
 async def test_ten_thousand_locks_and_a_thousand_waiters(tmp_path: Path) -> None:
-    with Store.throwaway(tmp_path / "many.db") as store:
+    with Store.open(f"sqlite:///{filled(tmp_path / 'many.db')}") as store:
         service = LockService(store, SystemClock())
         names = [f"src/{number % 100}/{number}.py" for number in range(10_000)]
         assert isinstance(await service.acquire(request("much", *names, repo="shop")), Granted)

@@ -19,11 +19,12 @@ from gates.remembered import RememberedRecords
 from gates.runs.definitions import define
 from gates.stored import StoredRecords
 from gates.witness.opening import Openings
+from tests.empty_store import filled
 
 
 @pytest.fixture(name="store")
 def fresh_store(tmp_path: Path) -> Iterator[Store]:
-    with Store.throwaway(tmp_path / "airboss.db") as store:
+    with Store.open(f"sqlite:///{filled(tmp_path / 'airboss.db')}") as store:
         yield store
 
 

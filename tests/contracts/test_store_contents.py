@@ -23,9 +23,10 @@ from fleet.events import (
     TurnStarted,
 )
 from fleet.redact import Redactor
-from fleet.store import contents, ledger, recent, recount
+from fleet.store import contents, ledger, recent
 from fleet.store.core import Store, Tx
 from fleet.store.ledger import Entry
+from tests import recount
 
 DAY_US = 86_400_000_000
 SECRET = "correct-horse-battery-staple"

@@ -28,10 +28,11 @@ from fleet.events import (
 from fleet.events.codec import Unwritten, encode_all
 from fleet.exits import Exited
 from fleet.figures import DAY_US
-from fleet.store import databases, ledger, recount, rehash, rollups, tables, tree
+from fleet.store import databases, ledger, rehash, rollups, tables, tree
 from fleet.store.core import Store, Tx
 from fleet.store.ledger import Entry
-from gates.receipts.log import consistency_proof
+from tests import recount
+from tests.proofs import consistency_proof
 
 ROOT = Path(__file__).resolve().parents[2]
 

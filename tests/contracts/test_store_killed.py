@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 from random import Random
 
-from fleet.store import ledger, recount, rehash, tree
+from fleet.store import ledger, rehash, tree
 from fleet.store.core import Store
+from tests import recount
 from tests.conftest import FULL, SEED
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,6 +16,7 @@ from fleet.store import ledger, schedules, tasks
 from fleet.store.chat import moves, settings
 from fleet.store.chat.settings import OfChat
 from fleet.store.core import Store, Tx
+from tests.rows import slots_of
 
 CHANNEL = ChatRef("telegram", "7", "3")
 SPEC = Calendar((0,), (2,), weekdays=(Weekday.MONDAY, Weekday.SUNDAY))
@@ -77,14 +78,14 @@ def test_a_slot_can_be_taken_once(store: Store) -> None:
     with pytest.raises(ValueError, match="was due at 100 already"), store.transaction() as tx:
         schedules.take(tx, first, SlotOutcome.STARTED, next_us=200, now_us=101)
     with store.transaction() as tx:
-        assert [slot.missed for slot in schedules.recent_slots(tx, "s1", 5)] == [2]
+        assert [slot.missed for slot in slots_of(tx, "s1")] == [2]
 
 
 def test_old_slots_go(store: Store) -> None:
     with store.transaction() as tx:
         later = schedules.take(tx, made(tx), SlotOutcome.SKIPPED, next_us=schedules.KEPT_US, now_us=101)
         schedules.take(tx, later, SlotOutcome.SKIPPED, next_us=0, now_us=schedules.KEPT_US + 101)
-        assert len(schedules.recent_slots(tx, "s1", 5)) == 1
+        assert len(slots_of(tx, "s1")) == 1
 
 
 def test_a_run_that_ended_is_counted_and_the_queue_waits_for_it(store: Store) -> None:

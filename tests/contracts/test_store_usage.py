@@ -20,10 +20,11 @@ from fleet.events import (
 )
 from fleet.exits import Exited
 from fleet.model import ChatRef, Isolation, Session, TaskMode, TurnCause
-from fleet.store import ledger, recount, sessions, tasks, usage
+from fleet.store import ledger, sessions, tasks, usage
 from fleet.store.core import Store, Tx
 from fleet.store.recording import record
 from fleet.usage import Usage
+from tests import recount
 
 NOON_US = 1_795_000_000_000_000 // SLOT_US * SLOT_US
 ADA, BOB = "console:h:ada", "telegram::7"

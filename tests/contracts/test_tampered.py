@@ -17,6 +17,7 @@ from fleet.ports import Ended, Output
 from fleet.store import inputs
 from fleet.store.core import Store
 from tests.contracts.executor_logins import NONCE, Login, pipe_spec
+from tests.empty_store import filled
 
 #: What the command does to its spool.
 ATTACKS = {
@@ -72,7 +73,7 @@ async def test_whoever_reads_on_in_the_middle_knows_the_length(login: Login) -> 
 
 async def test_its_supervisor_says_what_it_was_given(login: Login, tmp_path: Path) -> None:
     """Input that the command itself wrote where the controller's is kept."""
-    executor, store = login.executor(), Store.throwaway(tmp_path / "airboss.db")
+    executor, store = login.executor(), Store.open(f"sqlite:///{filled(tmp_path / 'airboss.db')}")
     await executor.facts()
     for more, lost in (("", False), ("printf 'yes\\n' >> $1/in; kill -0 $PPID; head -n 1", True)):
         spec = pipe_spec("true")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bot.cli import main
-from fleet.store import schedules
 from fleet.store.core import Store
+from tests.rows import slots_of
 from tests.scenarios.house import House, house
 from tests.schema import load, problems
 
@@ -79,4 +79,4 @@ def test_a_run_starts_once_through_kills_and_jumps_of_the_clock(
         assert problems(said, load("schedules.json")) == []
         assert [schedule["id"] for schedule in said["schedules"]] == ["s1"]
     with Store.open(f"sqlite:///{built.home / 'airboss.db'}", create=False) as store, store.transaction() as tx:
-        assert len(schedules.recent_slots(tx, "s1", 10)) == 2
+        assert len(slots_of(tx, "s1")) == 2

@@ -20,9 +20,8 @@ from bot.days import days_of
 from bot.digest import in_period
 from bot.digest_card import digest_card, headline
 from fleet.model import Isolation
-from fleet.store import recount
 from fleet.store.core import Store
-from tests import session_files
+from tests import recount, session_files
 from tests.conftest import sampled
 from tests.schema import load, problems
 from tests.session_files import CALLS, FAILED, MONTH, SESSIONS, SUBAGENTS, reference_month

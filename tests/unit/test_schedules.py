@@ -16,6 +16,7 @@ from fleet.schedule.model import ScheduleState, SlotOutcome
 from fleet.schedule.times import instant
 from fleet.store import schedules
 from tests.chat_house import ADA, CHAT, FLEET, OTTO, house
+from tests.rows import slots_of
 from tests.schedule_house import DAY_US, HOUR_US, NIGHTLY, UTC, SetClock, due, end, look, one, text, told
 
 
@@ -138,9 +139,9 @@ async def test_with_queue_it_starts_when_the_run_before_it_ends(tmp_path: Path) 
         await end(there, "t3", TaskState.STOPPED)
         await look(there)
         assert len(await there.tasks()) == 3
-        assert {
-            slot.outcome for slot in await there.store.read(lambda tx: schedules.recent_slots(tx, "s1", 9))
-        } == {SlotOutcome.STARTED}
+        assert {slot.outcome for slot in await there.store.read(lambda tx: slots_of(tx, "s1"))} == {
+            SlotOutcome.STARTED
+        }
 
 
 async def test_what_waits_for_the_run_before_it_is_kept_however_long_that_takes(tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ from fleet.store.ledger import Entry
 from gates.receipts import note, sshsig
 from gates.receipts.checkpoint import Checkpoint
 from gates.receipts.checkpoints import Checkpoints, NoteFolder
-from gates.receipts.log import consistency_proof
 from gates.receipts.note import KeyType, NoteKey, SignedNote
 from gates.witness.asking import Witnesses, latest
 from gates.witness.protocol import Submission, Unsigned
 from gates.witness.server import Witness, WitnessServer
+from tests.proofs import consistency_proof
 
 KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(letter * 32) for letter in (b"k", b"o"))
 LEAVES = [leaf_hash(bytes([number])) for number in range(40)]

@@ -1,7 +1,4 @@
-"""What the store keeps beside the ledger, recomputed from the ledger alone: Merkle tree, tool calls, and use.
-
-A test compares this with what is kept; anybody who doubts a figure can do the same.
-"""
+"""What the store keeps beside the ledger, recomputed from the ledger alone: Merkle tree, tool calls, and use."""
 
 from __future__ import annotations
 
