@@ -102,22 +102,22 @@ async def _renew(base: Base, sharing: SharedFleet, dispatcher: Dispatcher, healt
     """Until cancelled. Gives the tasks back while ``fleet.toml`` or ``.env`` differs from that of the one that
     leads. Says what is not well here."""
 
-    def work(tx: Tx) -> bool:
+    def work(tx: Tx) -> tuple[bool, bool]:
         leases.renew(tx, base.lease, leads.TTL_US)
         runs_on = base.runs_on()
         controllers.note(tx, base.me, ControllerRole.SHARES, runs_on, health.own())
         leader = controllers.last_leader(tx)
-        return leader is not None and bool(runs_on.differs(leader.runs_on))
+        differs = leader is not None and bool(runs_on.differs(leader.runs_on))
+        return differs, bool(leads.counts(tx).get(base.me.instance))
 
-    given_back = False  # not by what is paused: a commit that failed is made again
     while True:
-        differs = await base.store.write(work)
-        if differs and not given_back:
+        differs, leads_some = await base.store.write(work)
+        # By what it leads: a commit may have failed, or a task came by an edit that did not count here yet.
+        if differs and (leads_some or not sharing.paused):
             sharing.paused = True
             await dispatcher.let_go()
             await base.store.write(sharing.give_back)
-            given_back = True
         elif not differs and sharing.paused:
-            sharing.paused = given_back = False
+            sharing.paused = False
             dispatcher.woken()
         await asyncio.sleep(_BEAT_SECONDS)

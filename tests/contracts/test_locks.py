@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import pytest
 
@@ -262,6 +263,24 @@ async def test_a_caller_that_is_cancelled_as_it_is_granted_gives_it_back(service
     await freed(service, held)
     await asyncio.wait([waiting])
     assert waiting.cancelled()
+    assert granted(await service.acquire(request("c", thing("x")), wait_seconds=60)).hold.holder == "c"
+
+
+@dataclass
+class Asker:
+    went: bool = False
+
+    def go(self, _: object) -> None:
+        self.went = True
+
+
+async def test_an_asker_that_goes_as_it_is_granted_holds_nothing(service: LockService) -> None:
+    held, asker = granted(await service.acquire(request("a", thing("x")))), Asker()
+    waiting = own(service.acquire(request("b", thing("x")), wait_seconds=60, asker=asker), "waiting")
+    await in_line(service, 1)
+    service.line[0].answer.add_done_callback(asker.go)
+    await freed(service, held)
+    assert blocked(await waiting).by == ()
     assert granted(await service.acquire(request("c", thing("x")), wait_seconds=60)).hold.holder == "c"
 
 
