@@ -52,19 +52,19 @@ def exec_command(  # noqa: PLR0917 - what is run, where, with which streams
     argv: list[str], env: dict[str, str], cwd: str, stdio: tuple[int, int, int], report: int, umask: int = 0o022
 ) -> NoReturn:
     """In a fresh child: execs the command, or reports why it cannot as one line of JSON."""
+    program = ""
     try:
         default_signals()
         os.umask(umask)
         for target, fd in enumerate(stdio):
             # dup2 onto itself would leave close-on-exec set; stdio descriptors are always above 2 here.
             os.dup2(fd, target)
-        what = "directory " + cwd
         os.chdir(cwd)
-        what = "program " + argv[0]
+        program = argv[0]
         os.execvpe(argv[0], argv, env)
     except OSError as error:
-        why = why_not(argv[0], env.get("PATH", os.defpath), error)
-        write_all(report, json.dumps({"failed": "%s: %s" % (what, why)}).encode() + b"\n")
+        said = complaint(cwd, program, env.get("PATH", os.defpath), error)
+        write_all(report, json.dumps({"failed": said}).encode() + b"\n")
     except (ValueError, UnicodeError) as error:
         write_all(report, json.dumps({"failed": "arguments: %s" % error}).encode() + b"\n")
     finally:
@@ -75,10 +75,10 @@ def spawn_command(argv: list[str], env: dict[str, str], cwd: str, stdio: tuple[i
     """Starts the command in a session of its own, from a process without other threads: while it is started, its
     directory and mask are this one's. Raises ``RequestError`` when it cannot be started."""
     mask = os.umask(0o022)
-    what = "directory " + cwd
+    program = ""
     try:
         os.chdir(cwd)
-        what = "program " + argv[0]
+        program = argv[0]
         return os.posix_spawn(
             program_at(argv[0], env["PATH"]),
             argv,
@@ -88,8 +88,7 @@ def spawn_command(argv: list[str], env: dict[str, str], cwd: str, stdio: tuple[i
             setsigdef=CAUGHT,
         )
     except OSError as error:
-        why = why_not(argv[0], env["PATH"], error)
-        raise RequestError("unavailable", "%s: %s" % (what, why)) from None
+        raise RequestError("unavailable", complaint(cwd, program, env["PATH"], error)) from None
     except (ValueError, UnicodeError) as error:
         raise RequestError("unavailable", "arguments: %s" % error) from None
     finally:
@@ -111,17 +110,24 @@ def program_at(name: str, path: str) -> str:
     raise OSError(problem, os.strerror(problem))
 
 
-def why_not(name: str, path: str, error: OSError) -> str:
-    """Why a program was not started. Where what runs it is missing, the system says that the program itself is."""
+def complaint(cwd: str, program: str, path: str, error: OSError) -> str:
+    """Why a command was not started; without a program: it did not get beyond its directory."""
+    if not program:
+        return "directory %s: %s" % (cwd, error.strerror)
+    return "program %s: %s" % (program, _why_not(program, path, error))
+
+
+def _why_not(name: str, path: str, error: OSError) -> str:
+    """Where what runs a program is missing, the system says that the program itself is."""
+    if error.errno != errno.ENOENT:
+        return str(error.strerror)
     try:
         with open(program_at(name, path), "rb") as file:
             head = file.read(256)
     except OSError:
         return str(error.strerror)
-    if error.errno != errno.ENOENT:
-        return str(error.strerror)
     if not head.startswith(b"#!"):
-        return "it is there, but not what loads it: is it for another system?"
+        return "it is there, but its loader is not: was it built for another system?"
     line = head[2:].partition(b"\n")[0].strip(b" \t")
     interpreter = line.replace(b"\t", b" ").partition(b" ")[0]
     if line.endswith(b"\r"):
