@@ -44,8 +44,14 @@ def test_every_ladder_ends_and_keeps_the_words_to_its_end(refusals: list[str]) -
 
 
 @pytest.mark.parametrize("why", ["chat not found", "bot was blocked by the user", "bot was kicked from the group"])
-def test_a_chat_that_is_gone_takes_nothing(why: str) -> None:
-    assert weaker(GROUP, why) is None
+def test_a_group_that_is_gone_sends_its_person_the_card_and_a_person_who_is_gone_gets_none(why: str) -> None:
+    private = weaker(GROUP, why)
+    assert private is not None
+    assert (private.place.chat, private.place.thread) == ("503", 0)
+    page = private.page()
+    assert page is not None
+    assert "no longer in the group" in page.html
+    assert weaker(private, why) is None
 
 
 def test_a_file_alone_that_is_refused_is_named() -> None:
