@@ -40,6 +40,9 @@ SEED = int(os.environ.setdefault("AIRBOSS_SEED", str(secrets.randbelow(2**32))))
 
 FULL = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `&` does that, and programs under test inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def sampled(values: Iterable[T], most: int) -> list[T]:
     """So many of the values, in order and chosen by the seed; all of them in a full campaign (``make torture``)."""
