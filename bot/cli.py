@@ -367,14 +367,13 @@ def _gate_log(options: argparse.Namespace) -> int:
 
 def _gate_try(options: argparse.Namespace) -> int:
     gc.disable()  # as in _serve; the try enables it
-    import asyncio
     from pathlib import Path
 
-    from bot.local.gate_try import gate_try
+    from bot.local.gate_try import run
 
     home = home_path(options)
     at = home if os.access(home / "fleet.toml", os.R_OK) else None
-    return asyncio.run(gate_try(Path(options.repo), options.base, options.head, options.json, at))
+    return run(Path(options.repo), options.base, options.head, options.json, at)
 
 
 def _slack_manifest(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import json
 import os
+import signal
 import sys
 import tempfile
 from functools import partial
@@ -28,6 +29,21 @@ if TYPE_CHECKING:
     from fleet.verdict import Verdict
 
 _FIRST = 1 << 20  # bytes of a change
+
+
+def run(repo: Path, base: str, head: str, as_json: bool, home: Path | None) -> int:
+    """The command. It ends what it runs, and removes what it made, also when it is ended by TERM or HUP."""
+
+    async def tried() -> int:
+        if (task := asyncio.current_task()) is not None:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await gate_try(repo, base, head, as_json, home)
+
+    try:
+        return asyncio.run(tried())
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
 
 
 async def gate_try(repo: Path, base: str, head: str, as_json: bool, home: Path | None) -> int:

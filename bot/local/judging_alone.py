@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import shutil
 import sys
@@ -51,6 +52,9 @@ async def judged(tried: TriedCommit, home: Path | None, directory: Path) -> Verd
             return await gatekeeper.judge(candidate)
         except RepositoryUnusable as error:
             return not_judged(candidate, error)
+        except asyncio.CancelledError:
+            await gatekeeper.abandon(task.id)  # nobody else would end what it runs
+            raise
 
 
 def _asked(repo: str, base: str, isolation: Isolation) -> tuple[Task, Session, Turn]:

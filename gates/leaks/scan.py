@@ -32,7 +32,7 @@ _SECONDS: Final = 300.0
 _KEPT_SECONDS: Final = 60.0
 _PREFIX: Final = "airboss-search-"
 _PIPE: Final = "none"
-_ENVIRONMENT: Final = ("HOME", "PATH", "TMPDIR", "XDG_CACHE_HOME")
+_ENVIRONMENT: Final = ("HOME", "PATH", "XDG_CACHE_HOME")
 
 
 class _Stats(Struct, frozen=True):
@@ -73,6 +73,7 @@ class SecretSearch:
         _tidy()
         room, gate = files.room_with_pipe(_PREFIX, "in", _PIPE)
         kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        kept["TMPDIR"] = str(room)  # what it puts there stays when it is ended
         argv = (program, "scan", str(room / "in"), "--skip-aws-account-file", str(room / _PIPE), *_ARGV)
         try:
             process = await processes.start(*argv, stdout=PIPE, stderr=PIPE, env=kept)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +83,39 @@ async def test_a_setup_is_run_with_the_programs_that_the_shell_finds(
     commit(work, {"a": "1"})
     assert await gate_try(work, "HEAD~1", "main", False, tmp_path / "home") == 0, capsys.readouterr().out
     assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_a_try_that_is_ended_ends_its_gate_and_leaves_nothing(tmp_path: Path) -> None:
+    work = make_work(tmp_path / "work", {"airboss.toml": airboss_toml(SH, "-c", "sleep 300"), "x": "x"})
+    commit(work, {"a": "a_name_that_may_be_a_secret = 1\n"})
+    argv = [str(Path(sys.executable).with_name("airboss")), "gate", "try", "--repo", str(work)]
+    tries: dict[signal.Signals, subprocess.Popen[bytes]] = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        (tmp_path / number.name).mkdir()
+        env = {**os.environ, "TMPDIR": str(tmp_path / number.name), "HOME": str(tmp_path)}
+        tries[number] = subprocess.Popen([*argv, "--base", "HEAD~1", "--head", "HEAD"], env=env, stderr=-1)
+    for number, tried in tries.items():
+        while not (found := running(tmp_path / number.name)):
+            assert tried.poll() is None
+            time.sleep(0.05)
+        tried.send_signal(number)
+        _, said = tried.communicate(timeout=60)
+        assert said == b"" and tried.returncode == (130 if number is signal.SIGINT else 143)
+        assert not any(map(alive, found)) and list((tmp_path / number.name).iterdir()) == []
+
+
+def running(scratch: Path) -> list[int]:
+    """The gate's first process, once its supervisor has started it."""
+    told = [path.read_bytes() for path in scratch.glob("gate-try-*/.airboss/pipes/*/status")]
+    return [main for each in told if each and (main := json.loads(each)["main"])]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("toml", ["", airboss_toml("true")])
