@@ -19,7 +19,7 @@ from bot.message import Attachment, Message
 from bot.outbox.closed import closed
 from bot.outbox.delivering import Deliverer
 from bot.outbox.files import brought
-from bot.outbox.port import Adapter, AdapterLimits, Outgoing, Receive
+from bot.outbox.port import Adapter, AdapterLimits, Outgoing, Receive, Undeliverable
 from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry, Result
 from bot.repositories import RepoSeen
@@ -143,7 +143,8 @@ class PlayedFleet:
 
 
 class Phone:
-    """The far end of an adapter: keeps what it was sent. ``trouble`` is raised by the next deliveries, in turn."""
+    """The far end of an adapter: keeps what it was sent. ``trouble`` is raised by the next deliveries, in turn;
+    ``gone`` are chats that refuse everything."""
 
     name = "phone"
     limits = AdapterLimits(text=4096, buttons=8)
@@ -151,6 +152,7 @@ class Phone:
     def __init__(self) -> None:
         self.sent: list[Outgoing] = []
         self.trouble: list[Exception] = []
+        self.gone: set[str] = set()
         self._ids = itertools.count(1)
 
     async def start(self, receive: Receive) -> None:
@@ -159,6 +161,8 @@ class Phone:
     async def deliver(self, outgoing: Outgoing) -> str:
         if self.trouble:
             raise self.trouble.pop(0)
+        if outgoing.chat.chat in self.gone:
+            raise Undeliverable("Forbidden: bot was blocked by the user")
         self.sent.append(outgoing)
         return outgoing.edits or f"m{next(self._ids)}"
 

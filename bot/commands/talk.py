@@ -43,6 +43,9 @@ _YES_OR_NO: Final = (
 _NODS: Final = frozenset(_YES_OR_NO.split())
 """Of such words alone, a message to a task that waits for a decision may be meant as one."""
 
+_SHORTCODE = re.compile(r":[a-z0-9_+'-]+:")
+"""How Slack writes an emoji."""
+
 _WITH_ANSWER = "This came with the answer."
 _UNIT_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 7 * 86_400_000_000}
 
@@ -101,8 +104,9 @@ async def say(context: Context, call: Call) -> Effect:
 
 def _is_nod(text: str) -> bool:
     """Whether it is nothing but a yes or a no, or has no words at all: a thumb."""
-    said = re.findall(r"[+-]1\b|[^\W\d_]+", text.casefold())
-    return len(said) <= 6 and _NODS.issuperset(said) and (bool(said) or not re.search(r"\w", text))
+    worded = _SHORTCODE.sub(" ", text.casefold())
+    said = re.findall(r"[+-]1\b|[^\W\d_]+", worded)
+    return len(said) <= 6 and _NODS.issuperset(said) and (bool(said) or not re.search(r"\w", worded))
 
 
 def _ask_again(context: Context, call: Call, posts: Posts, every: Sequence[approvals.Approval]) -> None:

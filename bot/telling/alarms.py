@@ -16,18 +16,21 @@ from typing import Final
 from bot import words
 from bot.cards import Action, Card, Tone, line, one_line
 from bot.health import CHAT, ControllerHealth
+from bot.outbox.closed import WHY
 from bot.outbox.posting import Outbox, Posts
 from bot.telling import direct, sounds
 from fleet.config import FleetConfig
 from fleet.config.home import FLEET_FILE
+from fleet.errors import Malformed
 from fleet.flight.lacking import FOR_REPOSITORY
 from fleet.machines.watch import MachineSeen
+from fleet.model import PersonId
 from fleet.ports import Clock
 from fleet.store import base_tips, tasks
 from fleet.store.chat import cards as card_rows
-from fleet.store.chat import settings
+from fleet.store.chat import outbox, settings
 from fleet.store.core import Tx
-from gates.people import Right, own_change_default_turned
+from gates.people import Right, own_change_default_turned, who
 
 _EVERY_SECONDS: Final = 20.0
 _AGAIN_US: Final = 3_600_000_000
@@ -112,12 +115,17 @@ class Alarms:
     async def look(self) -> None:
         """Posts what began, edits what is over or became something else, in one transaction; writes nothing if
         nothing of that happened."""
-        known, found = await self._outbox.store.read(lambda tx: (_open_alarms(tx), _in_the_store(tx)))
+        known, found = await self._outbox.store.read(lambda tx: (_open_alarms(tx), self._in_the_store(tx)))
         now = {alarm.cause: alarm for alarm in (*self._causes(), *found)}
         if known != {cause: alarm.title for cause, alarm in now.items()}:
             await self._outbox.store.write(lambda tx: self._tell(tx, now))
         if own_change_default_turned(self._config()) and not await self._outbox.store.read(_knows_of_others):
             await self._outbox.store.write(self._tell_of_others)
+
+    def _in_the_store(self, tx: Tx) -> list[FleetAlarm]:
+        """What is wrong according to the store."""
+        unheard = [each for adapter in self._direct for each in outbox.unheard(tx, adapter)]
+        return [*_in_the_store(tx), *filter(None, (_unheard(self._config(), each) for each in unheard))]
 
     def _tell_of_others(self, tx: Tx) -> None:
         """Once: from now on somebody else releases what an admin asked for."""
@@ -195,8 +203,22 @@ def _title_of(cause: str) -> str:
     return "A component failed"
 
 
+def _unheard(config: FleetConfig, found: outbox.Unheard) -> FleetAlarm | None:
+    """Somebody who still has rights does not hear what waits for them: they blocked the bot, or it was removed."""
+    try:
+        mention = Card.from_json(found.card_json).mention
+        person = who(config, PersonId.parse(mention))
+    except (Malformed, ValueError):
+        return None
+    if person is None or found.why == WHY:
+        return None
+    chat, platform = found.chat, found.chat.adapter.capitalize()
+    title = f"What waits for {person.name} does not reach them"
+    return FleetAlarm(f"unheard {chat.adapter} {chat.chat}", title, f"{platform}: {found.why}")
+
+
 def _in_the_store(tx: Tx) -> list[FleetAlarm]:
-    """What is wrong according to the store."""
+    """Of repositories, what is wrong according to the store."""
     since = tx.now_us() - _AWAY_US
     waiting = {
         task.repo: task.why

@@ -124,6 +124,18 @@ async def test_a_file_that_telegram_never_takes_holds_up_nothing(tmp_path: Path,
         assert "digest.png: could not be sent" in _plain(message)
 
 
+async def test_what_was_never_sent_is_not_marked_as_shown_again(tmp_path: Path, api: BotApi) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        forum = api.group(forum=True)
+        away = Refusal(502, "Bad Gateway")
+        api.refusing = {"getChat": [away], "createForumTopic": [away]}
+        await there.say(ADA, f"/run@{BOT_NAME} fix it", chat=forum.id)
+        (message,) = api.screen(forum.id)
+        assert not any(api.refusing.values()), "both were met"
+        assert "shown again" not in "".join([message.text, *message.before])
+        assert message.thread in forum.topics
+
+
 async def test_in_an_outage_no_file_is_left_out(tmp_path: Path, api: BotApi) -> None:
     async with telegram_house(tmp_path, api) as there:
         api.world.person(ADA)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from bot.cards import shown
+from bot.cards import Card, line, shown
 from bot.health import ControllerHealth, StoreWatch
 from bot.outbox.contact import Contact, Way
 from bot.outbox.port import Outgoing
@@ -16,6 +16,7 @@ from bot.telling.alarms import Alarms, Causes, FleetAlarm
 from bot.telling.newer import NewerAgents
 from fleet.agents.versions import TESTED, written
 from fleet.clock import SystemClock
+from fleet.config import parse_fleet
 from fleet.config.home import FLEET_FILE
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ChatRef
@@ -68,6 +69,35 @@ async def test_every_admin_is_told_once_and_once_when_it_is_over(tmp_path: Path)
         assert len(over) == 2 and all(out.edits and not out.ping for out in over)
         assert shown(over[0].card.title) == "✓ The controller's disk is almost full"
         assert "Over since" in everything(over[0].card)
+
+
+async def test_who_does_not_hear_what_waits_for_them_is_named_to_the_admins(tmp_path: Path) -> None:
+    async with house(tmp_path, fleet_toml=TWO) as there:
+        await told(there, [])
+        ada = ADMINS[0]
+        asked = Card(line("t1 · held for a person"), mention="phone::ada")
+
+        async def ask(chat: ChatRef = ada, *, ping: bool = True) -> None:
+            await there.store.write(lambda tx: there.outbox.open(tx).post(chat, asked, ping=ping))
+            await there.deliverer.drained(chat)
+
+        there.phone.gone.add(ada.chat)
+        await ask(ping=False)
+        assert await told(there, []) == [], "nobody had to hear it"
+        await ask()
+        (card,) = (out.card for out in await told(there, []))
+        assert shown(card.title) == "⚠ What waits for Ada does not reach them"
+        assert "Phone: Forbidden: bot was blocked by the user" in everything(card)
+        assert await told(there, []) == [], "it is told once, to whom it reaches"
+        there.phone.gone.clear()
+        await ask()
+        assert "✓ What waits for Ada does not reach them" in [
+            shown(out.card.title) for out in await told(there, [])
+        ]
+        there.phone.gone.add(ada.chat)
+        await ask()
+        there.configured(parse_fleet(TWO.replace("phone::ada", "phone::ada-anew"), "fleet.toml"))
+        assert await told(there, []) == [], "that id is nobody's now"
 
 
 async def test_an_agent_that_is_newer_than_tested_is_told_once_for_each_version(tmp_path: Path) -> None:

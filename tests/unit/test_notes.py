@@ -104,7 +104,15 @@ async def test_a_nod_decides_nothing_and_starts_no_turn(tmp_path: Path) -> None:
             result, (card,) = await there.hand_over(there.message(words, reply_to=at))
             return result.status, card
 
-        for nod in ("👍🏽", "lgtm!", "Looks good to me, ship it", "ok, thanks", "好的", "👎"):
+        for nod in (
+            "👍🏽",
+            "lgtm!",
+            "Looks good to me, ship it",
+            "ok, thanks",
+            "好的",
+            "👎",
+            ":thumbsup::skin-tone-3: great",
+        ):
             status, card = await reply(nod)
             assert status == 2
             assert f"“{nod}” decided nothing" in everything(card)

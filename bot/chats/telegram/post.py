@@ -141,8 +141,12 @@ class Post:
         if half is None:
             if not outgoing.edits:
                 self._spend(outgoing)
+            try:
+                place = await self._place(outgoing, thread)
+            except NetworkError as error:
+                raise error if isinstance(error, BadRequest) else NotSent(error.message) from None
             first = Attempt(
-                await self._place(outgoing, thread),
+                place,
                 card,
                 user=person if outgoing.ping else "",
                 person=person,
