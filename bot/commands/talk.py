@@ -13,7 +13,7 @@ from bot.cards import Action, Card, Tone, line, one_line
 from bot.commands.answers import settle
 from bot.commands.common import find_task, reply, split_task
 from bot.commands.tasks import keep_files
-from bot.hearing import drafts
+from bot.hearing import drafts, sent
 from bot.outbox.posting import Posts
 from bot.parse import keyword, tidy
 from bot.parse import words as split
@@ -115,6 +115,7 @@ def _ask_again(context: Context, call: Call, posts: Posts, every: Sequence[appro
     lead = line("“", one_line(call.message.text, 40), "” decided nothing and was not sent: press a button.")
     files = context.home / "files"
     waiting.bring_up(posts, context.config(), call.message.chat, (*here, *every)[0], files, lead=lead)
+    sent.came_to_nothing(posts.tx, call.message)
     call.resulted(posts, status=Misused.status)
 
 

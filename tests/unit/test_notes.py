@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,9 +100,10 @@ async def test_a_nod_decides_nothing_and_starts_no_turn(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         await _held(await Flight.begin(there))
 
-        async def reply(words: str) -> tuple[int, Card]:
+        async def reply(words: str, *, edited: bool = False) -> tuple[int, Card]:
             at = await there.store.read(lambda tx: card_rows.by_key(tx, "ask:a1")[-1].message_id)
-            result, (card,) = await there.hand_over(there.message(words, reply_to=at))
+            message = replace(there.message(words, reply_to=at), own="m99", edited=edited)
+            result, (card,) = await there.hand_over(message)
             return result.status, card
 
         for nod in (
@@ -118,7 +120,7 @@ async def test_a_nod_decides_nothing_and_starts_no_turn(tmp_path: Path) -> None:
             assert f"“{nod}” decided nothing" in everything(card)
             assert [action.label for action in card.actions] == ["Approve", "Deny", "Diff"]
             assert not await there.store.read(lambda tx: sessions.words_wait(tx, "t1"))
-        _, card = await reply("ok, but rename it")
+        _, card = await reply("ok, but rename it", edited=True)
         assert shown(card.title) == "t1 · approval withdrawn; the agent continues", (
             "more than a nod is for the agent"
         )
