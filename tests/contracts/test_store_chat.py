@@ -269,3 +269,24 @@ def test_a_button_works_on_its_own_message_only_wherever_that_lives_now(store: S
         (edit,) = outbox.claim(tx, "tg", 1)
         outbox.delivered(tx, edit.id, "m9")
         assert press(tx, token, "m9") == "/stop t1"
+
+
+def test_who_was_not_reached_is_known_until_something_arrives_there(store: Store) -> None:
+    def lost(tx: Tx, card: str, *, ping: bool = True, chat: ChatRef = HERE) -> None:
+        outbox.put(tx, chat=chat, card_json=card, ping=ping, priority=1)
+        (delivery,) = outbox.claim(tx, "tg", 1)
+        outbox.gave_up(tx, delivery.id, f"no {card}")
+
+    with store.transaction() as tx:
+        lost(tx, "silent", ping=False)
+        assert outbox.unheard(tx, "tg") == []
+        lost(tx, "older")
+        lost(tx, "newer")
+        lost(tx, "there", chat=THERE)
+        found = {each.chat: (each.card_json, each.why) for each in outbox.unheard(tx, "tg")}
+        assert found == {HERE: ("newer", "no newer"), THERE: ("there", "no there")}
+        assert outbox.unheard(tx, "slack") == []
+        put(tx, "arrives")
+        (delivery,) = outbox.claim(tx, "tg", 1)
+        outbox.delivered(tx, delivery.id, "m1")
+        assert [each.chat for each in outbox.unheard(tx, "tg")] == [THERE]
