@@ -28,7 +28,8 @@ from fleet.model import PersonId
 from fleet.ports import Clock
 from fleet.store import base_tips, tasks
 from fleet.store.chat import cards as card_rows
-from fleet.store.chat import outbox, settings
+from fleet.store.chat import settings
+from fleet.store.chat.unheard import Unheard, unheard
 from fleet.store.core import Tx
 from gates.people import Right, own_change_default_turned, who
 
@@ -124,8 +125,8 @@ class Alarms:
 
     def _in_the_store(self, tx: Tx) -> list[FleetAlarm]:
         """What is wrong according to the store."""
-        unheard = [each for adapter in self._direct for each in outbox.unheard(tx, adapter)]
-        return [*_in_the_store(tx), *filter(None, (_unheard(self._config(), each) for each in unheard))]
+        lost = [each for adapter in self._direct for each in unheard(tx, adapter)]
+        return [*_in_the_store(tx), *filter(None, (_unheard(self._config(), each) for each in lost))]
 
     def _tell_of_others(self, tx: Tx) -> None:
         """Once: from now on somebody else releases what an admin asked for."""
@@ -203,7 +204,7 @@ def _title_of(cause: str) -> str:
     return "A component failed"
 
 
-def _unheard(config: FleetConfig, found: outbox.Unheard) -> FleetAlarm | None:
+def _unheard(config: FleetConfig, found: Unheard) -> FleetAlarm | None:
     """Somebody who still has rights does not hear what waits for them: they blocked the bot, or it was removed."""
     try:
         mention = Card.from_json(found.card_json).mention

@@ -10,6 +10,7 @@ from fleet.model import ChatRef
 from fleet.store import tables
 from fleet.store.chat import buttons as button_rows
 from fleet.store.chat import inbox, outbox, settings
+from fleet.store.chat.unheard import unheard
 from fleet.store.core import Store, Tx
 
 HERE, THERE = ChatRef("tg", "1"), ChatRef("tg", "2")
@@ -279,14 +280,14 @@ def test_who_was_not_reached_is_known_until_something_arrives_there(store: Store
 
     with store.transaction() as tx:
         lost(tx, "silent", ping=False)
-        assert outbox.unheard(tx, "tg") == []
+        assert unheard(tx, "tg") == []
         lost(tx, "older")
         lost(tx, "newer")
         lost(tx, "there", chat=THERE)
-        found = {each.chat: (each.card_json, each.why) for each in outbox.unheard(tx, "tg")}
+        found = {each.chat: (each.card_json, each.why) for each in unheard(tx, "tg")}
         assert found == {HERE: ("newer", "no newer"), THERE: ("there", "no there")}
-        assert outbox.unheard(tx, "slack") == []
+        assert unheard(tx, "slack") == []
         put(tx, "arrives")
         (delivery,) = outbox.claim(tx, "tg", 1)
         outbox.delivered(tx, delivery.id, "m1")
-        assert [each.chat for each in outbox.unheard(tx, "tg")] == [THERE]
+        assert [each.chat for each in unheard(tx, "tg")] == [THERE]

@@ -51,20 +51,6 @@ _BACKLOG = Statement(
     .where(outbox.c.state.in_(_UNSETTLED))
 )
 
-_MOST_REFUSED = 50
-_REFUSED = Statement(
-    select(outbox)
-    .where(outbox.c.adapter == bindparam("a"), outbox.c.state == OutboxState.GAVE_UP, outbox.c.ping)
-    .order_by(outbox.c.id.desc())
-    .limit(_MOST_REFUSED)
-)
-_ARRIVED = Statement(
-    select(outbox.c.id)
-    .where(outbox.c.adapter == bindparam("a"), outbox.c.state == OutboxState.DELIVERED)
-    .where(outbox.c.id > bindparam("after"), outbox.c.chat == bindparam("c"))
-    .limit(1)
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -93,16 +79,6 @@ class PostedCard:
     id: int
     card_json: str
     task: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unheard:
-    """A message that can never arrive, and should have made a sound."""
-
-    id: int
-    chat: ChatRef
-    card_json: str
-    why: str
 
 
 def put(
@@ -225,19 +201,6 @@ def gave_up(tx: Tx, number: int, why: str) -> None:
     if row["kind"] is OutboxKind.PUT:
         _drop_edits(tx, number)
         tx.connection.execute(delete(cards).where(cards.c.put == number))
-
-
-def unheard(tx: Tx, adapter: str) -> list[Unheard]:
-    """The newest message with a sound that each chat refused for good, unless a later one arrived there."""
-    found: dict[str, Unheard] = {}
-    for row in _REFUSED.all(tx.connection, {"a": adapter}):
-        if row.chat not in found and row.card_json:
-            found[row.chat] = Unheard(row.id, ChatRef(row.adapter, row.chat), row.card_json, row.why)
-    return [
-        each
-        for each in found.values()
-        if _ARRIVED.one(tx.connection, {"a": adapter, "c": each.chat.chat, "after": each.id}) is None
-    ]
 
 
 def in_flight(tx: Tx, adapter: str) -> list[int]:
