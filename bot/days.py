@@ -11,6 +11,8 @@ from fleet.events.codec import LIMIT
 from fleet.range_figures import Period
 from fleet.zones import known_zone
 
+_FIRST_YEAR = 1900
+
 HINT = "Write --from 2026-11-01 --to 2026-11-30, and --tz Europe/Berlin for other days than UTC's."
 
 
@@ -44,6 +46,6 @@ def days_of(first: str, last: str, zone: str, *, hint: str = HINT) -> Days:
         raise Misused(attempted="read the days", cause=cause, hint=hint) from error
     if ends[0] > ends[1]:
         raise Misused(attempted="read the days", cause=f"{last} is before {first}")
-    if period.upto_us > LIMIT:
-        raise Misused(attempted="read the days", cause=f"{last} is later than any event can be", hint=hint)
+    if period.upto_us > LIMIT or ends[0].year < _FIRST_YEAR:
+        raise Misused(attempted="read the days", cause="no event can be so early, or so late", hint=hint)
     return Days(ends[0].isoformat(), ends[1].isoformat(), known, period)

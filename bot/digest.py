@@ -41,6 +41,7 @@ from fleet.figures import DAY_US, ToolCalls
 from fleet.model import ENDS, TaskState
 from fleet.range_figures import Period, RangeFigures
 from fleet.reading_figures import figures_in, figures_of, kept_figures
+from fleet.schedule.times import instant, local_time
 from fleet.store import ledger
 from fleet.store.core import Store, Tx
 from fleet.store.recent import times_in
@@ -191,15 +192,17 @@ async def make_digest(store: Store, span_us: int, zone: ZoneInfo = UTC) -> Diges
     if not span_us:
         return await in_period(store, _EVER, zone)
     made = await in_period(store, Period(now_us - span_us, _EVER.upto_us), zone)
-    made.before = await before(store, Period(now_us - span_us, now_us))
+    made.before = await before(store, Period(now_us - span_us, now_us), zone)
     return made
 
 
-async def before(store: Store, period: Period) -> Digest:
-    """The figures of a period as long, a week earlier; of a longer one than a week, those just before it."""
-    shift = max(WEEK_US, period.upto_us - period.from_us)
-    made = await in_period(store, Period(period.from_us - shift, period.upto_us - shift))
-    made.earlier_us = shift
+async def before(store: Store, period: Period, zone: ZoneInfo = UTC) -> Digest:
+    """The figures of a period as long, a week earlier; of a longer one than a week, those just before it. Both by
+    the clocks of ``zone``: a week before a day of 25 hours is a whole day too."""
+    begin, end = (local_time(us, zone).replace(tzinfo=None) for us in (period.from_us, period.upto_us))
+    shift = max(timedelta(weeks=1), end - begin)
+    made = await in_period(store, Period(instant(begin - shift, zone), instant(end - shift, zone)), zone)
+    made.earlier_us = shift // timedelta(microseconds=1)
     return made
 
 

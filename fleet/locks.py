@@ -77,7 +77,8 @@ class Resource:
             raise _misused(text, f"a name has 1 to {LONGEST_NAME} printable characters")
         if any(mark in word.partition(":")[0] for mark in "/*?[."):
             if not repo:
-                raise _misused(text, "it looks like a path, and no repository is named")
+                hint = f"Write path:REPO:{word}"
+                raise _misused(text, "it looks like a path, and no repository is named", hint)
             return cls(word, repo)
         return cls(word)
 
@@ -114,7 +115,7 @@ class Want:
     @property
     def text(self) -> str:
         """For people, who know which repository is meant."""
-        return self.resource.name if self.mode is LockMode.EXCLUSIVE else f"{self.resource.name} (shared)"
+        return self.resource.name + _marks(self.resource, self.mode)
 
     def __str__(self) -> str:
         return f"{self.mode} {self.resource}"
@@ -144,10 +145,8 @@ class Lock:
 
     @property
     def marks(self) -> str:
-        """What a person must know besides its name: `` (shared, advisory)``; empty: nothing."""
-        known = (self.mode is LockMode.SHARED, "shared"), (not self.resource.repo, "advisory")
-        said = ", ".join(mark for holds, mark in known if holds)
-        return f" ({said})" if said else ""
+        """What a person must know besides its name."""
+        return _marks(self.resource, self.mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +225,14 @@ def lease_of(hold: str) -> str:
     return f"lock:{hold}"
 
 
-def _misused(text: str, cause: str) -> Misused:
-    return Misused(
-        attempted="read what to lock",
-        on=repr(text[:LONGEST_NAME]),
-        cause=cause,
-        hint="For example: src/api/**, simulator:iPhone-17 or deploy",
-    )
+def _marks(resource: Resource, mode: LockMode) -> str:
+    """`` (shared, advisory)``; empty for what is neither."""
+    known = (mode is LockMode.SHARED, "shared"), (not resource.repo, "advisory")
+    said = ", ".join(mark for holds, mark in known if holds)
+    return f" ({said})" if said else ""
+
+
+def _misused(
+    text: str, cause: str, hint: str = "For example: src/api/**, simulator:iPhone-17 or deploy"
+) -> Misused:
+    return Misused(attempted="read what to lock", on=repr(text[:LONGEST_NAME]), cause=cause, hint=hint)

@@ -115,7 +115,7 @@ async def digest(context: Context, call: Call) -> Effect:
     today = local_time(context.clock.now_us(), zone).date()
     if (period := parse_days(call.args, zone.key, today)) is not None:
         made = await in_period(context.store, period, zone)
-        made.before = await before(context.store, period)
+        made.before = await before(context.store, period, zone)
     elif (events := _EVENTS.fullmatch(tidy(call.args))) is not None:
         more = ""
         begin, end, size = int(events.group(1)), int(events.group(2)), await context.store.read(ledger.size)
@@ -123,7 +123,7 @@ async def digest(context: Context, call: Call) -> Effect:
             raise DIGEST.misused(f"there are no events {begin:,} to {end:,}: the ledger has {size:,}")
         made = await over(context.store, begin, end, zone)
         if made.upto_us:
-            made.before = await before(context.store, Period(made.from_us, made.upto_us))
+            made.before = await before(context.store, Period(made.from_us, made.upto_us), zone)
     elif (span := parse_span(call.args)) is not None:
         made = await make_digest(context.store, span, zone)
     else:

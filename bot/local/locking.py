@@ -27,6 +27,7 @@ from gates.locks.service import Leaves, LockService
 SHORTEST_US: Final = 100_000
 LONGEST_US: Final = 7 * 24 * 3_600_000_000
 _HOLD = re.compile(r"[0-9a-f]{16}")
+_OF_FLEET = re.compile(r"[th]\d+", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST: Final = 1_000
 _LONGEST_WAIT_S: Final = 24 * 3_600.0
@@ -71,6 +72,8 @@ async def _acquire(
     holder = str(request.get("holder", "")).strip()
     if not holder or len(holder) > 200 or not holder.isprintable():
         raise _wrong("a holder has 1 to 200 printable characters", "Say who you are: --holder NAME")
+    if _OF_FLEET.fullmatch(holder):
+        raise _wrong(f"{holder} is the name of a task or of a hooked session", "Give --holder a name of your own.")
     if not _HOLD.fullmatch(hold) or not _SHA256.fullmatch(secret_sha256):
         raise _wrong("the id or the digest of the secret is malformed", "Use the airboss command.")
     wanted = book.Request(

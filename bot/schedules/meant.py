@@ -29,7 +29,7 @@ def plain(head: str) -> str:
     """What was typed of when, as a keyboard without a mind of its own would write it: ``9 a.m.`` is ``9 am``."""
     said = unicodedata.normalize("NFKC", tidy(head)).strip("\"'`")
     said = _HALF_OF_DAY.sub(r"\1m", _AT_SIGN.sub(lambda found: "at " if found[1] else "", said))
-    return _TRAILING.sub("", _SPACED.sub(_joined, _BEFORE.sub("", said).rstrip(" .!")))
+    return _TRAILING.sub("", _SPACED.sub(_joined, _BEFORE.sub("", said).rstrip(" .!:,;→-")))
 
 
 def _joined(found: re.Match[str]) -> str:

@@ -22,7 +22,7 @@ from fleet.store.locks import LockFence
 from gates.locks import book
 from gates.locks.book import Request
 from gates.locks.line import Waiter
-from gates.locks.overlap import glob
+from gates.locks.overlap import conflict, glob
 from gates.locks.rules import BaseRules, printable, wants_of
 from gates.locks.service import LockService
 from gates.rulings.permissions import inside
@@ -140,9 +140,10 @@ class LockGuard:
         request = self._request(task, wants, cause, since_us=session.knows_until_us)
         answer = await self._service.acquire(request)
         if isinstance(answer, Blocked):
+            met = [want for want in wants if any(conflict(want, held.lock) is not None for held in answer.by)]
             event = LocksRefused(
                 holder=request.holder,
-                resources=tuple(str(want.resource)[:500] for want in wants[:_NAMED]),
+                resources=tuple(str(want.resource)[:500] for want in (met or wants)[:_NAMED]),
                 by=answer.by[0].hold.holder if answer.by else answer.ahead,
                 held=str(answer.by[0].lock.resource)[:500] if answer.by else "",
                 cause=str(cause),

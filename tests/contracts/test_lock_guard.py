@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.telling import locked
 from fleet.agent_events import Allow, Asked, Deny
 from fleet.clock import SystemClock
 from fleet.config import parse_fleet
@@ -305,8 +306,14 @@ async def test_declared_mode_stops_every_other_path(place: Place) -> None:
     refusal = await place.guard.changed(session, task, await place.snapshot({"b.txt": "x"}))
     assert refusal is not None and not refusal.over and "b.txt was not declared" in refusal.why
     assert "t1 may change only a.txt" in refusal.why
-    elsewhere, there = await place.task("path:other:a.txt")
-    assert isinstance(await place.edit((elsewhere, there), "a.txt"), Deny), "that lock is another repository's"
+    elsewhere, there = await place.task()
+
+    def declare(tx: Tx) -> Task:
+        tasks.declare(tx, elsewhere.id, (Want(Resource("c.txt", "other")),))
+        return tasks.task(tx, elsewhere.id)
+
+    declared_there = await place.store.write(declare)
+    assert isinstance(await place.edit((declared_there, there), "c.txt"), Deny), "it is another repository's"
     another, its = await place.task()
     bare = await place.guard.changed(its, another, await place.snapshot({"b.txt": "x"}))
     assert bare is not None and "t3 may change nothing" in bare.why
@@ -325,6 +332,17 @@ async def test_in_declared_mode_the_edit_says_what_the_snapshot_would(place: Pla
         assert isinstance(await place.edit(mine, path), Deny)
         stopped = await place.guard.changed(mine[1], mine[0], await place.snapshot({path: "x\n"}))
         assert stopped is not None and f"{path} was not declared" in stopped.why
+
+
+async def test_a_refusal_names_what_is_held_however_much_was_changed(place: Place) -> None:
+    """*Queue behind* locks what the refusal names, and must wait for its holder."""
+    first, (task, session) = await place.task("z.txt"), await place.task()
+    assert await place.guard.claim(first[0]) == ""
+    changed = await place.snapshot({f"{letter}.txt": "x" for letter in "abcdefz"})
+    assert await place.guard.changed(session, task, changed) is not None
+    assert await place.store.read(lambda tx: locked.refused_wants(tx, task.id)) == (
+        Want(Resource("z.txt", "shop")),
+    )
 
 
 async def test_two_that_want_what_the_other_holds_are_both_told_and_none_waits(place: Place) -> None:

@@ -31,5 +31,6 @@ def test_what_is_no_whole_export_any_more_is_not_verified(
 
 
 def test_days_beyond_every_event_are_refused() -> None:
-    with pytest.raises(Misused, match="later than any event"):
-        days_of("2026-11-01", "2999-12-31", "UTC")
+    for first, last in (("2026-11-01", "2999-12-31"), ("0001-01-03", "0001-01-03")):
+        with pytest.raises(Misused, match="so early, or so late"):
+            days_of(first, last, "UTC")

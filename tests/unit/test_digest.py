@@ -14,7 +14,7 @@ from matplotlib.text import Text
 
 from bot.cards import shown
 from bot.days import days_of
-from bot.digest import HOUR_US, WEEK_US, in_period, make_digest, over, parse_days, parse_span
+from bot.digest import HOUR_US, WEEK_US, before, in_period, make_digest, over, parse_days, parse_span
 from bot.digest_card import digest_card
 from bot.plots import digest_figure, digest_picture
 from fleet.events import (
@@ -286,6 +286,17 @@ async def test_days_are_those_of_the_zone_wherever_they_are_counted(store: Store
     said = [each.get_text() for each in digest_figure(made).findobj(Text) if isinstance(each, Text)]
     assert "10" in said and "11 Nov" in said
     assert [row["calls"] for row in made.figures.by_days()] == [10, 0, 0, 1]
+
+
+async def test_a_week_before_is_that_day_though_clocks_changed_between(store: Store) -> None:
+    zone, refs = ZoneInfo("Europe/Berlin"), Refs(session="claude:s")
+    earlier = days_of("2026-10-19", "2026-10-19", zone.key).period
+    with store.transaction() as tx:
+        for at_us in (earlier.from_us - 1, earlier.from_us, earlier.upto_us - 1, earlier.upto_us):
+            done = ToolCallEnded(f"c{at_us}", "ok", None, "")
+            ledger.append_all(tx, [Entry(done, "agent", Source.IMPORT, refs, at_us)])
+    made = await before(store, days_of("2026-10-26", "2026-10-26", zone.key).period, zone)
+    assert (made.figures.tool_calls, made.earlier_us) == (2, WEEK_US)
 
 
 @pytest.mark.parametrize("text", ["yesterday", "-1d", "0h", "1e9d", "99999d", "7d; rm"])

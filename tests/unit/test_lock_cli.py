@@ -127,9 +127,12 @@ async def test_what_would_protect_nothing_is_refused(tmp_path: Path, capsys: pyt
             ("deploy,port:8080", "comma"),
             ("path:shop:a\nb", "cannot be printed"),
             ("path:shop:.", "the whole repository is written **"),
+            ("src/**", "Write path:REPO:src/**"),
         ):
             assert (await typed("acquire", word, "--holder", "anna", "--ttl", "60"))[0] == 2
             assert why in typed.said, typed.said
+        assert (await typed("acquire", "deploy", "--holder", "T1", "--ttl", "60"))[0] == 2
+        assert "the name of a task" in typed.said
 
 
 async def test_one_name_is_one_thing_and_what_is_over_is_nobodys(

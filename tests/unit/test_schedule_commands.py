@@ -61,12 +61,13 @@ async def test_its_tasks_lock_what_it_names_also_after_an_edit_of_the_time(tmp_p
     async with house(tmp_path, clock=SetClock()) as there:
         refused, _ = await there.say("/schedule every hour ask lock=src/** why")
         assert refused.status == 2
-        _, cards = await there.say("/schedule every hour run lock=src/** share='my docs/**' tidy")
-        assert "Locks first: src/**, my docs/** (shared)" in text(cards[0])
+        _, cards = await there.say("/schedule every hour run lock=src lock=src/** share='my docs/**' tidy")
+        assert "Locks first: src (advisory), src/**, my docs/** (shared)" in text(cards[0])
         await there.say("/schedule edit s1 every day 7:00")
         await there.say("/schedule now s1")
         (task,) = await there.tasks()
-        assert [str(want) for want in task.locks] == ["exclusive path:shop:src/**", "shared path:shop:my docs/**"]
+        locks = ["exclusive src", "exclusive path:shop:src/**", "shared path:shop:my docs/**"]
+        assert [str(want) for want in task.locks] == locks
 
 
 async def test_its_tasks_have_a_budget_needs_and_a_model_also_after_an_edit(

@@ -93,6 +93,8 @@ def times(text: str, count: int = 2) -> list[str]:
         ("every weekend and monday 9:00 run x", ["Sun 29 Nov 09:00 UTC", "Mon 30 Nov 09:00 UTC"]),
         ("2026/12/01 08:00:00 run x", ["Tue 01 Dec 08:00 UTC"]),
         ("once at 9:00. run x", ["Sun 29 Nov 09:00 UTC"]),
+        ("every day 9:00: run x", ["Sun 29 Nov 09:00 UTC"]),
+        ("every day 9:00 — run x", ["Sun 29 Nov 09:00 UTC"]),
         ("`0 9 * * mon` run x", ["Mon 30 Nov 09:00 UTC"]),
         ("0 9 1 1 mon ask x", ["Fri 01 Jan 09:00 UTC", "Mon 04 Jan 09:00 UTC"]),
     ],
