@@ -292,11 +292,12 @@ async def test_a_week_before_is_that_day_though_clocks_changed_between(store: St
     zone, refs = ZoneInfo("Europe/Berlin"), Refs(session="claude:s")
     earlier = days_of("2026-10-19", "2026-10-19", zone.key).period
     with store.transaction() as tx:
-        for at_us in (earlier.from_us - 1, earlier.from_us, earlier.upto_us - 1, earlier.upto_us):
+        first, end = earlier.from_us, earlier.upto_us
+        for at_us in (first - 1, first, first + 1, end - 1, end):
             done = ToolCallEnded(f"c{at_us}", "ok", None, "")
             ledger.append_all(tx, [Entry(done, "agent", Source.IMPORT, refs, at_us)])
     made = await before(store, days_of("2026-10-26", "2026-10-26", zone.key).period, zone)
-    assert (made.figures.tool_calls, made.earlier_us) == (2, WEEK_US)
+    assert (made.figures.tool_calls, made.earlier_us) == (3, WEEK_US)
 
 
 @pytest.mark.parametrize("text", ["yesterday", "-1d", "0h", "1e9d", "99999d", "7d; rm"])

@@ -148,10 +148,10 @@ async def test_what_waits_for_the_run_before_it_is_kept_however_long_that_takes(
     clock = SetClock()
     async with house(tmp_path, clock=clock) as there:
         await there.say("/schedule every day 19:00 queue run x")
-        for when in ("2026-11-28T19:00", "2026-11-29T19:00", "2028-01-01T19:00"):
+        for when in ("2026-11-28T19:00", "2026-11-29T19:00", "2028-01-01T19:00", "2028-01-02T19:00"):
             clock.at(when)
             await look(there)
-        assert "2 waiting" in told(there, "s1 · waits: t1 is still open")
+        assert "3 waiting" in told(there, "s1 · waits: t1 is still open")
         await end(there, "t1", TaskState.STOPPED)
         await look(there)
         assert (await one(there)).open_task == "t2"
