@@ -307,13 +307,10 @@ async def test_declared_mode_stops_every_other_path(place: Place) -> None:
     assert refusal is not None and not refusal.over and "b.txt was not declared" in refusal.why
     assert "t1 may change only a.txt" in refusal.why
     elsewhere, there = await place.task()
-
-    def declare(tx: Tx) -> Task:
-        tasks.declare(tx, elsewhere.id, (Want(Resource("c.txt", "other")),))
-        return tasks.task(tx, elsewhere.id)
-
-    declared_there = await place.store.write(declare)
-    assert isinstance(await place.edit((declared_there, there), "c.txt"), Deny), "it is another repository's"
+    others = (Want(Resource("c.txt", "other")),)
+    await place.store.write(lambda tx: tasks.declare(tx, elsewhere.id, others))
+    now = await place.store.read(lambda tx: tasks.task(tx, elsewhere.id))
+    assert isinstance(await place.edit((now, there), "c.txt"), Deny), "it is another repository's"
     another, its = await place.task()
     bare = await place.guard.changed(its, another, await place.snapshot({"b.txt": "x"}))
     assert bare is not None and "t3 may change nothing" in bare.why
