@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -101,11 +101,13 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class HeldPlace:
-    """A place in a change that needs a person, and why. ``line`` is 0 where it is about the whole file."""
+    """A place in a change that needs a person, and why. ``line`` is 0 where it is about the whole file. ``layer``:
+    which layer against tampering saw it, such as ``6 (scan)``; empty: none."""
 
     path: str
     line: int
     why: str
+    layer: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,8 @@ def _settled(result: GateResult, released: bool) -> GateResult:
 
 def _place(place: HeldPlace) -> str:
     where = f"{one_line(place.path)}:{place.line}" if place.line else one_line(place.path)
-    return f"{where} {clean(place.why)}" if place.path else clean(place.why)
+    words = f"{where} {clean(place.why)}" if place.path else clean(place.why)
+    return f"{words} [layer {place.layer}]" if place.layer else words
 
 
 def _some(lines: Sequence[str], what: str) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from fleet.untrusted import clean
 from fleet.verdict import TAMPERING, GateResult, JUnitCounts, Outcome
 from gates.layers.kept import KeptBaselines
 from gates.layers.paths import is_test
-from gates.layers.protocol import Case, Layer, LayerFinding, Runs, total
+from gates.layers.protocol import Case, Layer, LayerFinding, Runs, signed, total
 from gates.layers.report import FAILED, Baseline, PhaseReport, baseline_of, unseal
 from gates.layers.tools import new_modules
 from gates.runs.course import REPORT, Equipped
@@ -235,7 +235,7 @@ class PytestCourse:
 
 def _signed(layer: Layer, case: Case, runs: Runs) -> LayerFinding:
     """What a layer finds in the runs; each reason to fail names the layer."""
-    found = layer.judge(case, runs)
+    found = signed(layer, layer.judge(case, runs))
     failed = tuple(f"layer {layer.number} ({layer.name}): {why}" for why in found.failed)
     return replace(found, failed=failed)
 

@@ -19,7 +19,7 @@ from gates.layers.go import GoCourse, runs_go_tests
 from gates.layers.grammars import available
 from gates.layers.node import NodeCourse, runs_node_tests
 from gates.layers.protected import Protected
-from gates.layers.protocol import Case, Change, Layer, LayerFinding, Toolchain, some, total
+from gates.layers.protocol import Case, Change, Layer, LayerFinding, Toolchain, signed, some, total
 from gates.layers.scan import Scan
 from gates.layers.tools import Tools
 from gates.runs.course import Course
@@ -44,7 +44,7 @@ def toolchain_of(definition: Definition) -> Toolchain:
 async def inspect(definition: Definition, change: Change, day: date | None = None) -> LayerFinding:
     """What the layers that are on find in the change itself. ``day``: when; today."""
     case = Case(definition, toolchain_of(definition), change)
-    found = await asyncio.to_thread(lambda: total(layer.inspect(case) for layer in _on(definition)))
+    found = await asyncio.to_thread(lambda: total(signed(layer, layer.inspect(case)) for layer in _on(definition)))
     missing = sorted(_BY_RUNS & definition.layers) if case.toolchain is Toolchain.OTHER else []
     if case.toolchain in _BY_GRAMMAR and LayerName.SCAN in definition.layers and not available():
         missing.append(LayerName.SCAN)

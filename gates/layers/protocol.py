@@ -7,7 +7,7 @@ what a person should look at is held, with the place.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -85,6 +85,12 @@ class Layer(Protocol):
 
     def judge(self, case: Case, runs: Runs) -> LayerFinding:
         """What the runs show."""
+
+
+def signed(layer: Layer, found: LayerFinding) -> LayerFinding:
+    """What a layer found, each held place with its number and name."""
+    seen_by = f"{layer.number} ({layer.name})"
+    return replace(found, held=tuple(replace(place, layer=seen_by) for place in found.held))
 
 
 _NAMES: Final = 5

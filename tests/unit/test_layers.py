@@ -141,7 +141,8 @@ async def test_an_honest_change_is_held_only_where_it_should_be(entry: corpus.Ch
 )
 async def test_without_a_layer_an_attempt_is_not_held(layer: LayerName, name: str) -> None:
     made = of_corpus(next(entry for entry in corpus.attempts() if entry.name == name))
-    assert await held(made)
+    seen = (await inspect(define("tests", GateConfig(run=PYTEST)), made)).held
+    assert {place.layer.partition(" ")[2] for place in seen} == {f"({layer})"}, "the place says which layer saw it"
     assert not await held(made, *(set(LayerName) - {layer}))
 
 

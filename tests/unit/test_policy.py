@@ -85,10 +85,11 @@ def test_the_word_of_older_versions_for_a_stopped_run() -> None:
 
 
 def test_each_gate_shows_what_became_of_it() -> None:
-    place = HeldPlace("tests/test_a.py", 3, "changes a test")
+    place = HeldPlace("tests/test_a.py", 3, "changes a test", "3 (protected)")
     results = [replace(result("a", P), held=(place,)), result("b", P)]
     held = decide(every("ab"), results, (), commit=COMMIT)
     assert [each.outcome for each in held.gates] == [Outcome.HELD, P]
+    assert held.reasons == ("tests/test_a.py:3 changes a test [layer 3 (protected)]",)
     released = decide(every("ab"), results, (), commit=COMMIT, released=frozenset({COMMIT}))
     assert (released.outcome, [each.outcome for each in released.gates]) == (
         Outcome.APPROVED,
