@@ -147,6 +147,8 @@ def _close(tx: Tx, session: Session, takeover: Takeover, ended: Ended) -> Sessio
     record(tx, TurnClosed("", str(outcome), "", how), session, turn=turn.id)
     back = SessionHandedBack(takeover.pipe, how, ended.gone, takeover.since_us)
     record(tx, back, session, turn=turn.id, source=Source.PERSON, actor=takeover.by)
+    # Not before the turn is closed: a person's time is none that a budget counts.
+    sessions.update_turn(tx, turn.id, started_us=takeover.since_us)
     then = AfterHand.ASK if ended.unavailable else takeovers.of_task(tx, takeover.task)[-1].then
     takeovers.ended(tx, takeover, then)
     return sessions.update(tx, session.id, pipe_end=PipeEnd.GONE if ended.gone else PipeEnd.ENDED)

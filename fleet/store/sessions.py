@@ -290,23 +290,15 @@ def update_turn(
     claim: str | None = None,
     snapshot: str | None = None,
     tree: str | None = None,
+    started_us: int | None = None,
     ended_us: int | None = None,
     outcome: TurnOutcome | None = None,
     error: str | None = None,
     exit: str | None = None,
 ) -> Turn:
     """Changes the given fields. Raises ``KeyError`` when the turn does not exist."""
-    fields = _given(
-        {
-            "claim": claim,
-            "snapshot": snapshot,
-            "tree": tree,
-            "ended_us": ended_us,
-            "outcome": outcome,
-            "error": error,
-            "exit": exit,
-        }
-    )
+    given = {"claim": claim, "snapshot": snapshot, "tree": tree, "started_us": started_us, "ended_us": ended_us}
+    fields = _given({**given, "outcome": outcome, "error": error, "exit": exit})
     if _CHANGE_TURN.run(tx.connection, {"key": turn_id, **fields}) != 1:
         raise KeyError(turn_id)
     return turn(tx, turn_id)

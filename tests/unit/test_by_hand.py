@@ -94,6 +94,8 @@ async def test_a_stop_ends_the_interface_and_the_work_by_hand_is_a_turn(tmp_path
         turns = await there.store.read(lambda tx: sessions.turns(tx, session.id))
         assert [turn.cause for turn in turns] == [TurnCause.REQUEST, TurnCause.BY_HAND]
         assert turns[-1].ended_us and turns[-1].prompt == "ada works on it by hand"
+        (taken,) = await there.store.read(lambda tx: takeovers.of_task(tx, task.id))
+        assert turns[-1].started_us == taken.since_us, "it lasted as long as it was in hand"
         kinds = await there.kinds()
         assert kinds.index("session.taken") < kinds.index("session.returned") < kinds.index("session.ended")
         assert await there.store.read(lambda tx: takeovers.current(tx, task.id)) is None
