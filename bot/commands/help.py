@@ -16,7 +16,8 @@ async def show_help(context: Context, call: Call) -> Effect:
     """The overview and the groups are one card: a press on it changes it in place."""
     registry = context.registry
     dialect = registry.dialects.get(call.message.adapter, Dialect())
-    given = words(call.args)
+    # Telegram sends /start with whatever a link to the bot had in it.
+    given = [] if call.message.text.startswith("/start") else words(call.args)
     group = Group.named(" ".join(given))
     call.result.data = {"commands": [_data(command) for command in registry]}
     if given and group is None:

@@ -361,3 +361,10 @@ async def test_a_schedules_new_words_without_a_verb_are_told_what_is_missing(tmp
         assert "How should s1 change?" in await told(there, "/schedule edit s1")
         assert "write ask before its words" in await told(there, "make it blue")
         assert "“make it blue”" in await told(there, "ask make it blue")
+
+
+async def test_a_link_to_the_bot_opens_the_overview_whatever_is_in_it(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        result, (card,) = await there.say("/start from-the-website")
+        assert result.status == 0
+        assert "/run" in everything(card) and card.actions
