@@ -143,13 +143,14 @@ async def test_one_name_is_one_thing_and_what_is_over_is_nobodys(
         assert (await typed("acquire", "bu\u0308ro", "--holder", "anna", "--ttl", "60"))[0] == 0
         assert (await typed("acquire", "b\u00fcro", "--holder", "ben", "--ttl", "60"))[0] == 1
         assert (await typed("release", "b\u00fcro", "--holder", "anna"))[0] == 0
-        _, data = await typed("acquire", "x", "--holder", "anna", "--ttl", "0.1")
+        assert (await typed("acquire", "x", "--holder", "anna", "--ttl", "0.1"))[0] == 0
         await asyncio.sleep(0.2)
         assert await typed("release", "x", "--holder", "ben") == (
             1, {"leases": [], "released": [], "not_held": "x"},
         )  # fmt: skip
+        _, data = await typed("acquire", "y", "--holder", "anna", "--ttl", "60")
         (tmp_path / "secret").write_text(data["leases"][0]["secret"] + "\r\n", encoding="utf-8-sig")
-        assert (await typed("release", "x", "--secret-file", str(tmp_path / "secret")))[0] == 0
+        assert (await typed("release", "y", "--secret-file", str(tmp_path / "secret")))[0] == 0
 
 
 async def test_each_lock_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
