@@ -13,6 +13,7 @@ The class says whose error it is, and that decides what follows::
     │   ├── OriginAway          a repository on another machine does not answer
     │   ├── MachineFaulty       a machine's answer is malformed
     │   ├── TakenAway           the machine was a slot of a pool that was taken away
+    │   ├── MachineFull         the disk on which an agent works is full
     │   └── DiskFull            the controller's own disk is full
     ├── StoreUnavailable        the store is away, busy or full         3
     ├── LeaseLost               a lease passed to another holder        3
@@ -23,9 +24,9 @@ Any other exception is an internal error.
 The rule for catching: **catch an error only where you own what it is about.**
 
 - A step of a flight (``fleet/flight/flight.py``) catches ``Refused``, ``Misused`` and ``Unavailable``: the task
-  ends or waits. It waits as long as ``Misconfigured``, ``Unreachable``, ``MachineFaulty`` or ``DiskFull`` lasts;
-  once its session has begun, also as long as ``RepositoryUnusable`` or ``OriginAway`` does. After ``TakenAway`` the
-  task ends as lost. After ``LeaseLost`` it repeats the step from the store.
+  ends or waits. It waits as long as ``Misconfigured``, ``Unreachable``, ``MachineFaulty``, ``MachineFull`` or
+  ``DiskFull`` lasts; once its session has begun, also as long as ``RepositoryUnusable`` or ``OriginAway`` does.
+  After ``TakenAway`` the task ends as lost. After ``LeaseLost`` it repeats the step from the store.
 - ``StoreUnavailable`` ends nothing. It propagates to the loop that started the work (a flight, or the supervisor),
   which waits with backoff and starts again from the store.
 - ``LeadershipLost`` propagates to the supervisor and ends the controller with exit status 3.
@@ -114,6 +115,10 @@ class TakenAway(Unavailable):
     """The machine was a slot of a pool, and was taken away: what ran there is lost."""
 
     retry = False
+
+
+class MachineFull(Unavailable):
+    """The disk on which an agent works is full. Its work is still there."""
 
 
 class DiskFull(Unavailable):

@@ -13,6 +13,7 @@ from fleet.errors import (
     LeadershipLost,
     LeaseLost,
     MachineFaulty,
+    MachineFull,
     Misconfigured,
     Misused,
     OriginAway,
@@ -146,8 +147,8 @@ class Flight:
             await self._record_link(up=False, why=f"faulty answer: {error.cause or error}")
             faulty = f"waiting: {error.on or 'the machine'} gives faulty answers: {error.cause or error}"
             await self._wait_because(faulty, _AGAIN_S)
-        except DiskFull as error:
-            await self._wait_because(f"waiting: {error}", _FULL_S)
+        except (DiskFull, MachineFull) as error:
+            await self._wait_because(f"waiting: {lacking.in_short(error)}", _FULL_S)
         except TakenAway as error:
             await self._end(TaskState.LOST, str(error))
         except Unavailable as error:

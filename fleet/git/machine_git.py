@@ -5,15 +5,17 @@ Parameters reach scripts only as positional arguments, never as part of their te
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-from fleet.errors import Unavailable
+from fleet.errors import MachineFull, Unavailable
 from fleet.exits import succeeded
 from fleet.git.command import CLEAN_CONFIG, CLEAN_ENV, RAW_ATTRIBUTES
 from fleet.git.taking import CONFLICT, EOL_ATTRIBUTES, GONE, LITTER, RULES_BYTES
 from fleet.ports import Ran
 
 TRANSFER_SECONDS: Final = 900.0
+_FULL: Final = re.compile(rb"No space left on device|Out of diskspace|Disk quota exceeded")
 #: The settings of a repository that an agent works in. Its submodules are in their places.
 _AGENTS_CONFIG: Final = """\
 [gc]
@@ -39,8 +41,13 @@ MACHINE_ENV: Final = {
 
 
 def checked(ran: Ran, attempted: str, on: str, hint: str = "") -> str:
-    """What it printed. Raises ``Unavailable`` with its words when it failed."""
+    """What it printed. Raises ``Unavailable`` with its words when it failed, ``MachineFull`` where its disk was
+    full. ``on`` ends with the machine."""
     if not succeeded(ran.exit):
+        if _FULL.search(ran.err):
+            machine = on.rpartition(" on ")[2]
+            full = f"the disk of {machine} is full"
+            raise MachineFull(attempted=attempted, on=on, cause=full, hint=f"Free some space on {machine}.")
         cause = ran.err.decode("utf-8", "replace").strip()[-800:] or str(ran.exit)
         raise Unavailable(attempted=attempted, on=on, cause=cause, hint=hint)
     return ran.out.decode("ascii", "replace")

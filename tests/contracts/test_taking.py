@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from fleet.errors import Unavailable
+from fleet.errors import MachineFull, Unavailable
+from fleet.exits import Exited
 from fleet.git.handed_over import TreeRefused, WorktreeGone
 from fleet.git.moving import Move
 from fleet.git.repository import Repository
@@ -362,3 +363,18 @@ async def test_another_directory_in_the_worktrees_place_is_taken_and_told(ground
     made = await ground.taken()
     assert made.left_out == (REPLACED,)
     assert await ground.changes(made) == {("M", "app.py")}
+
+
+class Full(LocalExecutor):
+    """A machine without any room."""
+
+    async def run(self, argv: Sequence[str], **options: Any) -> Ran:
+        return Ran(Exited(128), b"", b"fatal: unable to write loose object file: No space left on device\n")
+
+
+async def test_work_that_its_full_disk_cannot_take_is_no_fault_of_the_agents(ground: Ground) -> None:
+    ground.write({"app.py": "x = 2\n"})
+    ground.machine = Full("near", root=ground.machine.root)
+    with pytest.raises(MachineFull, match=r"the disk of near is full\. Free some space on near"):
+        await ground.taken()
+    await ground.machine.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleet.config import parse_fleet
-from fleet.errors import LeaseLost, MachineFaulty, StoreUnavailable, Unreachable
+from fleet.errors import LeaseLost, MachineFaulty, MachineFull, StoreUnavailable, Unreachable
 from fleet.faults import Fault, Point, injected
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.flight import Flight
@@ -136,6 +136,18 @@ async def test_a_faulty_machine_is_waited_for_with_its_reason(there: World) -> N
         await _until_why(there, task, "box gives faulty answers: no JSON")
         assert (await there.now(task)).state is TaskState.RUNNING
     assert ("link.changed", {"up": False, "why": "faulty answer: no JSON"}) in await there.told()
+
+
+async def test_a_full_disk_of_its_machine_is_waited_for(there: World) -> None:
+    task = await there.running()
+    full = MachineFull(
+        attempted="take a snapshot", on="w on box", cause="the disk of box is full", hint="Free some."
+    )
+    there.machine.trouble = full
+    async with alongside(Flight(there.services, task).run(), "fly"):
+        await _until_why(there, task, "waiting: could not take a snapshot: its disk is full. Free some.")
+        await asyncio.sleep(0.1)  # on this clock all tries of another error would be over
+        assert (await there.now(task)).state is TaskState.RUNNING
 
 
 @pytest.mark.parametrize("restarted", [False, True])
