@@ -24,6 +24,7 @@ async def start(
     cwd: Path | str | None = None,
     env: Mapping[str, str] | None = None,
     grace: float = 0.0,
+    umask: int = -1,
 ) -> Process:
     """Starts a program in a session and process group of its own.
 
@@ -34,7 +35,14 @@ async def start(
     Raises ``OSError`` when it cannot be started.
     """
     started = asyncio.create_subprocess_exec(
-        *argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env, start_new_session=True
+        *argv,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=cwd,
+        env=env,
+        start_new_session=True,
+        umask=umask,
     )
     starting = own(started, f"start {argv[0]}")
     try:

@@ -135,11 +135,12 @@ class Git:
         limit: int = 64 << 20,
         timeout: float = 120.0,
         expect: Sequence[int] = (0,),
+        umask: int = -1,
     ) -> GitEnded:
         """Runs one command to its end.
 
         Output beyond ``limit`` bytes stops git and sets ``cut``; with ``stdout`` a file, output goes there instead.
-        With ``stdin`` a file, it is read from there.
+        With ``stdin`` a file, it is read from there. ``umask``: that of what it writes; -1 is our own.
         A status outside ``expect`` (unless cut) raises ``Unavailable`` with git's own words.
         """
         if self.before is not None and git_dir is not None:
@@ -157,6 +158,7 @@ class Git:
                 stdout=sink.fileno() if sink else asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 grace=_GRACE_SECONDS,
+                umask=umask,
             )
         except FileNotFoundError as error:
             raise Unavailable(

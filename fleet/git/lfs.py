@@ -134,7 +134,7 @@ async def deliver(repository: Repository, old: str, new: str) -> None:
     for pointer in ours:
         target = await _of_repository(repository, pointer)
         if not target.is_file():
-            await asyncio.to_thread(_copy, _kept(repository, pointer), target)
+            await asyncio.to_thread(_copy, _kept(repository, pointer), target, (await repository.opened()).umask)
 
 
 async def share(repository: Repository, commit: str, owner: str) -> None:
@@ -201,11 +201,14 @@ def _pointer_of(path: Path) -> Pointer:
         return Pointer(oid, file.tell())
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, umask: int = 0o022) -> None:
     """A whole file or none, durable, readable as git's own objects are."""
     with files.writing("store a large file", target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        files.copy_durably(source, target, mode=0o644)
+        for folder in reversed(target.parents):
+            if not folder.exists():
+                folder.mkdir(exist_ok=True)
+                folder.chmod(0o777 & ~umask | folder.stat().st_mode)
+        files.copy_durably(source, target, mode=0o666 & ~umask)
 
 
 async def _here(repository: Repository, pointer: Pointer) -> Path:

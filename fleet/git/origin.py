@@ -161,6 +161,11 @@ class OpenedRepository:
     settings: Mapping[str, str]
 
     @property
+    def umask(self) -> int:
+        """The umask of what is written into it: whoever reads its objects can read those too."""
+        return 0o077 & ~(self.git_dir / "objects").stat().st_mode
+
+    @property
     def bare(self) -> bool:
         """Whether it says that it has no working tree."""
         return self.settings.get("core.bare") == "true"

@@ -1,10 +1,11 @@
-"""What ``git push --porcelain`` says, for people."""
+"""Pushes: what is written may be read by whoever reads the repository; what git says of them, for people."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
+from fleet.git.repository import Repository
 from fleet.untrusted import shortened
 
 _LIMIT: Final = 400
@@ -21,6 +22,11 @@ _NOT_LET_IN: Final = re.compile(
     r"unable to access '|could not read (?:Username|Password)|Authentication failed|Could not read from remote"
 )
 _ACCESS: Final = "Check the network and the controller's own right to push there."
+
+
+async def umask_into(repository: Repository) -> int:
+    """The umask of a push into a repository; -1 where that is another machine's affair."""
+    return -1 if repository.path is None else (await repository.opened()).umask
 
 
 def is_rejection(words: str) -> bool:

@@ -11,6 +11,7 @@ from fleet.events import FencedBy
 from fleet.files import scratch
 from fleet.git import lfs, push
 from fleet.git.command import without_credentials
+from fleet.git.origin import OpenedRepository
 from fleet.git.repository import Repository
 from fleet.landing import fence_hook
 from fleet.landing.fence_hook import FenceToken
@@ -130,17 +131,19 @@ class BaseBranch:
         if self._repository.path is not None:
             found = await self._repository.opened()
             if found.bare and not fence_hook.runs_hooks(found):
-                return await self._update_ref(found.git_dir, old, new)
+                return await self._update_ref(found, old, new)
         return await self._push(old, new, token)
 
-    async def _update_ref(self, git_dir: Path, old: str, new: str) -> Swapped | Moved:
+    async def _update_ref(self, found: OpenedRepository, old: str, new: str) -> Swapped | Moved:
         repository, git = self._repository, self._repository.git
+        git_dir, umask = found.git_dir, found.umask
         with scratch(repository.mirror, "landing-") as pack:
             await repository.pack(pack, new, [old])
             try:
                 await git.run(
                     *_DURABLE, "index-pack", "--stdin", "--fix-thin",
                     attempted="bring the new commit in", on=self._on, git_dir=git_dir, stdin=pack, timeout=900.0,
+                    umask=umask,
                 )  # fmt: skip
             except DiskFull:
                 raise
@@ -148,7 +151,7 @@ class BaseBranch:
                 return await self._seen(False, old, new, error.cause)
         ended = await git.run(
             *_DURABLE, "update-ref", "-m", "airboss: landed", repository.ref, new, old,
-            attempted="move the base branch", on=self._on, git_dir=git_dir, expect=(0, 1, 128),
+            attempted="move the base branch", on=self._on, git_dir=git_dir, expect=(0, 1, 128), umask=umask,
         )  # fmt: skip
         return await self._seen(ended.code == 0, old, new, ended.err)
 
@@ -160,7 +163,7 @@ class BaseBranch:
                 "push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", *options,
                 f"--force-with-lease={repository.ref}:{old}", "--", repository.remote, f"{new}:{repository.ref}",
                 attempted="push the new commit", on=self._on, git_dir=repository.mirror, expect=(0, 1, 128),
-                timeout=900.0,
+                timeout=900.0, umask=await push.umask_into(repository),
             )  # fmt: skip
             worked, words = ended.code == 0, f"{ended.out.decode('utf-8', 'replace')}\n{ended.err}"
         except Unavailable as error:

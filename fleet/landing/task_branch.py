@@ -97,7 +97,7 @@ class TaskBranch:
                 "push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", *options,
                 f"--force-with-lease={self.ref}:", "--", self._repository.remote, f"{new}:{self.ref}",
                 attempted="push the change", on=self._on, git_dir=self._repository.mirror, expect=(0, 1, 128),
-                timeout=900.0,
+                timeout=900.0, umask=await push.umask_into(self._repository),
             )  # fmt: skip
         except Unavailable as error:
             return False, error.cause[-400:]
