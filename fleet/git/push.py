@@ -17,6 +17,8 @@ _CLOSED: Final = re.compile(
     r"Permission denied(?! \()|Operation not permitted|Read-only file system|insufficient permission|No space left"
 )
 
+_CHECKED_OUT: Final = "branch is currently checked out"
+_IN_ITS_PLACE: Final = re.compile(r"'refs/heads/([^'\n]+)' exists; cannot create")
 #: Git said so before it sent anything.
 _NOT_LET_IN: Final = re.compile(
     r"unable to access '|could not read (?:Username|Password)|Authentication failed|Could not read from remote"
@@ -39,6 +41,10 @@ def unusable(words: str) -> tuple[str, str] | None:
     if locked := _LOCKED.search(words):
         cause = f"{locked[1]} is there: a git works in the repository, or died there"
         return cause, "If none runs there, remove that file."
+    if _CHECKED_OUT in words:
+        return _CHECKED_OUT, "Finish the rebase or bisect that is under way there, or check out another branch."
+    if other := _IN_ITS_PLACE.search(words):
+        return f"{other[1]} is in the way: it cannot be a branch and a directory of branches", "Rename it there."
     if closed := _CLOSED.search(words):
         at = words.rfind("\n", 0, closed.start()) + 1
         line = words[at:].partition("\n")[0].removeprefix("remote:").strip()

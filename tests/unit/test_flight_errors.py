@@ -139,15 +139,15 @@ async def test_a_faulty_machine_is_waited_for_with_its_reason(there: World) -> N
 
 
 async def test_a_full_disk_of_its_machine_is_waited_for(there: World) -> None:
-    task = await there.running()
-    full = MachineFull(
-        attempted="take a snapshot", on="w on box", cause="the disk of box is full", hint="Free some."
-    )
+    task = await there.task(TaskState.PREPARING)
+    full = MachineFull(attempted="prepare a workspace", on="w on box", cause="its disk is full", hint="Free some.")
     there.machine.trouble = full
     async with alongside(Flight(there.services, task).run(), "fly"):
-        await _until_why(there, task, "waiting: could not take a snapshot: its disk is full. Free some.")
-        await asyncio.sleep(0.1)  # on this clock all tries of another error would be over
-        assert (await there.now(task)).state is TaskState.RUNNING
+        await _until_why(there, task, "waiting: could not prepare a workspace: its disk is full. Free some.")
+        tries = len(there.clock.slept)
+        while len(there.clock.slept) < tries + 10:
+            await asyncio.sleep(0.01)
+        assert (await there.now(task)).state is TaskState.PREPARING
 
 
 @pytest.mark.parametrize("restarted", [False, True])

@@ -37,6 +37,11 @@ def test_a_rejected_push_says_the_repositorys_own_reason(words: str, told: str) 
             + "\nremote: error: cannot lock ref 'refs/heads/main': Unable to create '/x/main.lock': File exists.",
             "/x/main.lock is there: a git works",
         ),
+        (PORCELAIN % "branch is currently checked out", "checked out"),
+        (
+            "cannot lock ref 'refs/heads/airboss/t2': 'refs/heads/airboss' exists; cannot create",
+            "airboss is in the way",
+        ),
         ("error: unable to create temporary file: Permission denied\nfatal: failed", "file: Permission denied"),
         (PORCELAIN % "unpacker error" + "\nremote: fatal: write error: No space left on device", "write error: No"),
         ("git@far: Permission denied (publickey).\nfatal: Could not read from remote repository.", "(publickey)"),
