@@ -26,7 +26,7 @@ from fleet.machines.local import LocalExecutor
 from fleet.machines.runner.facts import LINUX, MARK
 from fleet.machines.runner.frames import frame, whole_frames
 from fleet.machines.runner.image import build
-from fleet.machines.runner.jobs import Link
+from fleet.machines.runner.jobs import ROOM, Link, RunnerJob
 from fleet.machines.runner.other_login import KILL
 from fleet.machines.runner.start import START
 
@@ -106,6 +106,21 @@ def test_pipes_that_end_together_share_a_look_at_all_processes(tmp_path: Path) -
         for process in left.values():
             process.kill()
             process.wait()
+
+
+def test_a_request_that_waits_for_room_on_the_link_goes_on_once_there_is_some(tmp_path: Path) -> None:
+    link, now = Link(str(tmp_path)), time.monotonic()
+    jobs = [RunnerJob(link, number) for number in (1, 2)]
+    jobs[1].credit = 0
+    link.outgoing += bytes(ROOM)
+    assert not jobs[0].may_talk()
+    jobs[0].wait_to_talk(now)
+    link.wake_waiting()
+    assert jobs[0].wake > now
+    link.outgoing.clear()
+    jobs[1].wait_to_talk(now)
+    link.wake_waiting()
+    assert jobs[0].wake == 0 and jobs[1].wake > now, "the other waits for credit"
 
 
 class Pipes:

@@ -36,7 +36,7 @@ class AttachJob(RunnerJob):
         if now < self.wake:
             return
         if not self.may_talk():
-            self.wake = now + 0.02
+            self.wait_to_talk(now)
             return
         if self.fd < 0:
             try:
@@ -54,6 +54,7 @@ class AttachJob(RunnerJob):
         data = os.pread(self.fd, CHUNK, self.offset)
         if data:
             self.say({"ev": "out", "offset": self.offset}, data)
+            self.serve.jobs[self.number] = self.serve.jobs.pop(self.number)  # the others come first now
             self.offset += len(data)
             self.pause, self.wake = 0.002, now
         elif not self.seen_alive:

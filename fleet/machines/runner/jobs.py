@@ -33,11 +33,19 @@ class Link:
         self.jobs: dict[int, RunnerJob] = {}
         self.orphans: list[int] = []  # killed children not yet reaped
         self.outgoing = bytearray()
+        self.waiting: dict[int, RunnerJob] = {}  # for room on the link
         self.looked_at = self.look_after = 0.0
         self.left: dict[str, list[int]] = {}  # as of then
 
     def room(self) -> bool:
         return len(self.outgoing) < ROOM
+
+    def wake_waiting(self) -> None:
+        """Wakes what waits for room, if there is room now."""
+        if self.waiting and self.room():
+            for job in self.waiting.values():
+                job.wake = 0.0
+            self.waiting.clear()
 
     def send(self, header: Json, payload: bytes = b"") -> None:
         self.outgoing += frame(header, payload)
@@ -108,3 +116,9 @@ class RunnerJob:
 
     def may_talk(self) -> bool:
         return self.credit > 0 and self.serve.room()
+
+    def wait_to_talk(self, now: float) -> None:
+        """Credit wakes it when it comes, and room on the link."""
+        self.wake = now + 0.02
+        if not self.serve.room():
+            self.serve.waiting[self.number] = self

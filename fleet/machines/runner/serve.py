@@ -305,5 +305,6 @@ class Serve(Link):
                     attempt(job.drop)
                     self.fail(job.number, error_of(error))
             linked = self.transmit() and linked
+            self.wake_waiting()
         for job in list(self.jobs.values()):
             job.drop()

@@ -33,7 +33,7 @@ class ReadJob(RunnerJob):
 
     def step(self, now: float) -> None:
         if not self.may_talk():
-            self.wake = now + 0.02
+            self.wait_to_talk(now)
             return
         data = os.read(self.fd, min(CHUNK, self.left))
         self.left -= len(data)
