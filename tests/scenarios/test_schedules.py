@@ -64,7 +64,7 @@ def test_a_run_starts_once_through_kills_and_jumps_of_the_clock(
     assert "every hour" in built.say("/schedules").shown
     built.stop()
 
-    clock.set(3 * HOUR)
+    clock.set(3 * HOUR + HALF_PAST // 2)
     built.start(failpoint="slot-taken", **clock.environ)
     assert built.died() == -9
     assert len(built.ledger("schedule.due")) == len(built.ledger("task.requested")) == 2
