@@ -66,7 +66,7 @@ func TestMore(t *testing.T) {
 	}
 }
 """
-pytestmark = pytest.mark.timeout(900 if FULL else 300)
+pytestmark = pytest.mark.timeout(3_600 if FULL else 300)
 
 
 def attempts() -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ test('adds', () => assert.strictEqual(shop.sum([1, 2]), 3));
 test('discounts', () => assert.strictEqual(shop.discount(200, 10), 180));
 """
 BASE: Files = {"airboss.toml": airboss_toml(NODE, "--test"), "shop.js": SHOP, "test/shop.test.js": TEST}
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(3_600 if FULL else 300)
 
 
 def attempts() -> list[dict[str, Any]]:
