@@ -32,8 +32,8 @@ class Phones:
     ) -> Phones:
         """``sure`` comes back while nobody else may read a chat. Raises ``Misused`` for a token of a wrong kind."""
         found = (
-            (slack.from_secrets(env, home, registry), slack.OFF),
             (telegram.from_secrets(env, home, registry, sure), telegram.OFF),
+            (slack.from_secrets(env, home, registry), slack.OFF),
         )
         return cls(
             tuple(chat for chat, _ in found if chat is not None), tuple(off for chat, off in found if chat is None)

@@ -83,7 +83,7 @@ def test_a_slot_can_be_taken_once(store: Store) -> None:
 
 def test_old_slots_go(store: Store) -> None:
     with store.transaction() as tx:
-        later = schedules.take(tx, made(tx), SlotOutcome.SKIPPED, next_us=schedules.KEPT_US, now_us=101)
+        later = schedules.take(tx, made(tx), SlotOutcome.SKIPPED, next_us=schedules.KEPT_US + 101, now_us=101)
         schedules.take(tx, later, SlotOutcome.SKIPPED, next_us=0, now_us=schedules.KEPT_US + 101)
         assert len(slots_of(tx, "s1")) == 1
 
