@@ -34,16 +34,25 @@ _FIRST = 1 << 20  # bytes of a change
 def run(repo: Path, base: str, head: str, as_json: bool, home: Path | None) -> int:
     """The command. It ends what it runs, and removes what it made, also when it is ended by TERM or HUP."""
 
+    ended_by: list[int] = []
+
     async def tried() -> int:
-        if (task := asyncio.current_task()) is not None:
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+        def end(number: int) -> None:
+            ended_by.append(number)
+            if task is not None:
+                task.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as ``nohup`` wants it
+                loop.add_signal_handler(number, end, number)
         return await gate_try(repo, base, head, as_json, home)
 
     try:
         return asyncio.run(tried())
     except asyncio.CancelledError:
-        return 128 + signal.SIGTERM
+        return 128 + ended_by[0]
 
 
 async def gate_try(repo: Path, base: str, head: str, as_json: bool, home: Path | None) -> int:

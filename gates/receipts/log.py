@@ -1,4 +1,4 @@
-"""Consistency proofs over the Merkle tree of RFC 6962 section 2.1 (``fleet.events.merkle``).
+"""Inclusion and consistency proofs over the Merkle tree of RFC 6962 section 2.1 (``fleet.events.merkle``).
 
 Everything here uses leaf *hashes* (32 bytes each, ``fleet.events.leaf_hash`` of an event's bytes), which the ledger
 stores. A root covers every event before it, in order; a consistency proof shows that a longer log only added to a
@@ -9,7 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fleet.events.merkle import node_hash
+from fleet.events.merkle import node_hash, root
+
+
+def _split(size: int) -> int:
+    """The largest power of two smaller than ``size`` (at least 2)."""
+    return 1 << ((size - 1).bit_length() - 1)
+
+
+def inclusion_proof(index: int, leaves: Sequence[bytes]) -> list[bytes]:
+    """The audit path of the leaf at ``index`` (from 0), lowest first. Raises ``IndexError`` outside the tree."""
+    if not 0 <= index < len(leaves):
+        raise IndexError(index)
+    if len(leaves) == 1:
+        return []
+    split = _split(len(leaves))
+    if index < split:
+        return [*inclusion_proof(index, leaves[:split]), root(leaves[split:])]
+    return [*inclusion_proof(index - split, leaves[split:]), root(leaves[:split])]
+
+
+def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], head: bytes) -> bool:
+    """Whether ``proof`` shows that the leaf hash is at ``index`` in the tree of ``size`` with that head."""
+    if not 0 <= index < size:
+        return False
+    position, last, node = index, size - 1, leaf
+    for sibling in proof:
+        if last == 0:
+            return False
+        if position & 1 or position == last:
+            node = node_hash(sibling, node)
+            while not position & 1 and position:
+                position, last = position >> 1, last >> 1
+        else:
+            node = node_hash(node, sibling)
+        position, last = position >> 1, last >> 1
+    return last == 0 and node == head
 
 
 def verify_consistency(

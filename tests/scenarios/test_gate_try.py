@@ -89,25 +89,38 @@ def test_a_try_that_is_ended_ends_its_gate_and_leaves_nothing(tmp_path: Path) ->
     work = make_work(tmp_path / "work", {"airboss.toml": airboss_toml(SH, "-c", "sleep 300"), "x": "x"})
     commit(work, {"a": "a_name_that_may_be_a_secret = 1\n"})
     argv = [str(Path(sys.executable).with_name("airboss")), "gate", "try", "--repo", str(work)]
-    tries: dict[signal.Signals, subprocess.Popen[bytes]] = {}
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        (tmp_path / number.name).mkdir()
-        env = {**os.environ, "TMPDIR": str(tmp_path / number.name), "HOME": str(tmp_path)}
-        tries[number] = subprocess.Popen([*argv, "--base", "HEAD~1", "--head", "HEAD"], env=env, stderr=-1)
-    for number, tried in tries.items():
-        while not (found := running(tmp_path / number.name)):
+    ends = {"int": signal.SIGINT, "term": signal.SIGTERM, "hup": signal.SIGHUP, "nohup": signal.SIGTERM}
+    tries: dict[str, subprocess.Popen[bytes]] = {}
+    for name in ends:
+        (tmp_path / name).mkdir()
+        env = {**os.environ, "TMPDIR": str(tmp_path / name), "HOME": str(tmp_path)}
+        words = [*(["nohup"] if name == "nohup" else ["env", "--default-signal=HUP"]), *argv]
+        none = subprocess.DEVNULL
+        tries[name] = subprocess.Popen(
+            [*words, "--base", "HEAD~1", "--head", "HEAD"], env=env, stdin=none, stdout=none, stderr=-1
+        )
+    for name, tried in tries.items():
+        while not (found := running(tmp_path / name)):
             assert tried.poll() is None
             time.sleep(0.05)
-        tried.send_signal(number)
+        assert ignores_hangups(tried.pid) is (name == "nohup")
+        tried.send_signal(ends[name])
         _, said = tried.communicate(timeout=60)
-        assert said == b"" and tried.returncode == (130 if number is signal.SIGINT else 143)
-        assert not any(map(alive, found)) and list((tmp_path / number.name).iterdir()) == []
+        assert (said, tried.returncode) == (b"", 128 + ends[name]), name
+        assert not any(map(alive, found)) and list((tmp_path / name).iterdir()) == []
 
 
 def running(scratch: Path) -> list[int]:
     """The gate's first process, once its supervisor has started it."""
     told = [path.read_bytes() for path in scratch.glob("gate-try-*/.airboss/pipes/*/status")]
     return [main for each in told if each and (main := json.loads(each)["main"])]
+
+
+def ignores_hangups(pid: int) -> bool:
+    ignored = next(
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigIgn")
+    )
+    return bool(int(ignored.split()[1], 16) & 1 << (signal.SIGHUP - 1))
 
 
 def alive(pid: int) -> bool:

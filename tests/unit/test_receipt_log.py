@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.events import leaf_hash, merkle
-from gates.receipts.log import verify_consistency
+from gates.receipts.log import inclusion_proof, verify_consistency, verify_inclusion
 from tests.proofs import consistency_proof
 
 INPUTS = [
@@ -26,12 +26,21 @@ ROOTS = [
     "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 ]
-CONSISTENCY = {
-    (1, 8): [
+INCLUSION = {
+    (0, 8): [
         "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
         "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
         "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4",
     ],
+    (5, 8): [
+        "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+        "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
+        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    ],
+    (2, 3): ["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"],
+}
+CONSISTENCY = {
+    (1, 8): INCLUSION[0, 8],
     (6, 8): [
         "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a",
         "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
@@ -49,9 +58,27 @@ def test_roots_are_the_published_ones(size: int) -> None:
     assert merkle.root(LEAVES[:size]).hex() == ROOTS[size]
 
 
+@pytest.mark.parametrize(("index", "size"), INCLUSION)
+def test_inclusion_proofs_are_the_published_ones(index: int, size: int) -> None:
+    assert [node.hex() for node in inclusion_proof(index, LEAVES[:size])] == INCLUSION[index, size]
+
+
 @pytest.mark.parametrize(("old", "new"), CONSISTENCY)
 def test_consistency_proofs_are_the_published_ones(old: int, new: int) -> None:
     assert [node.hex() for node in consistency_proof(old, LEAVES[:new])] == CONSISTENCY[old, new]
+
+
+@given(st.integers(1, 70), st.data())
+def test_every_leaf_is_shown_to_be_in_and_no_other_is(size: int, data: st.DataObject) -> None:
+    leaves = [leaf_hash(bytes([number])) for number in range(size)]
+    index = data.draw(st.integers(0, size - 1))
+    proof, head = inclusion_proof(index, leaves), merkle.root(leaves)
+    assert verify_inclusion(leaves[index], index, size, proof, head)
+    assert not verify_inclusion(leaf_hash(b"forged"), index, size, proof, head)
+    assert not verify_inclusion(leaves[index], index, size, [*proof, head], head)
+    if size > 1:
+        assert not verify_inclusion(leaves[index], (index + 1) % size, size, proof, head)
+        assert not verify_inclusion(leaves[index], index, size, proof[:-1], head)
 
 
 @given(st.integers(1, 70), st.data())
