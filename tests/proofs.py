@@ -1,10 +1,22 @@
-"""The consistency proofs of RFC 6962 section 2.1.2, by its own definition, from all leaves."""
+"""The proofs of RFC 6962 sections 2.1.1 and 2.1.2, by its own definitions, from all leaves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from fleet.events.merkle import root
+
+
+def inclusion_proof(index: int, leaves: Sequence[bytes]) -> list[bytes]:
+    """The audit path of the leaf at ``index`` (from 0), lowest first. Raises ``IndexError`` outside the tree."""
+    if not 0 <= index < len(leaves):
+        raise IndexError(index)
+    if len(leaves) == 1:
+        return []
+    split = _split(len(leaves))
+    if index < split:
+        return [*inclusion_proof(index, leaves[:split]), root(leaves[split:])]
+    return [*inclusion_proof(index - split, leaves[split:]), root(leaves[:split])]
 
 
 def consistency_proof(old_size: int, leaves: Sequence[bytes]) -> list[bytes]:

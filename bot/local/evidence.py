@@ -36,12 +36,25 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_export)
 
+    add = commands.add_parser(
+        "prove", help="that a receipt's event is in the ledger of a checkpoint that somebody has"
+    )
+    add.add_argument("receipt", type=word, metavar="FILE", help="a receipt (RECEIPT.json)")
+    add.add_argument(
+        "--checkpoint", type=word, metavar="NOTE", help="theirs (default: the last that was signed here)"
+    )
+    add.add_argument(
+        "-o", "--output", type=word, metavar="PROOF", help="where to write it (default: beside the receipt)"
+    )
+    add.set_defaults(run=_prove)
+
     add = commands.add_parser("verify", help="check a receipt or an export against a pinned key")
     add.add_argument("receipt", type=word, metavar="FILE", help="a receipt (RECEIPT.json), or an export")
     add.add_argument("--key", default="", metavar="LINE", help="the pinned public key: 'ssh-ed25519 AAAA…'")
     add.add_argument("--allowed-signers", type=word, metavar="FILE", help="pinned keys, in ssh-keygen's format")
     add.add_argument("--repo", type=word, metavar="DIR", help="also check the landed commit in this repository")
     add.add_argument("--ledger", default="", metavar="STORE", help="also recompute it from this store")
+    add.add_argument("--proof", type=word, metavar="PROOF", help="what `airboss prove` wrote for this receipt")
     add.add_argument(
         "--against",
         action="append",
@@ -54,7 +67,7 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="append",
         default=[],
         metavar="KEY",
-        help="a witness's key, for an export: NAME+ID+KEY",
+        help="a witness's key, for an export or a proof: NAME+ID+KEY",
     )
     add.add_argument(
         "--witnesses-needed", type=int, default=0, metavar="K", help="so many of them must have signed (default: 0)"
@@ -118,6 +131,14 @@ def _export(options: argparse.Namespace) -> int:
     return run(options, home_path(options))
 
 
+def _prove(options: argparse.Namespace) -> int:
+    from bot.local.owner import as_owner
+    from bot.local.proving import run
+
+    as_owner(home_path(options))
+    return run(options, home_path(options))
+
+
 def _verify(options: argparse.Namespace) -> int:
     import asyncio
     from pathlib import Path
@@ -132,6 +153,7 @@ def _verify(options: argparse.Namespace) -> int:
             key=options.key,
             repo=Path(options.repo) if options.repo else None,
             ledger=options.ledger,
+            proof=Path(options.proof) if options.proof else None,
             against=[Path(each) for each in options.against],
             witnesses=options.witness,
             needed=options.witnesses_needed,

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace, home: Path) -> int:
     """Writes the bundle, or a file for tools of others. Raises ``Misused`` for days that are none and for a target
     that is no file, ``Unavailable`` where it cannot be written."""
     days = days_of(options.first, options.last, options.tz)
-    target = _new_file(Path(options.output).absolute())
+    target = new_file(Path(options.output).absolute())
     form = FileForm(options.form)
     url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
     with Store.open(url, create=False) as store:
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, home: Path) -> int:
     return 0
 
 
-def _new_file(target: Path) -> Path:
+def new_file(target: Path) -> Path:
     """What is written takes the target's place whole: a device, a pipe or a link there would be gone."""
     if target.is_symlink() or (target.exists() and not target.is_file()):
         raise Misused(

@@ -16,6 +16,7 @@ from fleet.store.core import Store
 from fleet.untrusted import clean
 from gates.receipts import against as copies
 from gates.receipts import bundle_check, dsse
+from gates.receipts import proof as proofs
 from gates.receipts import verify as checks
 from gates.receipts.checkpoint import Checkpoint
 from gates.receipts.cosigned import Demand
@@ -33,6 +34,7 @@ async def verify(
     key: str = "",
     repo: Path | None = None,
     ledger: str = "",
+    proof: Path | None = None,
     against: Sequence[Path] = (),
     witnesses: Sequence[str] = (),
     needed: int = 0,
@@ -40,8 +42,9 @@ async def verify(
 ) -> int:
     """Prints each check. Returns 0 if all of them hold, else 1.
 
-    ``ledger`` is a store's URL or the path of an SQLite file, ``against`` are checkpoints that somebody else has.
-    ``needed`` of the ``witnesses``, which are keys, must have signed an export.
+    ``ledger`` is a store's URL or the path of an SQLite file, ``proof`` what ``airboss prove`` wrote, ``against``
+    are checkpoints that somebody else has. ``needed`` of the ``witnesses``, which are keys, must have signed an
+    export, or the proof's checkpoint.
     Raises ``Misused`` (2) without a pinned key or a receipt, and ``Unavailable`` (3) when the repository or the
     ledger cannot be read.
     """
@@ -49,30 +52,31 @@ async def verify(
     namespaces = BUNDLE_NAMESPACES if exported else (NAMESPACE,)
     pinned = checks.pinned_keys(home, allowed_signers, key, receipt, namespaces)
     others = [point for path in against for point in copies.read(path, pinned)]
+    demand = _demand(witnesses, needed)
     if exported:
-        return await _verify_bundle(receipt, pinned, others, _demand(witnesses, needed), as_json)
-    if witnesses or needed:
+        return await _verify_bundle(receipt, pinned, others, demand, as_json)
+    if (witnesses or needed) and proof is None:
         raise Misused(
             attempted="check the witnesses of a receipt",
             on=str(receipt),
             cause="their signatures are in the ledger, not in a receipt",
-            hint="Check an export of its day: airboss export --from DATE --to DATE -o FILE.",
+            hint="Check an export of its day (airboss export --from DATE --to DATE -o FILE), or give --proof.",
         )
-    if others and not ledger:
+    if others and not ledger and proof is None:
         raise Misused(
             attempted="compare a receipt with another copy",
             on=str(receipt),
             cause="a receipt alone does not have the events",
-            hint="Name the ledger too: --ledger airboss.db. An export needs none.",
+            hint="Name the ledger too (--ledger airboss.db), or a proof (--proof). An export needs none.",
         )
-    data = _read(receipt)
+    data = read_receipt(receipt)
     if dsse.is_envelope(data):
         envelope = dsse.Envelope.parse(data)
         data, signed = envelope.payload, checks.check_envelope(envelope, pinned)
     else:
         beside = receipt.with_name(receipt.name + ".sig")
         if await asyncio.to_thread(beside.exists):
-            signed = checks.check_signature(data, _read(beside).decode("ascii", "replace"), pinned)
+            signed = checks.check_signature(data, read_receipt(beside).decode("ascii", "replace"), pinned)
         else:
             signed = Check("signature", False, f"there is no {beside.name} beside it, and it is no whole export")
     shape, statement = checks.check_shape(data)
@@ -85,11 +89,22 @@ async def verify(
             if others:
                 size = await store.read(events.size)
                 found.append(await copies.compare(others, partial(copies.roots_of_store, store), 1, size))
+    if shape.ok and proof is not None:
+        entry, shown = proofs.check(proofs.Proof.parse(read_receipt(proof)), statement, pinned, demand)
+        found += entry
+        if shown and others and not ledger:
+            first, size = min(shown), max(shown)
+            known = [point for point in others if point.size <= size]
+            found.append(await copies.compare(known, partial(_among, shown), first, size))
     verified = all(check.ok for check in found)
     said = as_plain(receipt, found, statement if verified else {})
     name = _named(statement) if verified else ""
     sys.stdout.write(json.dumps(said, indent=2) + "\n" if as_json else _lines(found, name))
     return 0 if verified else 1
+
+
+async def _among(shown: dict[int, bytes], sizes: Sequence[int]) -> dict[int, bytes]:
+    return {size: shown[size] for size in sizes if size in shown}
 
 
 async def _verify_bundle(
@@ -136,7 +151,8 @@ def _url(ledger: str) -> str:
     return ledger if "://" in ledger else f"sqlite:///{Path(ledger).resolve()}"
 
 
-def _read(path: Path) -> bytes:
+def read_receipt(path: Path) -> bytes:
+    """The bytes of a receipt or of what lies beside it. Raises ``Misused``."""
     try:
         with path.open("rb") as file:
             data = file.read(checks.SIZE_LIMIT + 1)

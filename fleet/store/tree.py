@@ -106,3 +106,20 @@ def consistency(tx: Tx, old: int, new: int) -> list[bytes]:
     if not whole:
         proof.append(frontier_at(tx, size, start).root())
     return proof[::-1]
+
+
+def inclusion(tx: Tx, index: int, size: int) -> list[bytes]:
+    """The audit path of the event at ``index``, from 0, in the tree of ``size`` events, lowest first (RFC 6962
+    section 2.1.1), from stored subtrees. Raises ``ValueError`` when the ledger has fewer."""
+    if not 0 <= index < size:
+        raise ValueError(f"{index} is not between 0 and {size - 1}")
+    path, start = list[bytes](), 0
+    while size > 1:
+        split = 1 << ((size - 1).bit_length() - 1)
+        if index < split:
+            path.append(frontier_at(tx, size - split, start + split).root())
+            size = split
+        else:
+            path.append(frontier_at(tx, split, start).root())
+            index, start, size = index - split, start + split, size - split
+    return path[::-1]

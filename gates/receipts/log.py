@@ -9,42 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fleet.events.merkle import node_hash, root
+from fleet.events.merkle import node_hash
 
 
-def _split(size: int) -> int:
-    """The largest power of two smaller than ``size`` (at least 2)."""
-    return 1 << ((size - 1).bit_length() - 1)
-
-
-def inclusion_proof(index: int, leaves: Sequence[bytes]) -> list[bytes]:
-    """The audit path of the leaf at ``index`` (from 0), lowest first. Raises ``IndexError`` outside the tree."""
-    if not 0 <= index < len(leaves):
-        raise IndexError(index)
-    if len(leaves) == 1:
-        return []
-    split = _split(len(leaves))
-    if index < split:
-        return [*inclusion_proof(index, leaves[:split]), root(leaves[split:])]
-    return [*inclusion_proof(index - split, leaves[split:]), root(leaves[:split])]
-
-
-def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], head: bytes) -> bool:
-    """Whether ``proof`` shows that the leaf hash is at ``index`` in the tree of ``size`` with that head."""
+def roots_of_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> tuple[bytes, bytes] | None:
+    """The roots of the first ``index + 1`` leaves and of all ``size`` by the audit path of this leaf hash, lowest
+    first; ``None`` where it is no path of that leaf."""
     if not 0 <= index < size:
-        return False
-    position, last, node = index, size - 1, leaf
-    for sibling in proof:
+        return None
+    position, last, before, node = index, size - 1, leaf, leaf
+    for sibling in path:
         if last == 0:
-            return False
+            return None
         if position & 1 or position == last:
-            node = node_hash(sibling, node)
+            before, node = node_hash(sibling, before), node_hash(sibling, node)
             while not position & 1 and position:
                 position, last = position >> 1, last >> 1
         else:
             node = node_hash(node, sibling)
         position, last = position >> 1, last >> 1
-    return last == 0 and node == head
+    return (before, node) if last == 0 else None
 
 
 def verify_consistency(

@@ -32,7 +32,7 @@ from fleet.store import databases, ledger, rehash, rollups, tables, tree
 from fleet.store.core import Store, Tx
 from fleet.store.ledger import Entry
 from tests import recount
-from tests.proofs import consistency_proof
+from tests.proofs import consistency_proof, inclusion_proof
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,6 +87,7 @@ def test_the_root_is_the_reference_at_random_sizes_of_a_larger_ledger(store: Sto
             pairs.append((chance.randint(1, new), new))
         for old, new in pairs:
             assert tree.consistency(tx, old, new) == consistency_proof(old, leaves[:new]), (old, new)
+            assert tree.inclusion(tx, old - 1, new) == inclusion_proof(old - 1, leaves[:new]), (old, new)
         with pytest.raises(ValueError, match=str(size)):
             tree.root_at(tx, size + 1)
         with pytest.raises(ValueError, match="no"):
