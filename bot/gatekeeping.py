@@ -6,55 +6,41 @@ wired: a try has no chats and no database (ADR 101).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleet.config import FleetConfig, Secrets
-from fleet.errors import AirbossError
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
-from fleet.machines.executors import Executors
 from fleet.ports import Gatekeeper
-from fleet.supervise import alongside
 from gates.leaks.search import Leaks
 from gates.pipeline import Pipeline
 from gates.remembered import NobodyReviews, NothingGranted, RememberedRecords
 from gates.runs.given_up import GivenUp
+from gates.runs.place import GateLogins
 
 if TYPE_CHECKING:
+    from fleet.machines.executors import Executors
     from fleet.machines.watch import MachineSeen
     from fleet.store.core import Store
 
 
-@asynccontextmanager
-async def gates_alone(config: FleetConfig, repository: Repository, directory: Path) -> AsyncIterator[Gatekeeper]:
+def gates_alone(config: FleetConfig, repository: Repository, logins: GateLogins, directory: Path) -> Gatekeeper:
     """One repository's gates for one judgement, without a controller. ``directory`` is for this alone."""
-    executors, records = Executors(config, directory), RememberedRecords()
-
-    async def meet() -> None:
-        """Opens the links and learns the facts while the change is read. An error is the gate's to tell."""
-        for machine in config.machines:
-            with suppress(AirbossError):
-                await executors.gate(machine).facts()
-
-    try:
-        async with alongside(meet(), "meet the machines"):
-            yield Pipeline(
-                records=records,
-                reviews=NobodyReviews(),
-                granted=NothingGranted(),
-                config=lambda: config,
-                executors=executors,
-                workspaces=Workspaces(lambda: config.limits),
-                repositories=lambda _: repository,
-                home=directory,
-                leaks=Leaks(records, Secrets({}), directory),
-                given_up=GivenUp(),
-            )
-    finally:
-        await executors.close()
+    records = RememberedRecords()
+    return Pipeline(
+        records=records,
+        reviews=NobodyReviews(),
+        granted=NothingGranted(),
+        config=lambda: config,
+        executors=logins,
+        workspaces=Workspaces(lambda: config.limits),
+        repositories=lambda _: repository,
+        home=directory,
+        leaks=Leaks(records, Secrets({}), directory),
+        given_up=GivenUp(),
+    )
 
 
 def gatekeeper_of(

@@ -1,7 +1,7 @@
 """``airboss gate try``: runs a repository's gates on a commit, on this machine, without a controller.
 
 Half of its time loads modules, and half of what follows waits for other processes. So little is imported here: the
-search for secrets loads its rules, and git and Python are asked, while the judge is imported.
+search for secrets loads its rules, git and Python are asked, and the runner starts, while the judge is imported.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -20,12 +22,13 @@ from typing import TYPE_CHECKING
 
 from bot.local import pythons
 from fleet import files
-from fleet.errors import Misused
+from fleet.errors import AirbossError, Misused
 from fleet.git.command import Git, is_object_id
-from fleet.supervise import side_by_side
+from fleet.supervise import alongside
 from gates.leaks.rules import SEARCHES, worth_searching
 
 if TYPE_CHECKING:
+    from fleet.machines.local import LocalExecutor
     from fleet.verdict import Verdict
 
 _FIRST = 1 << 20  # bytes of a change
@@ -78,30 +81,46 @@ async def judge(repo: Path, base: str, head: str, home: Path | None) -> Verdict:
 
 async def _judge(repo: Path, base: str, head: str, home: Path | None, directory: Path) -> Verdict:
     mirror = directory / "mirror.git"
-    commits: list[str] = []
-    tools: list[tuple[list[str], list[str]]] = []
 
-    async def look_up() -> None:
-        objects, *found = await _objects_and_commits(repo, base, head)
-        commits.extend(found)
+    async def look_up() -> list[str]:
+        objects, *commits = await _objects_and_commits(repo, base, head)
         _borrow(objects, mirror)
-        if worth_searching(await _added(mirror, *found)):
+        if worth_searching(await _added(mirror, *commits)):
             SEARCHES.prepare()
-
-    async def look_around() -> None:
-        tools.append(await asyncio.to_thread(pythons.tools))
-
-    async def load() -> None:
-        await asyncio.to_thread(_load_judge)
+        return commits
 
     try:
-        await side_by_side([look_up(), look_around(), load()], "begin a try", most=3)
-        from bot.local.judging_alone import TriedCommit, judged
+        async with (
+            alongside(look_up(), "look the commits up") as commits,
+            alongside(asyncio.to_thread(pythons.tools), "look for Python") as tools,
+            _this_machine(directory) as machine,
+            alongside(_meet(machine), "meet the machine"),
+        ):
+            await asyncio.to_thread(_load_judge)
+            from bot.local.judging_alone import TriedCommit, judged
 
-        base_commit, head_commit = commits
-        return await judged(TriedCommit(repo, mirror, base_commit, head_commit, tools[0]), home, directory)
+            base_commit, head_commit = await commits
+            tried = TriedCommit(repo, mirror, base_commit, head_commit, await tools)
+            return await judged(tried, machine, home, directory)
     finally:
         await SEARCHES.close()
+
+
+@asynccontextmanager
+async def _this_machine(directory: Path) -> AsyncIterator[LocalExecutor]:
+    """The gates' login: our own, with its files in ``directory``."""
+    local = await asyncio.to_thread(import_module, "fleet.machines.local")
+    machine: LocalExecutor = local.LocalExecutor("here", root=str(directory / ".airboss"), python=sys.executable)
+    try:
+        yield machine
+    finally:
+        await machine.close()
+
+
+async def _meet(machine: LocalExecutor) -> None:
+    """Starts the runner, and learns the facts. An error is the gate's to tell."""
+    with suppress(AirbossError):
+        await machine.facts()
 
 
 def _load_judge() -> None:

@@ -14,16 +14,27 @@ from fleet.config import FleetConfig, MachineConfig, RepoConfig, load_fleet
 from fleet.config.home import FLEET_FILE
 from fleet.errors import RepositoryUnusable
 from fleet.git.repository import Repository
+from fleet.machines.local import LocalExecutor
 from fleet.model import ChatRef, Isolation, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
-from fleet.ports import Candidate
+from fleet.ports import Candidate, Executor
 from fleet.setup.definitions import load as load_setups
 from fleet.verdict import Verdict
 from gates.people import console_owner
 from gates.policy import not_judged
 from gates.runs.definitions import load
 
-_MACHINE = "here"
 _SYSTEM_PATH = ("/opt/homebrew/bin", "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
+
+
+class ThisMachine:
+    """Every gate runs here, by the same login."""
+
+    def __init__(self, here: Executor) -> None:
+        self._here = here
+
+    def gate(self, machine: str, login: str = "") -> Executor:
+        """That login."""
+        return self._here
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +49,32 @@ class TriedCommit:
     tools: tuple[list[str], list[str]]
 
 
-async def judged(tried: TriedCommit, home: Path | None, directory: Path) -> Verdict:
-    """The verdict. ``directory`` is for this alone."""
-    name, config = _config(tried.repo, home, directory, tried.tools)
+async def judged(tried: TriedCommit, machine: LocalExecutor, home: Path | None, directory: Path) -> Verdict:
+    """The verdict. ``machine`` is this one. ``directory`` is for this alone."""
+    name, config = _config(tried.repo, machine.machine, home, directory, tried.tools)
     repository = Repository(name, str(tried.repo), "main", tried.mirror)
     config = _with_programs(config, await _first_words(repository, tried.base, config.repos[name]))
     tree = await repository.tree_of(tried.head)
 
-    task, session, turn = _asked(name, tried.base, config.isolation)
+    task, session, turn = _asked(name, machine.machine, tried.base, config.isolation)
     candidate = Candidate(task, session, turn, tried.head, tree, tried.base, round=1)
-    async with gates_alone(config, repository, directory) as gatekeeper:
-        try:
-            return await gatekeeper.judge(candidate)
-        except RepositoryUnusable as error:
-            return not_judged(candidate, error)
-        except asyncio.CancelledError:
-            await gatekeeper.abandon(task.id)  # nobody else would end what it runs
-            raise
+    gatekeeper = gates_alone(config, repository, ThisMachine(machine), directory)
+    try:
+        return await gatekeeper.judge(candidate)
+    except RepositoryUnusable as error:
+        return not_judged(candidate, error)
+    except asyncio.CancelledError:
+        await gatekeeper.abandon(task.id)  # nobody else would end what it runs
+        raise
 
 
-def _asked(repo: str, base: str, isolation: Isolation) -> tuple[Task, Session, Turn]:
+def _asked(repo: str, machine: str, base: str, isolation: Isolation) -> tuple[Task, Session, Turn]:
     """A task as the one at this machine would ask for it, whose session had no agent."""
     task = Task(
         id="t1",
         repo=repo,
         agent="",
-        machine=_MACHINE,
+        machine=machine,
         prompt="gate try",
         mode=TaskMode.CHANGE,
         state=TaskState.JUDGING,
@@ -76,7 +87,7 @@ def _asked(repo: str, base: str, isolation: Isolation) -> tuple[Task, Session, T
     session = Session(
         id="t1.1",
         task=task.id,
-        machine=_MACHINE,
+        machine=machine,
         agent="",
         base=base,
         workspace="",
@@ -109,7 +120,7 @@ def _asked(repo: str, base: str, isolation: Isolation) -> tuple[Task, Session, T
 
 
 def _config(
-    repo: Path, home: Path | None, directory: Path, tools: tuple[list[str], list[str]]
+    repo: Path, machine: str, home: Path | None, directory: Path, tools: tuple[list[str], list[str]]
 ) -> tuple[str, FleetConfig]:
     """The repository's name, and a fleet of this machine alone, where everything runs as one login. ``tools``: see
     ``pythons.tools``."""
@@ -118,10 +129,10 @@ def _config(
     labels = {sys.platform, platform.machine().lower(), *(["macos"] if sys.platform == "darwin" else [])}
     if home is not None and (home / FLEET_FILE).exists():
         fleet = load_fleet(home / FLEET_FILE)
-        for machine in fleet.machines.values():
-            if machine.executor == "local":
-                labels |= set(machine.labels)
-                path, read = [*machine.gate_path, *path], [*machine.gate_read, *read]
+        for local in fleet.machines.values():
+            if local.executor == "local":
+                labels |= set(local.labels)
+                path, read = [*local.gate_path, *path], [*local.gate_read, *read]
         for known, settings in fleet.repos.items():
             if Path(settings.url).expanduser().resolve() == repo:
                 name, wanted = known, settings
@@ -133,7 +144,7 @@ def _config(
         gate_path=list(dict.fromkeys(path)),
         gate_read=list(dict.fromkeys(read)),
     )
-    config = FleetConfig(isolation=Isolation.UNSAFE_SAME_USER, machines={_MACHINE: here}, repos={name: wanted})
+    config = FleetConfig(isolation=Isolation.UNSAFE_SAME_USER, machines={machine: here}, repos={name: wanted})
     return name, config
 
 
@@ -149,7 +160,7 @@ async def _first_words(repository: Repository, base: str, config: RepoConfig) ->
 
 def _with_programs(config: FleetConfig, words: list[str]) -> FleetConfig:
     """With the directories in which the shell finds these programs, where the system has none."""
-    here = config.machines[_MACHINE]
+    [(machine, here)] = config.machines.items()
     path, read = list(here.gate_path), list(here.gate_read)
     for word in words:
         known = shutil.which(word, path=":".join([*path, *_SYSTEM_PATH]))
@@ -158,5 +169,5 @@ def _with_programs(config: FleetConfig, words: list[str]) -> FleetConfig:
             path.append(str(Path(found).parent))
             real = Path(found).resolve().parent
             read.append(str(real.parent if real.name == "bin" and real.parent != Path.home() else real))
-    machine = here.model_copy(update={"gate_path": path, "gate_read": read})
-    return config.model_copy(update={"machines": {_MACHINE: machine}})
+    widened = here.model_copy(update={"gate_path": path, "gate_read": read})
+    return config.model_copy(update={"machines": {machine: widened}})
