@@ -26,7 +26,7 @@ from fleet.errors import Misused, Refused
 from fleet.locks import Want
 from fleet.model import ENDS, Fork, Task, TaskMode, TaskState
 from fleet.offers import LabelNeed
-from fleet.store import sessions, tasks
+from fleet.store import landings, sessions, tasks
 from fleet.store.chat import attachments as attachment_rows
 from fleet.store.core import Tx
 from gates.people import Right, demand
@@ -192,9 +192,10 @@ async def stop(context: Context, call: Call) -> Effect:
         asked = tasks.request_stop(tx, task.id, call.actor)
         buttons.withdraw(posts, now.origin, f"/stop {task.id}")
         title = f"{task.id} · stopping" if asked else f"{task.id} · already stopping"
-        posts.post(
-            call.message.chat, Card(line(title), footer=_footer(context, now), tone=Tone.WORKING), task=task.id
-        )
+        late = landings.may_have_landed(tx, task.id)
+        lines = (line("It is landing: where that is done already, it stays landed."),) if late else ()
+        card = Card(line(title), lines, footer=_footer(context, now), tone=Tone.WORKING)
+        posts.post(call.message.chat, card, task=task.id)
         call.resulted(posts, task=task.id)
         tx.after_commit(lambda: context.control.wake(task.id))
 

@@ -174,7 +174,7 @@ class Git:
                     alongside(
                         _feed(process.stdin, b"" if isinstance(stdin, Path) else stdin), "feed git"
                     ) as feeding,
-                    alongside(_read(process.stderr, 1 << 20, process), "what git complains of") as complaining,
+                    alongside(_end(process.stderr), "what git complains of") as complaining,
                 ):
                     out = await _read(process.stdout, limit, process)
                     err = await complaining
@@ -231,6 +231,14 @@ async def _read(stream: asyncio.StreamReader | None, limit: int, process: asynci
         while await stream.read(_CHUNK):
             pass  # to the end: asyncio keeps an unfinished pipe open
     return b"".join(parts)
+
+
+async def _end(stream: asyncio.StreamReader | None) -> bytes:
+    """What git said last: a hook of a remote may say as much as it likes."""
+    kept = b""
+    while stream is not None and (data := await stream.read(_CHUNK)):
+        kept = (kept + data)[-_CHUNK:]
+    return kept
 
 
 async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:

@@ -23,6 +23,10 @@ _PARTIAL = re.compile(r"extensions\.partialclone|remote\..*\.promisor", re.DOTAL
 _SCP_LIKE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]*:(?!:)[^:].*")
 
 
+class NoBranch(RepositoryUnusable):
+    """A repository that answers, and has no branch of that name."""
+
+
 def check(name: str, url: str, base: str) -> None:
     """Raises ``Misused`` for a name, URL or branch that git or a file system could misread."""
     if not _NAME.fullmatch(name) or ".." in name or name.endswith((".lock", ".git")):
@@ -63,7 +67,8 @@ def local_path(url: str) -> Path | None:
 async def tip(git: Git, where: Path | str, base: str, on: str) -> str:
     """The commit of branch ``base`` in the repository at a path, or at a URL.
 
-    Raises ``RepositoryUnusable`` for one that cannot be used as it is, ``OriginAway`` when it does not answer.
+    Raises ``NoBranch`` where there is none, ``RepositoryUnusable`` for a repository that cannot be used as it is,
+    ``OriginAway`` when it does not answer.
     """
     attempted, ref = "read the base branch", f"refs/heads/{base}"
     if isinstance(where, Path):
@@ -89,7 +94,7 @@ async def tip(git: Git, where: Path | str, base: str, on: str) -> str:
                 cause=f"its branch {base} is broken: it names no commit that can be read",
                 hint="git fsck, there, says what is missing",
             )
-        raise RepositoryUnusable(
+        raise NoBranch(
             attempted=attempted,
             on=on,
             cause=f"it has no branch {base}" + (f"; it has {named}" if named else ""),
@@ -116,12 +121,14 @@ async def _local_tip(git: Git, git_dir: Path, ref: str, on: str) -> str:
 
 
 async def _branches(git: Git, where: Path | str, on: str) -> list[str]:
-    """The branches that a repository has."""
+    """The branches that a repository has, its own default first."""
     ended = await git.run(
-        "ls-remote", "--heads", "--", str(where), attempted="list the branches", on=on, expect=(0, 128)
-    )
-    refs = (line.partition("\t")[2] for line in ended.out.decode("utf-8", "replace").splitlines())
-    return [ref.removeprefix("refs/heads/") for ref in refs]
+        "ls-remote", "--symref", "--", str(where), "HEAD", "refs/heads/*",
+        attempted="list the branches", on=on, expect=(0, 128),
+    )  # fmt: skip
+    fields = [line.partition("\t") for line in ended.out.decode("utf-8", "replace").splitlines()]
+    refs = [first.removeprefix("ref: ") if last == "HEAD" else last for first, _, last in fields]
+    return list(dict.fromkeys(ref.removeprefix("refs/heads/") for ref in refs if ref.startswith("refs/heads/")))
 
 
 async def check_whole(git: Git, path: Path, on: str) -> None:

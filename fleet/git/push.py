@@ -23,6 +23,7 @@ _IN_ITS_PLACE: Final = re.compile(r"'refs/heads/([^'\n]+)' exists; cannot create
 _NOT_LET_IN: Final = re.compile(
     r"unable to access '|could not read (?:Username|Password)|Authentication failed|Could not read from remote"
 )
+RULES: Final = "Its owner can change its rules; then /judge the task."
 _ACCESS: Final = "Check the network and the controller's own right to push there."
 
 

@@ -10,8 +10,7 @@ from fleet.errors import AirbossError, DiskFull, Refused, RepositoryUnusable, Un
 from fleet.events import FencedBy
 from fleet.files import scratch
 from fleet.git import lfs, push
-from fleet.git.command import without_credentials
-from fleet.git.origin import OpenedRepository
+from fleet.git.origin import NoBranch, OpenedRepository
 from fleet.git.repository import Repository
 from fleet.landing import fence_hook
 from fleet.landing.fence_hook import FenceToken
@@ -31,7 +30,7 @@ class Swapped:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The base branch was not where the caller expected it, and was not changed; it is at ``found``."""
+    """The base branch was not where the caller expected it, and was not changed; it is at ``found``, or gone."""
 
     found: str
 
@@ -47,14 +46,19 @@ class BaseBranch:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._takes_options = True
-        self._on = f"{repository.base} of {repository.name} ({without_credentials(repository.url)})"
+        self._on = f"{repository.base} of {repository.name}"
 
     async def current(self) -> str:
-        """The base branch's commit, read from the repository itself."""
-        return await self._repository.tip()
+        """The base branch's commit, read from the repository itself; empty where it has no such branch any more."""
+        try:
+            return await self._repository.tip()
+        except NoBranch:
+            return ""
 
     async def follows(self, new: str, found: str) -> bool:
         """Whether ``found``, where the branch is now, is ``new`` or has it in its history."""
+        if not found:
+            return False
         await self._repository.fetch()
         return found == new or await self._repository.is_ancestor(new, found)
 
@@ -202,18 +206,13 @@ class BaseBranch:
         if "unstaged changes" in words or "staged changes" in words or "overwrit" in words:
             raise self._dirty(self._repository.path or Path())
         if push.is_rejection(words):
-            raise self._refused(
-                push.rejection(words), "The repository's own rules reject it; its owner can change them."
-            )
+            people = 'mode = "branch" in fleet.toml pushes what passes as a branch, for people to merge.'
+            raise self._refused(push.rejection(words), f"{push.RULES} Or {people}")
         raise Unavailable(attempted="land the change", on=self._on, cause=push.failure(words))
 
     async def _elsewhere(self, found: str, new: str) -> Swapped | Moved:
         """Whether the branch moved to or past ``new``, or elsewhere."""
-        if found != new:
-            await self._repository.fetch()
-            if not await self._repository.is_ancestor(new, found):
-                return Moved(found)
-        return Swapped(new)
+        return Swapped(new) if found == new or await self.follows(new, found) else Moved(found)
 
     async def _checked_out(self, git_dir: Path) -> tuple[Path | None, bool]:
         """The working tree that has the base branch checked out, and whether only git still knows of it."""

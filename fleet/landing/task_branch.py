@@ -11,7 +11,7 @@ from typing import Final
 from fleet.errors import AirbossError, Refused, RepositoryUnusable, Unavailable
 from fleet.events import FencedBy
 from fleet.git import push
-from fleet.git.command import is_object_id, without_credentials
+from fleet.git.command import is_object_id
 from fleet.git.repository import Repository
 from fleet.landing.base_branch import Moved, Swapped
 from fleet.landing.fence_hook import FenceToken
@@ -37,7 +37,7 @@ class TaskBranch:
     def __init__(self, repository: Repository, task: str) -> None:
         self._repository, self.ref = repository, ref_of(task)
         self._name = self.ref.removeprefix("refs/heads/")
-        self._on = f"{self._name} of {repository.name} ({without_credentials(repository.url)})"
+        self._on = f"{self._name} of {repository.name}"
 
     async def current(self) -> str:
         """The commit that the branch has in the repository itself; empty where there is none."""
@@ -87,7 +87,7 @@ class TaskBranch:
                 attempted="push the change",
                 on=self._on,
                 cause=push.rejection(words),
-                hint="The repository's own rules reject it; its owner can change them.",
+                hint=push.RULES,
             )
         raise Unavailable(attempted="push the change", on=self._on, cause=words)
 

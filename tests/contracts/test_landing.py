@@ -396,3 +396,24 @@ async def test_a_hook_that_aborts_the_update_itself_is_a_refusal_in_its_own_word
         with pytest.raises(Refused, match="nobody lands today; ref updates aborted by hook") as refused:
             await branch.swap(base, new)
         assert not isinstance(refused.value, RepositoryUnusable)
+
+
+async def test_a_branch_that_is_deleted_under_a_landing_has_not_taken_it(tmp_path: Path) -> None:
+    """Where that stayed in doubt, its task could never be stopped."""
+    bare = make_bare(tmp_path / "owner.git", {"a": "1"})
+    _hook(bare, "pre-receive", "env -u GIT_QUARANTINE_PATH git update-ref -d refs/heads/main")
+    repository = Repository("p", str(bare), "main", tmp_path / "p.git")
+    base = await repository.fetch()
+    new, branch = await child(repository, base), BaseBranch(repository)
+    assert await branch.swap(base, new) == Moved("")
+    assert await branch.swap(base, new) == Moved(""), "after a restart, too"
+    assert not await branch.follows(new, await branch.current())
+
+
+async def test_a_hook_may_say_as_much_as_it_likes(tmp_path: Path) -> None:
+    bare = make_bare(tmp_path / "owner.git", {"a": "1"})
+    _hook(bare, "pre-receive", "yes scanning, please wait | head -c 1300000 >&2; echo no room for this >&2; exit 1")
+    repository = Repository("p", str(bare), "main", tmp_path / "p.git")
+    base = await repository.fetch()
+    with pytest.raises(Refused, match=r"no room for this.*then /judge the task"):
+        await BaseBranch(repository).swap(base, await child(repository, base))

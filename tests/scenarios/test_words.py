@@ -268,6 +268,7 @@ def test_once_it_is_landing_words_are_refused_and_not_promised_anything(fresh: W
     fresh.house.until(lambda: wait.with_name("wait.seen").exists(), "the branch is about to move")
     told = fresh.house.say(f"/say {task} write GOOD otherwise")
     assert told.status == 2 and "it is landing" in flat(told) and "/retry" in flat(told), told.shown
+    assert "it stays landed" in flat(fresh.house.say(f"/stop {task}")), "a stop comes too late for it"
     wait.unlink()
     assert fresh.house.wait(task).status == 0
     assert fresh.house.main() == "GOOD as it is"

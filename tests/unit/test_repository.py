@@ -78,8 +78,12 @@ async def test_what_cannot_be_used_says_what_to_do(tmp_path: Path, origin: Path)
     git(tmp_path / "newer", "config", "core.repositoryformatversion", "1")
     git(tmp_path / "newer", "config", "extensions.later", "true")
     (tmp_path / "plain").mkdir()
+    git(tmp_path, "clone", "--quiet", "--bare", str(origin), "renamed")
+    git(tmp_path / "renamed", "branch", "--move", "main", "trunk")
+    git(tmp_path / "renamed", "branch", "a-feature", "trunk")
     for url, base, words in (
         (origin, "release", 'it has no branch release; it has main.*base = "main"'),
+        (tmp_path / "renamed", "main", 'it has trunk, a-feature.*base = "trunk"'),
         (empty, "main", "it has no branch main.*commit something"),
         (tmp_path / "nowhere", "main", "no such directory.*check the path"),
         (tmp_path / "plain", "main", "not a git repository"),
