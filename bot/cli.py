@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         write_what_it_can(stream)
-    options = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    options = _parser(words).parse_args(words)
     run: Run = options.run
     try:
         status = run(options)
@@ -108,7 +109,8 @@ _LISTS = {
 }
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """What reads the command line. ``words``: what it is; of a controller's nothing but ``serve`` is needed."""
     parser = argparse.ArgumentParser(
         prog="airboss",
         description="Run coding agents on your machines from a chat. Only changes that pass your gates land.",
@@ -117,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     _add_serving(commands)
+    if words[:1] == ["serve"]:
+        return parser
     add_talking(commands)
     add = commands.add_parser("demo", help="run one task from chat to receipt in a temporary directory")
     add.add_argument(
@@ -342,13 +346,24 @@ def _called(options: argparse.Namespace, text: str, offline: str) -> int:
     return int(last["end"])
 
 
-def _serve(options: argparse.Namespace) -> int:
+def load_controller() -> None:
+    """Imports all of a controller. Garbage is collected again once that is enabled."""
     gc.disable()  # nothing that imports make is garbage, and looking through it takes a seventh of them
+    from fleet.kept_classes import kept_classes, place_of
+
+    with kept_classes(place_of("serve")):
+        from bot.commands import every_command
+        from bot.local import serving  # noqa: F401 - what it imports is what takes time
+
+        every_command()
+    gc.freeze()  # nor does the first collection look through it
+
+
+def _serve(options: argparse.Namespace) -> int:
+    load_controller()
     from bot.local.owner import as_owner
     from bot.local.serving import serve
 
-    gc.freeze()  # nor does the first collection look through it
-    gc.enable()
     as_owner(home_path(options))  # root's controller would own files that the home's login cannot change
     return serve(home_path(options), standby=options.standby, join=options.join)
 

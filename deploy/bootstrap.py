@@ -222,6 +222,12 @@ def venv():
     compile_python(python, *(ROOT / name for name in ("bot", "fleet", "gates")))
 
 
+def kept_classes():
+    """Keeps what else a start would compile each time (fleet/kept_classes.py), also for who may not write here."""
+    for load in ("bot import cli; cli.load_controller()", "bot.local import gate_try; gate_try.load_judge()"):
+        run([VENV / "bin" / "python3", "-c", f"import sys; sys.dont_write_bytecode = False; from {load}"])
+
+
 def make_ready(python):
     """Makes .venv, unless it is what it should be."""
     stamp, home = VENV / ".airboss-stamp", VENV / ".airboss-home"
@@ -347,7 +353,7 @@ def git():
 
 
 STEPS = {
-    "": (git, venv),
+    "": (git, venv, kept_classes),
     "agents": (agents,),
     "browser": (git, venv, browser),
     "tests": (git, openssh, shells_and_cron, browser, venv, agents),

@@ -24,6 +24,7 @@ from bot.local import pythons
 from fleet import files
 from fleet.errors import AirbossError, Misused
 from fleet.git.command import Git, is_object_id
+from fleet.kept_classes import kept_classes, place_of
 from fleet.supervise import alongside
 from gates.leaks.rules import SEARCHES, worth_searching
 
@@ -96,7 +97,7 @@ async def _judge(repo: Path, base: str, head: str, home: Path | None, directory:
             _this_machine(directory) as machine,
             alongside(_meet(machine), "meet the machine"),
         ):
-            await asyncio.to_thread(_load_judge)
+            await asyncio.to_thread(load_judge)
             from bot.local.judging_alone import TriedCommit, judged
 
             base_commit, head_commit = await commits
@@ -123,10 +124,11 @@ async def _meet(machine: LocalExecutor) -> None:
         await machine.facts()
 
 
-def _load_judge() -> None:
+def load_judge() -> None:
     """Imports the judge. What its imports make is no garbage, and is not looked through for some."""
     gc.disable()
-    import_module("bot.local.judging_alone")
+    with kept_classes(place_of("try")):
+        import_module("bot.local.judging_alone")
     gc.freeze()
     gc.enable()
 

@@ -23,6 +23,8 @@ def serve(home: Path, *, standby: bool = False, join: bool = False) -> int:
     controller does. ``join``: meanwhile it leads tasks that the other gives it."""
     setup_logging(home, console=False)
     _no_thread_a_process()
+    if standby or join:
+        gc.enable()  # it may wait for weeks
     return asyncio.run(_serve(home, StandBy(_say, takes_part=join) if standby or join else None))
 
 
@@ -55,6 +57,7 @@ async def _serve(home: Path, standby: StandBy | None) -> int:
             for line in app.off:
                 _say(line)
             gc.freeze()  # what is loaded by now stays: collections need not look through it again
+            gc.enable()
             await first(stop.wait(), app.failed)
             if app.failed.done():
                 await app.failed

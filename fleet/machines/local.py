@@ -82,7 +82,7 @@ class LocalExecutor(LoginExecutor):
 
     async def _serve(self) -> list[str]:
         """What the login runs to become ``serve``."""
-        return serve_command(self._python, self._root, self.takes_compiled)
+        return await asyncio.to_thread(serve_command, self._python, self._root, self.takes_compiled)
 
     async def _complaint(self, stream: ByteStream) -> str:
         assert isinstance(stream, _ProcessStream)
