@@ -346,20 +346,9 @@ def _called(options: argparse.Namespace, text: str, offline: str) -> int:
     return int(last["end"])
 
 
-def load_controller() -> None:
-    """Imports all of a controller. Garbage is collected again once that is enabled."""
-    gc.disable()  # nothing that imports make is garbage, and looking through it takes a seventh of them
-    from fleet.kept_classes import kept_classes, place_of
-
-    with kept_classes(place_of("serve")):
-        from bot.commands import every_command
-        from bot.local import serving  # noqa: F401 - what it imports is what takes time
-
-        every_command()
-    gc.freeze()  # nor does the first collection look through it
-
-
 def _serve(options: argparse.Namespace) -> int:
+    from bot.local.loading import load_controller
+
     load_controller()
     from bot.local.owner import as_owner
     from bot.local.serving import serve

@@ -220,12 +220,16 @@ def venv():
     python = VENV / "bin" / "python3"
     make_ready(python)
     compile_python(python, *(ROOT / name for name in ("bot", "fleet", "gates")))
+    keep_classes(python)
 
 
-def kept_classes():
+def keep_classes(python):
     """Keeps what else a start would compile each time (fleet/kept_classes.py), also for who may not write here."""
-    for load in ("bot import cli; cli.load_controller()", "bot.local import gate_try; gate_try.load_judge()"):
-        run([VENV / "bin" / "python3", "-c", f"import sys; sys.dont_write_bytecode = False; from {load}"])
+    for load in (
+        "bot.local import loading; loading.load_controller()",
+        "bot.local import gate_try; gate_try.load_judge()",
+    ):
+        run([python, "-c", f"import sys; sys.dont_write_bytecode = False; from {load}"])
 
 
 def make_ready(python):
@@ -353,7 +357,7 @@ def git():
 
 
 STEPS = {
-    "": (git, venv, kept_classes),
+    "": (git, venv),
     "agents": (agents,),
     "browser": (git, venv, browser),
     "tests": (git, openssh, shells_and_cron, browser, venv, agents),

@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import marshal
-import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
 from types import CodeType
 from typing import Any
+
+from fleet import files
 
 
 def place_of(name: str) -> Path:
@@ -44,7 +44,7 @@ def kept_classes(place: Path) -> Iterator[None]:
         del library["exec"]
     if used.keys() - kept.keys() and not sys.dont_write_bytecode:
         with contextlib.suppress(OSError):  # as Python does: not everybody may write beside it
-            _write(place, used)
+            files.replace(place, MAGIC_NUMBER + marshal.dumps(used), mode=0o644)
 
 
 def _read(place: Path) -> dict[str, CodeType]:
@@ -55,15 +55,3 @@ def _read(place: Path) -> dict[str, CodeType]:
             codes = marshal.loads(kept[len(MAGIC_NUMBER) :])  # noqa: S302 - ours, as the modules beside it
             return codes if isinstance(codes, dict) else {}
     return {}
-
-
-def _write(place: Path, codes: dict[str, CodeType]) -> None:
-    descriptor, made = tempfile.mkstemp(dir=place.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o644)  # other logins start it too
-            file.write(MAGIC_NUMBER + marshal.dumps(codes))
-        Path(made).replace(place)
-    except BaseException:
-        Path(made).unlink()
-        raise
