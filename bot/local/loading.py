@@ -9,7 +9,7 @@ from fleet.kept_classes import kept_classes, place_of
 
 
 def load_controller() -> None:
-    """Nothing that imports make is garbage, and looking through it takes a seventh of them. Collecting it is enabled
+    """Nothing that imports make is garbage, and looking through it takes a seventh of that. Collecting is enabled
     by whoever serves; then nothing looks through what was there before."""
     gc.disable()
     with kept_classes(place_of("serve")):
