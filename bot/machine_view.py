@@ -33,6 +33,8 @@ def machine_card(
     machine = config.machines[name]
     declared = [label for label, _ in map(offered, machine.labels)]
     lines = [_contact(seen, now_us)]
+    if seen.state.is_bad and seen.hint:
+        lines.append(line(one_line(seen.hint, 200)))
     if machine.wake and seen.state is MachineState.AWAY:
         lines.append(_waking(seen.wake, now_us))
     if waiting:

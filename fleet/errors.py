@@ -10,6 +10,7 @@ The class says whose error it is, and that decides what follows::
     │   └── Misconfigured       fleet.toml or .env lacks what an open task needs
     ├── Unavailable             something needed is not available: a program, a service   3
     │   ├── Unreachable         the link to a machine is down
+    │   │   └── NotStarted      it lets us in, but our runner does not start there
     │   ├── OriginAway          a repository on another machine does not answer
     │   ├── MachineFaulty       a machine's answer is malformed
     │   ├── TakenAway           the machine was a slot of a pool that was taken away
@@ -101,6 +102,10 @@ class Unavailable(AirbossError):
 
 class Unreachable(Unavailable):
     """The link to a machine is down. Processes there may still run."""
+
+
+class NotStarted(Unreachable):
+    """The machine lets us in, but our runner does not start in that login."""
 
 
 class OriginAway(Unavailable):

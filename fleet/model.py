@@ -144,8 +144,8 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     _Q: frozenset({_P}) | _BAD_ENDS,
     _P: frozenset({_R}) | _BAD_ENDS,
     _R: frozenset({_S, _W, _A, _J, TaskState.ANSWERED}) | _BAD_ENDS,
-    _S: frozenset({_R, _J}) | _BAD_ENDS,
-    _W: frozenset({_R, _J}) | _BAD_ENDS,
+    _S: frozenset({_R, _S, _J}) | _BAD_ENDS,  # again: after work by hand a person is asked anew
+    _W: frozenset({_R, _S, _J}) | _BAD_ENDS,
     _A: frozenset({_R}) | _BAD_ENDS,
     _J: frozenset({_R, _S, _H, _L}) | _BAD_ENDS,
     _H: frozenset({_L, _R}) | _BAD_ENDS,

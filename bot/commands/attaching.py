@@ -35,6 +35,7 @@ async def attach(context: Context, call: Call) -> Effect:
         if ends:
             lines: list[Line] = [line("The agent's own interface is closed; the fleet takes over.")]
         elif known is None:
+            takeovers.demand_may(tx, task, f"take {task.id} over")
             lines = [
                 line(f"On the controller's machine: airboss attach {task.id}"),
                 line("The agent steps aside, and its own interface opens there."),

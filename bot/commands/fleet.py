@@ -58,26 +58,28 @@ async def show_sessions(context: Context, call: Call) -> Effect:
     A number is a page; without such a page, it is a task.
     """
 
-    def read(tx: Tx) -> tuple[FleetView, list[Task], int, Page]:
-        live = sum(sessions.busy(tx).values()) - len(queue.reserved(tx))
+    def read(tx: Tx) -> tuple[FleetView, list[Task], int, int, Page]:
+        live, starting = len(sessions.active(tx)), len(queue.reserved(tx))
+        waiting = live - (sum(sessions.busy(tx).values()) - starting)
         ended = [task for task in tasks.recent(tx, _ENDED_SHOWN) if task.state in ENDS]
         page = Page.of(wanted(call.args), live + len(ended))
         on_page = ended[max(0, page.first - live) : max(0, page.upto - live)]
-        return look(tx, skip=page.first), on_page, live, page
+        return look(tx, skip=page.first), on_page, live, waiting, page
 
     named = split(call.args)[:1]
     if named and not named[0].isdigit() and _TASK.fullmatch(named[0]):
         return await show_session(context, call)
-    view, ended, live, page = await context.store.read(read)
+    view, ended, live, waiting, page = await context.store.read(read)
     if page.number == 1 < wanted(call.args) <= await context.store.read(tasks.last_number):
         return await show_session(context, call)
-    at_work = max(0, min(page.upto, live) - page.first)
+    shown = max(0, min(page.upto, live) - page.first)
     queued = len(await context.store.read(queue.line))
-    waiting = "task waits" if queued == 1 else "tasks wait"
-    nothing = f"{queued} {waiting} in /queue." if queued else "No tasks yet: /run starts one."
-    lines = session_lines(view, at_work, MAX_LINES)[:at_work] + [ended_line(task) for task in ended]
+    wait = "task waits" if queued == 1 else "tasks wait"
+    nothing = f"{queued} {wait} in /queue." if queued else "No tasks yet: /run starts one."
+    lines = session_lines(view, shown, MAX_LINES)[:shown] + [ended_line(task) for task in ended]
+    slotless = f", {waiting} waiting" if waiting else ""
     card = Card(
-        line(f"{words.count(live, 'session')} at work{page.span}"),
+        line(f"{words.count(live - waiting, 'session')} at work{slotless}{page.span}"),
         tuple(lines) or (line(nothing),),
         actions=page.actions("/sessions "),
         footer=footed(context.config().isolation),

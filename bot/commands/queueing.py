@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,7 +23,7 @@ from bot.telling import sounds
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
 from fleet.model import Task
-from fleet.store import base_tips, landing_line, queue, sessions
+from fleet.store import base_tips, landing_line, queue, sessions, tasks
 from fleet.store.core import Tx
 from fleet.store.landing_line import LandingPlace
 from fleet.store.named import plain_id
@@ -64,6 +64,8 @@ async def show_queue(context: Context, call: Call) -> Effect:
     found = await context.store.read(read)
     waiting, kept, pauses = found.tasks, found.kept, found.pauses
     place = next((at for at, task in enumerate(waiting) if [task.id] == [plain_id(word) for word in given]), None)
+    if place is None and given and _ID.fullmatch(plain_id(given[0])):
+        await _demand_lands(context, found.landing, plain_id(given[0]))
     page = Page.of(wanted(call.args) if place is None else place // ROWS + 1, len(waiting))
     config = context.config()
     lines = [*paused_lines(config, pauses, found.now_us)]
@@ -88,6 +90,15 @@ async def show_queue(context: Context, call: Call) -> Effect:
     return reply(call, card)
 
 
+async def _demand_lands(context: Context, landing: Mapping[str, list[LandingPlace]], named: str) -> None:
+    """Raises ``Misused`` for a task that neither waits for a slot nor to land."""
+    if any(place.task == named for line in landing.values() for place in line):
+        return
+    task = await context.store.read(lambda tx: tasks.find(tx, named))
+    hint = f"/session {task.id} shows it."
+    raise Misused(attempted=f"show {task.id} in the queue", cause=f"it is {task.state}", hint=hint)
+
+
 def _plain(task: Task, kept: queue.Reserved | None) -> dict[str, object]:
     return {**plain.task(task), "after": task.after, "starts_on": kept.machine if kept else ""}
 
@@ -110,7 +121,7 @@ async def bump(context: Context, call: Call) -> Effect:
             demand(call.person, Right.MANAGE, attempted=f"put {task.id} first, which somebody else asked for")
         passed = queue.bump(posts.tx, task.id, call.actor)
         said = f"It passed {words.count(passed, 'task')}." if passed else "It was first already."
-        card = Card(line(f"{task.id} is next"), (line(said), _queued(context.config(), now, 1)))
+        card = Card(line(f"{task.id} is first in line"), (line(said), _queued(context.config(), now, 1)))
         posts.post(call.message.chat, card, task=task.id)
         call.resulted(posts, task=task.id)
         posts.tx.after_commit(partial(context.control.wake, ""))
@@ -161,8 +172,11 @@ def _which(first: str, rest: str, part: str) -> Card:
 
 async def drain(context: Context, call: Call) -> Effect:
     """Nothing new starts on a machine; what runs there goes on."""
-    machine = _machine(context, call)
-    return partial(_pause, call, machine, _reason(headed(call.args)[1]))
+    machine, reason = _machine(context, call), _reason(headed(call.args)[1])
+    if also := choose.named("".join(reason.split()[:1]).strip(","), context.config().machines):
+        cause = f"it takes one machine, and {also} is another"
+        raise Misused(attempted="do /drain", cause=cause, hint=f"/drain {machine}, then /drain {reason}")
+    return partial(_pause, call, machine, reason)
 
 
 async def resume(context: Context, call: Call) -> Effect:
@@ -220,8 +234,8 @@ def _reason(text: str) -> str:
 def _pause(call: Call, machine: str, reason: str, posts: Posts) -> None:
     tx, name = posts.tx, machine or "the fleet"
     if not queue.pause(tx, machine, call.actor, reason):
-        state = "drained" if machine else "paused"
-        raise Refused(attempted=f"pause {name}", cause=f"it is already {state}", hint="/queue shows it.")
+        verb, state = ("drain", "drained") if machine else ("pause", "paused")
+        raise Refused(attempted=f"{verb} {name}", cause=f"it is already {state}", hint="/queue shows it.")
     busy, starting = Counter(sessions.busy(tx)), Counter(slot.machine for slot in queue.reserved(tx).values())
     at_work = (busy - starting)[machine] if machine else (busy - starting).total()
     going_on = f"{words.count(at_work, 'session')} at work {'goes' if at_work == 1 else 'go'} on."
@@ -238,8 +252,8 @@ def _pause(call: Call, machine: str, reason: str, posts: Posts) -> None:
 def _resume(context: Context, call: Call, machine: str, posts: Posts) -> None:
     name = machine or "the fleet"
     if not queue.resume(posts.tx, machine, call.actor):
-        state = "drained" if machine else "paused"
-        raise Refused(attempted=f"resume {name}", cause=f"it is not {state}")
+        verb, state = ("undrain", "drained") if machine else ("resume", "paused")
+        raise Refused(attempted=f"{verb} {name}", cause=f"it is not {state}")
     waiting = len(queue.line(posts.tx))
     title = f"{machine} takes work again" if machine else "Fleet resumed"
     posts.post(call.message.chat, Card(line(title), (line(f"{words.count(waiting, 'task')} in /queue."),)))

@@ -16,8 +16,8 @@ from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import asks, buttons, causes, sounds
 from bot.telling.progress import Progress, footer
 from fleet.errors import Refused
-from fleet.model import Task, TaskState
-from fleet.store import approvals, halts, sessions, stalls, tasks
+from fleet.model import STOPPED_EARLY, Task, TaskState
+from fleet.store import approvals, halts, sessions, stalls, takeovers, tasks
 from fleet.store.approvals import Approval, ApprovalDecision
 from fleet.store.core import Tx
 from gates.people import Right
@@ -52,7 +52,7 @@ def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
         attempted = f"continue {task.id}" if choice is ApprovalDecision.GO_ON else f"judge {task.id} as it is"
         stall = stalls.waiting(tx, task.id)
         if stall is None:
-            raise Refused(attempted=attempted, cause=f"it is not stalled: it is {task.state}")
+            raise _refused(tx, task, attempted)
         demand_goes_on(tx, task, attempted)
         if call.digest and call.digest != asks.binding(stall):
             raise Refused(
@@ -78,6 +78,15 @@ def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
         call.resulted(posts, task=task.id)
 
     return effect
+
+
+def _refused(tx: Tx, task: Task, attempted: str) -> Refused:
+    by_hand = takeovers.current(tx, task.id)
+    if by_hand is not None:
+        return Refused(attempted=attempted, cause=by_hand.words, hint=f"/attach {task.id} end hands it back.")
+    decided = task.state in STOPPED_EARLY
+    why = f"that is decided already: {task.why}" if decided else f"it is not stalled: it is {task.state}"
+    return Refused(attempted=attempted, cause=why)
 
 
 def _check_budget(context: Context, call: Call, posts: Posts, task: Task, *, more: bool) -> None:

@@ -25,6 +25,8 @@ async def examine_quickly(
     findings = [Finding(Severity.BAD, "controller", trouble, f"see {home}/airboss.log") for trouble in troubles]
     for name, machine in seen.items():
         if machine.state.is_bad:
-            findings.append(Finding(Severity.BAD, name, machine.why or "does not answer", "", unavailable=True))
+            findings.append(
+                Finding(Severity.BAD, name, machine.why or "does not answer", machine.hint, unavailable=True)
+            )
     findings += await asyncio.to_thread(lambda: list(check_controller(config, home)))
     return findings + await check_repositories(config, repositories, seen)

@@ -27,6 +27,7 @@ _FOLLOWS: Final = {
     "go": "the agent continues",
     "judge": "the gates judge the work",
     "ask": "you are asked what follows",
+    "stop": "the task is stopped",
 }
 
 
@@ -35,7 +36,10 @@ def add_attaching(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     add = commands.add_parser("attach", help="work in an agent's session yourself, in its own interface")
     add.add_argument("task", metavar="TASK", help="the task")
     add.add_argument(
-        "--then", choices=tuple(_FOLLOWS), default="go", help="what follows when you leave the interface"
+        "--then",
+        choices=("go", "judge", "ask"),
+        default="",
+        help="what follows when you leave the interface: go, unless given",
     )
     add.set_defaults(run=attach)
 
@@ -48,13 +52,17 @@ def attach(options: argparse.Namespace) -> int:
         )
         return 2
     columns, rows = os.get_terminal_size()
+    back = f"Come back: airboss attach {options.task} · hand it back: /attach {options.task} end"
     with client.connect(home_of(options)) as channel:
         term = os.environ.get("TERM", "")
         client.send(channel, "attach", task=options.task, then=options.then, term=term, rows=rows, columns=columns)
-        last = _HandClient(channel).run()
+        try:
+            last = _HandClient(channel).run()
+        except client.ControllerGone:
+            sys.stderr.write(f"\nThe controller ended; what you opened stays open. {back}\n")
+            return 3
     if last is None:
-        task = options.task
-        sys.stdout.write(f"\nLeft open. Come back: airboss attach {task} · hand it back: /attach {task} end\n")
+        sys.stdout.write(f"\nLeft open. {back}\n")
         return 0
     if "error" in last:
         sys.stderr.write(f"{last['error']}\n")

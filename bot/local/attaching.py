@@ -18,6 +18,7 @@ from bot.local.wire import Peer, malformed, number_of, read_line
 from bot.registry import Context
 from fleet.errors import Misused, Refused
 from fleet.machines.hand_terminal import HandTerminal
+from fleet.model import ENDS
 from fleet.store import takeovers, tasks
 from fleet.store.core import Tx
 from fleet.store.states import AfterHand, TakeoverState
@@ -57,8 +58,14 @@ async def attach(context: Context, request: dict[str, Any], reader: asyncio.Stre
         if not showing.done():
             return
         await showing
-    now = await context.store.read(lambda tx: takeovers.of_task(tx, takeover.task)[-1])
-    await peer.end(0, task=takeover.task, data={"then": str(now.then)})
+    await peer.end(0, task=takeover.task, data={"then": await context.store.read(partial(_then, takeover))})
+
+
+def _then(takeover: Takeover, tx: Tx) -> str:
+    task = tasks.task(tx, takeover.task)
+    if task.state in ENDS or tasks.stop_requested(tx, task.id):
+        return "stop"
+    return str(takeovers.of_task(tx, task.id)[-1].then)
 
 
 def _demand(context: Context, peer: Peer) -> Person:
@@ -66,8 +73,8 @@ def _demand(context: Context, peer: Peer) -> Person:
 
 
 async def _take(context: Context, request: dict[str, Any], peer: Peer, person: Person) -> Takeover:
-    words, term = str(request.get("then", AfterHand.GO)), str(request.get("term", ""))
-    if words not in set(AfterHand):
+    words, term = str(request.get("then", "")), str(request.get("term", ""))
+    if words and words not in set(AfterHand):
         raise malformed(f"there is no {words[:20]!r}", f"What follows is one of: {', '.join(AfterHand)}.")
 
     def work(tx: Tx) -> Takeover:
@@ -81,7 +88,12 @@ async def _take(context: Context, request: dict[str, Any], peer: Peer, person: P
             )
         terminal = term if _TERM.fullmatch(term) else _USUAL
         taken = takeovers.take(
-            tx, task, by=str(peer.person), name=person.name, terminal=terminal, then=AfterHand(words)
+            tx,
+            task,
+            by=str(peer.person),
+            name=person.name,
+            terminal=terminal,
+            then=AfterHand(words) if words else None,
         )
         tx.after_commit(partial(context.control.wake, task.id))
         return taken

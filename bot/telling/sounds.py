@@ -145,7 +145,7 @@ def named(config: FleetConfig, text: str) -> str:
     owner = str(console_owner())
     names.setdefault(owner, name_of(config, owner))
     wanted = "|".join(re.escape(known) for known in sorted(names, key=len, reverse=True))
-    return re.sub(rf"(?<![\w:])(?:{wanted})(?![\w:])", lambda found: names[found.group()], text)
+    return re.sub(rf"(?<![\w:])(?:{wanted})(?!:?\w)", lambda found: names[found.group()], text)
 
 
 def addressed(config: FleetConfig, card: Card) -> Card:

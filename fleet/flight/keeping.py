@@ -230,7 +230,7 @@ class Keeper:
 
     def _away(self, machine: str) -> bool:
         seen = self._services.machines_seen.get(machine)
-        return seen is not None and seen.state is MachineState.AWAY
+        return seen is not None and seen.state in (MachineState.AWAY, MachineState.UNUSABLE)
 
     async def finish(self) -> None:
         """Does the removals that are decided. What cannot be done now is tried again in the next round."""

@@ -19,7 +19,7 @@ from fleet.flight.services import Services
 from fleet.flight.waits import Waits
 from fleet.git.workspace import Snapshot
 from fleet.model import AIRBOSS, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
-from fleet.store import approvals, halts, sessions, stalls, takeovers, tasks
+from fleet.store import approvals, halts, sessions, stalls, takeovers
 from fleet.store.approvals import Answer, ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.states import AfterHand, TakeoverState
@@ -142,7 +142,7 @@ class Stalling:
                 snapshots.note(tx, session, turn, snapshot)
             stalls.withdraw(tx, task.id, by=AIRBOSS, why="the work has changed")
             _ask(tx, session, snapshot, why, trouble)
-            tasks.explain(tx, task.id, why)
+            move(tx, task.id, TaskState.STALLED, why)  # so that the person gets the question
 
         await self._services.store.write(work)
 

@@ -2,7 +2,7 @@
 
 The command reads the runner from standard input and becomes ``runner serve``. It comes compiled, for machines whose
 Python has the controller's bytecode; any other says so, gets the sources and compiles them in memory. The command
-contains no single quote, so every login shell passes it on unchanged.
+is one line without a single quote, so every login shell passes it on unchanged, csh and fish too.
 """
 
 from __future__ import annotations
@@ -18,9 +18,15 @@ from typing import Final
 from fleet.machines.runner.image import joined
 from fleet.machines.runner.start import TAKE
 
+
+def one_line(code: str) -> str:
+    """The same program as one line. It may contain no single quote, no tilde and no triple quote."""
+    return f'exec(r"""{code.strip()}""".replace("~", chr(10)))'.replace("\n", "~")
+
+
 _RUNNER: Final = Path(__file__).parent / "runner"
 _PACKAGE: Final = "fleet.machines.runner"
-_CODE: Final = f"""
+CODE: Final = one_line(f"""
 import marshal, os, sys
 os.umask(0o077)
 root, magic, shipped = sys.argv[3], sys.argv[4], int(sys.argv[5])
@@ -54,7 +60,7 @@ else:
 os.write(1, b"\\nhere\\n")
 sys.argv = ["runner", "serve", root]
 space["run"](image)
-""".strip()
+""")
 
 
 def pack(package: Path) -> bytes:
@@ -99,4 +105,4 @@ def serve_command(python: str, root: str, compiled: bool = True) -> list[str]:
     :func:`shipment`."""
     magic = importlib.util.MAGIC_NUMBER.hex() if compiled else ""
     sizes = len(compiled_runner()) if compiled else 0, len(runner_sources())
-    return [python, "-I", "-S", "-E", "-c", _CODE, "runner", "serve", root, magic, *map(str, sizes)]
+    return [python, "-I", "-S", "-E", "-c", CODE, "runner", "serve", root, magic, *map(str, sizes)]

@@ -13,12 +13,12 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from fleet.errors import MachineFaulty, TakenAway, Unavailable, Unreachable
+from fleet.errors import MachineFaulty, NotStarted, TakenAway, Unreachable
 from fleet.exits import Exit, TimedOut, from_wait_status
 from fleet.faults import Point, fault
 from fleet.files import Sink, writing
 from fleet.machines import answers
-from fleet.machines.bootstrap import shipment
+from fleet.machines.bootstrap import CODE, shipment
 from fleet.machines.channel import CHUNK, ByteStream, Channel, fed, feed
 from fleet.ports import Accepted, LoginFacts, LoginOffers, Output, PipeEvent, PipeSpec, Pulse, Ran, Stalled
 from fleet.supervise import alongside
@@ -97,22 +97,31 @@ class LoginExecutor(ABC):
             return self._channel
 
     async def _connect(self) -> Channel:
+        is_in = False
         try:
             async with asyncio.timeout(self._connect_timeout):
                 stream = await self._open()
+                is_in = True
                 try:
                     rest = await self._install(stream)
                     interval, misses = self._keepalive
                     channel = Channel(self.where, PrefixedStream(rest, stream), interval=interval, misses=misses)
                     try:
                         self._root = await channel.ready
-                    except BaseException:
+                    except BaseException as error:
+                        said = (await self._complaint(stream)).strip() if isinstance(error, Unreachable) else ""
                         await channel.close()
+                        if said:
+                            raise self._not_started(said.rpartition("\n")[2]) from error
                         raise
                 except BaseException:
                     await stream.close()
                     raise
         except TimeoutError as error:
+            if is_in:
+                cause = f"it lets us in, but its login said nothing for {self._connect_timeout:.0f} s"
+                hint = "the login's shell start-up files must not wait, nor read standard input"
+                raise self._not_started(cause, hint) from error
             raise Unreachable(
                 attempted="reach the machine",
                 on=self.where,
@@ -120,6 +129,8 @@ class LoginExecutor(ABC):
                 hint="check that it is awake and on the network",
             ) from error
         except OSError as error:
+            if not is_in:
+                raise self._not_started(str(error)) from error
             raise Unreachable(attempted="reach the machine", on=self.where, cause=str(error)) from error
         self.channels_opened += 1
         log.debug("channel %d to %s opened", self.channels_opened, self.where)
@@ -163,11 +174,12 @@ class LoginExecutor(ABC):
                     "its shell start-up files must print little without a terminal",
                 )
         complaint = (await self._complaint(stream)).strip() or noise.decode(errors="replace").strip()
-        raise Unavailable(
-            attempted="start the runner",
-            on=self.where,
-            cause=answers.cause(complaint[-300:]) or "the command ended without output",
-            hint=f"the login must be able to run {self._python} (3.9 or later)",
+        raise self._not_started(complaint.replace(CODE, "…")[-300:] or "the command ended without output")
+
+    def _not_started(self, cause: str, hint: str = "") -> NotStarted:
+        needs = f"the login must be able to run {self._python} (3.9 or later), and to write its home"
+        return NotStarted(
+            attempted="start the runner", on=self.where, cause=answers.cause(cause), hint=hint or needs
         )
 
     async def close(self) -> None:

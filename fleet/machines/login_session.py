@@ -11,9 +11,11 @@ import shlex
 from collections.abc import Sequence
 from typing import Final
 
+from fleet.machines.bootstrap import one_line
+
 SOCKET: Final = "session.sock"
 
-_RELAY: Final = """
+_RELAY: Final = one_line("""
 import os, pwd, socket, sys, threading
 root = sys.argv[1] or os.path.join(pwd.getpwuid(os.getuid()).pw_dir, ".airboss")
 link = socket.socket(socket.AF_UNIX)
@@ -36,7 +38,7 @@ while True:
     link.sendall(data)
 link.shutdown(socket.SHUT_WR)
 threading.Event().wait()
-""".strip()
+""")
 
 
 def relay_command(python: str, root: str) -> list[str]:
@@ -45,12 +47,5 @@ def relay_command(python: str, root: str) -> list[str]:
 
 
 def first_line(argv: Sequence[str]) -> bytes:
-    """What the shell in the login session becomes: one line, whatever is in ``argv``."""
-    return f"exec {' '.join(map(_quoted, argv))}\n".encode()
-
-
-def _quoted(word: str) -> str:
-    if "\n" not in word:
-        return shlex.quote(word)
-    escaped = word.replace("\\", "\\\\").replace("\n", "\\n")
-    return f'"$(printf %b {shlex.quote(escaped)})"'
+    """What the shell in the login session becomes. One line: no word of ``argv`` may have two."""
+    return f"exec {shlex.join(argv)}\n".encode()

@@ -152,7 +152,7 @@ class SshExecutor(LoginExecutor):
                 cause=str(error.reason),
                 hint=f"put the public half of {self._identity or 'your key'} into that login's authorized_keys",
             ) from error
-        except (asyncssh.KeyImportError, FileNotFoundError, PermissionError) as error:
+        except (asyncssh.KeyImportError, FileNotFoundError, IsADirectoryError, PermissionError) as error:
             locked = "passphrase" in str(error).lower()
             raise Misused(
                 attempted="read the private key",

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final
 
 from fleet.config import FleetConfig, MachineConfig
-from fleet.errors import AirbossError, MachineFaulty, Misused, Refused
+from fleet.errors import AirbossError, MachineFaulty, Misused, NotStarted, Refused, Unreachable
 from fleet.machines.executors import Executors
 from fleet.machines.probing import Probes, offers_of
 from fleet.machines.vendor_logins import LoginSeen
@@ -21,7 +21,8 @@ from fleet.supervise import first, side_by_side
 log = logging.getLogger(__name__)
 
 _EVERY_S: Final = 20.0
-_PATIENCE_S: Final = 15.0
+_PATIENCE_S: Final = 25.0
+"""Longer than a link may take to begin: what is in the way is said in its own words."""
 
 
 class MachineState(Enum):
@@ -30,13 +31,15 @@ class MachineState(Enum):
     NEVER = "not seen yet"
     WELL = "well"
     AWAY = "asleep or away"
+    UNUSABLE = "not usable"
+    """It answers, but does not let us in, or our runner does not start there."""
     FAULTY = "faulty"
     """It answers, but not correctly; see ``MachineFaulty``."""
 
     @property
     def is_bad(self) -> bool:
         """Whether something is wrong with it now."""
-        return self in (MachineState.AWAY, MachineState.FAULTY)
+        return self in (MachineState.AWAY, MachineState.UNUSABLE, MachineState.FAULTY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ class WakeTried:
 @dataclass(frozen=True, slots=True)
 class MachineSeen:
     """The last known state of a machine. ``seen_us``: its last good answer, 0 before the first; ``why``: what is
-    wrong now, empty when nothing is; ``load_milli``: one-minute load average times 1000. ``disk``: if known.
+    wrong now, empty when nothing is; ``hint``: what to do about it; ``load_milli``: one-minute load average times
+    1000. ``disk``: if known.
 
     ``offers``: all its labels, once they were looked for. ``absent``: the agents that are not there. ``logins``:
     how each agent is known to its vendor there.
@@ -84,6 +88,7 @@ class MachineSeen:
     wake: WakeTried | None = None
     wanted: bool = False
     refused: bool = False
+    hint: str = ""
 
 
 def labels_of(name: str, machine: MachineConfig, seen: Mapping[str, MachineSeen] | None) -> tuple[Offers, bool]:
@@ -146,8 +151,14 @@ class MachineWatch:
         except MachineFaulty as error:
             self._set_bad(name, MachineState.FAULTY, error.cause)
         except AirbossError as error:
-            refused = isinstance(error, Refused | Misused)
-            self._set_bad(name, MachineState.AWAY, error.cause or str(error), refused=refused)
+            away = isinstance(error, Unreachable) and not isinstance(error, NotStarted)
+            self._set_bad(
+                name,
+                MachineState.AWAY if away else MachineState.UNUSABLE,
+                error.cause or str(error),
+                hint=error.hint,
+                refused=isinstance(error, Refused | Misused),
+            )
         except Exception:
             log.exception("checking %s failed", name)
             self._set_bad(name, MachineState.FAULTY, "internal error; see the log")
@@ -174,9 +185,9 @@ class MachineWatch:
             ),
         )
 
-    def _set_bad(self, name: str, state: MachineState, why: str, *, refused: bool = False) -> None:
+    def _set_bad(self, name: str, state: MachineState, why: str, *, hint: str = "", refused: bool = False) -> None:
         before = self.seen.get(name, MachineSeen(MachineState.NEVER))
-        self._set(name, replace(before, state=state, why=why, refused=refused))
+        self._set(name, replace(before, state=state, why=why, hint=hint, refused=refused))
 
     def _set(self, name: str, now: MachineSeen) -> None:
         before = self.seen.get(name)

@@ -61,8 +61,8 @@ def people_of(tx: Tx, task: str) -> frozenset[str]:
     return frozenset(each.by for each in of_task(tx, task) if each.pipe)
 
 
-def take(tx: Tx, task: Task, *, by: str, name: str, terminal: str, then: AfterHand) -> Takeover:
-    """Asks the agent to step aside for a person. The same person may ask again; it changes what follows.
+def take(tx: Tx, task: Task, *, by: str, name: str, terminal: str, then: AfterHand | None) -> Takeover:
+    """Asks the agent to step aside for a person. The same person may ask again; ``then`` changes what follows.
 
     Raises ``Refused`` when somebody else has the task in hand, or when it is in no state for that.
     """
@@ -73,9 +73,9 @@ def take(tx: Tx, task: Task, *, by: str, name: str, terminal: str, then: AfterHa
             raise Refused(
                 attempted=attempted, cause=known.words, hint=f"/attach {task.id} end lets the fleet take over."
             )
-        _set(tx, known.id, then=then)
+        _set(tx, known.id, then=then or known.then)
         return _current(tx, task.id)
-    session = _session(tx, task, attempted)
+    session = demand_may(tx, task, attempted)
     if task.state is TaskState.RUNNING:
         turn = sessions.turns(tx, session.id)[-1]
         if turn.ended_us:
@@ -91,7 +91,7 @@ def take(tx: Tx, task: Task, *, by: str, name: str, terminal: str, then: AfterHa
         "pipe": "",
         "nonce": "",
         "terminal": terminal,
-        "then": then,
+        "then": then or AfterHand.GO,
         "state": TakeoverState.WANTED,
         "since_us": tx.now_us(),
         "ended_us": 0,
@@ -101,7 +101,8 @@ def take(tx: Tx, task: Task, *, by: str, name: str, terminal: str, then: AfterHa
     return _current(tx, task.id)
 
 
-def _session(tx: Tx, task: Task, attempted: str) -> Session:
+def demand_may(tx: Tx, task: Task, attempted: str) -> Session:
+    """The session that a person may take over. Raises ``Refused``."""
     if task.state is not TaskState.RUNNING and task.state not in STOPPED_EARLY:
         raise Refused(
             attempted=attempted,

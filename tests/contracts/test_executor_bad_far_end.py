@@ -13,7 +13,7 @@ import pytest
 
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, MachineConfig
-from fleet.errors import MachineFaulty, Unavailable
+from fleet.errors import MachineFaulty, NotStarted, Unavailable
 from fleet.machines.executors import Executors
 from fleet.machines.local import LocalExecutor
 from fleet.machines.login import LoginExecutor
@@ -168,6 +168,30 @@ async def test_the_watch_shows_who_is_faulty_and_the_others_go_on() -> None:
             looking.cancel()
             await asyncio.wait([looking])
             await executors.close()
+
+
+async def test_a_login_in_which_the_runner_does_not_start_says_why_and_is_not_called_asleep(
+    tmp_path: Path, sshd: Sshd
+) -> None:
+    (tmp_path / "file").write_text("no directory")
+    slow = tmp_path / "python3-slow"
+    slow.write_text("#!/bin/sh\nexec cat > /dev/null\n")
+    slow.chmod(0o755)
+    machines = {
+        "full": MachineConfig(executor="local", home=str(tmp_path / "file")),
+        "none": MachineConfig(executor="local", home=str(tmp_path), python="no-python-here"),
+    }
+    config = FleetConfig(isolation=Isolation.UNSAFE_SAME_USER, machines=machines)
+    executors = Executors(config, tmp_path)
+    watch = MachineWatch(lambda: config, executors, SystemClock())
+    await watch.look()
+    await executors.close()
+    assert {name: seen.state for name, seen in watch.seen.items()} == dict.fromkeys(machines, MachineState.UNUSABLE)
+    assert "Not a directory" in watch.seen["full"].why and "no-python-here" in watch.seen["none"].hint
+    waits = ssh_executor(sshd, python=str(slow), connect_timeout=2.0)
+    with pytest.raises(NotStarted, match="it lets us in, but its login said nothing"):
+        await waits.facts()
+    await waits.close()
 
 
 async def test_a_machine_that_answers_well_again_is_used_again(make: Make, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,12 +21,12 @@ from fleet.agents.by_hand import interface
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, MachineConfig
 from fleet.errors import Refused, Unreachable
-from fleet.events import LandingDone, Recorded, SessionHandedBack, SessionTaken
+from fleet.events import LandingDone, Recorded, SessionHandedBack, SessionTaken, TaskMoved
 from fleet.flight.keeping import Keeper
 from fleet.machines.executors import Executors
 from fleet.machines.hand_terminal import HandTerminal, in_terminal
 from fleet.model import Isolation, PipeEnd, Task, TaskMode, TaskState, TurnCause
-from fleet.ports import Brief, PipeSpec
+from fleet.ports import Brief, PipeSpec, Ran
 from fleet.store import approvals, sessions, stalls, takeovers, tasks
 from fleet.store.core import Tx
 from fleet.store.states import AfterHand, TakeoverState
@@ -34,7 +35,9 @@ from gates.people import OwnChange, Right, own_change, who
 from tests.chat_flight import everything
 from tests.chat_house import ADA, OTTO, house
 from tests.far_end.machine import Machine
+from tests.far_end.repositories import git, make_bare
 from tests.flying import PERSON, World, world
+from tests.rows import placed
 from tests.unit.test_own_changes import ADA as OWNER
 from tests.unit.test_own_changes import BOB, fleet
 from tests.unit.test_receipts import Story, landed
@@ -42,13 +45,13 @@ from tests.unit.test_receipts import Story, landed
 BEN = "console:h:ben"
 
 
-def take(tx: Tx, task: Task, by: str = PERSON, then: AfterHand = AfterHand.GO) -> Takeover:
+def take(tx: Tx, task: Task, by: str = PERSON, then: AfterHand | None = AfterHand.GO) -> Takeover:
     return takeovers.take(tx, tasks.task(tx, task.id), by=by, name=by[-3:], terminal="xterm", then=then)
 
 
-async def stalled(there: World, mode: TaskMode = TaskMode.CHANGE) -> Task:
+async def stalled(there: World, mode: TaskMode = TaskMode.CHANGE, base: str = "b" * 40) -> Task:
     """A task whose agent stopped early, with a conversation."""
-    task = await there.task(TaskState.PREPARING, TaskState.RUNNING, TaskState.STALLED, mode=mode)
+    task = await there.task(TaskState.PREPARING, TaskState.RUNNING, TaskState.STALLED, mode=mode, base=base)
     session = await there.session(task)
 
     def work(tx: Tx) -> None:
@@ -124,6 +127,36 @@ async def test_nobody_has_an_ended_task_in_hand_whose_machine_is_away(tmp_path: 
         assert (late["pipe"], late["what"]) == ("t1.1-p1", "interface")
 
 
+class WithoutWorktree(Machine):
+    """Its worktree cannot be taken."""
+
+    async def run(self, argv: Sequence[str], **_: object) -> Ran:
+        raise Refused(attempted="take the snapshot", cause="it is too large")
+
+
+async def test_who_worked_by_hand_is_asked_what_follows(tmp_path: Path) -> None:
+    there, asked = world(tmp_path), list[str]()
+    there.machine = WithoutWorktree()
+    base = git(make_bare(tmp_path / "repos/shop.git", {"a.txt": "a\n"}), "rev-parse", "main").strip()
+    with there.store:
+        task = await stalled(there, base=base)
+
+        def ended(tx: Tx) -> None:
+            take(tx, task, then=AfterHand.ASK)
+            takeovers.end(tx, task.id)
+
+        def told(tx: Tx, recorded: Recorded) -> None:
+            if isinstance(recorded.event, TaskMoved) and (stall := stalls.waiting(tx, task.id)):
+                asked.append(stall.reason)
+                tasks.request_stop(tx, task.id, PERSON)
+
+        await there.store.write(ended)
+        there.store.observe(told)
+        async with asyncio.timeout(60):
+            await there.fly(await there.now(task))
+    assert asked == ["the agent stepped aside, and nobody took over"], "its card comes from this event"
+
+
 async def test_one_person_has_it_in_hand_and_a_card_can_end_that(tmp_path: Path) -> None:
     there = world(tmp_path)
     with there.store:
@@ -131,6 +164,8 @@ async def test_one_person_has_it_in_hand_and_a_card_can_end_that(tmp_path: Path)
         first = await there.store.write(lambda tx: take(tx, task))
         again = await there.store.write(lambda tx: take(tx, task, then=AfterHand.JUDGE))
         assert (again.id, again.then) == (first.id, AfterHand.JUDGE)
+        joined = await there.store.write(lambda tx: take(tx, task, then=None))
+        assert joined.then is AfterHand.JUDGE, "who comes back changes nothing by that"
         with pytest.raises(Refused, match="ada works on it by hand"):
             await there.store.write(lambda tx: take(tx, task, BEN))
         await there.store.write(lambda tx: takeovers.starting(tx, again, "p1", "n"))
@@ -166,6 +201,17 @@ async def test_an_agent_steps_aside_only_where_it_can(tmp_path: Path) -> None:
 async def test_a_chat_says_how_to_attach_and_a_viewer_ends_nothing(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         await there.say("/run mend it", OTTO)
+        result, (card,) = await there.say("/attach t1")
+        assert result.status == 2 and "it is queued" in everything(card)
+
+        def works(tx: Tx) -> None:
+            placed(tx, "t1", "macbook")
+            for state in (TaskState.PREPARING, TaskState.RUNNING):
+                tasks.move(tx, "t1", state, "", "airboss")
+            (session,) = sessions.of_task(tx, "t1")
+            sessions.update(tx, session.id, resume="r")
+
+        await there.store.write(works)
         _, (card,) = await there.say("/attach t1")
         assert next(shown(each) for each in card.lines) == "On the controller's machine: airboss attach t1"
         result, (card,) = await there.say("/attach t1 end", ADA)

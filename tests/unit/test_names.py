@@ -20,6 +20,7 @@ def test_only_a_whole_id_becomes_a_name() -> None:
     assert sounds.named(config, "stopped by phone::ada, not phone::adam or xphone::ada") == (
         "stopped by Ada, not phone::adam or xphone::ada"
     )
+    assert sounds.named(config, "paused by phone::ada: lunch, phone::ada:x") == "paused by Ada: lunch, phone::ada:x"
 
 
 async def test_no_card_says_an_id_where_a_person_has_a_name(tmp_path: Path) -> None:

@@ -76,6 +76,17 @@ async def test_every_session_can_be_reached_and_then_what_ended(tmp_path: Path) 
         assert [shown(row).split()[1] for row in second.lines] == [row.split()[1] for row in rows[10:20]]
 
 
+async def test_a_session_that_waits_for_a_person_hides_none_that_works(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.store.write(lambda tx: fill(tx, live=3))
+        for state in (TaskState.RUNNING, TaskState.STALLED):
+            await there.store.write(lambda tx, state=state: tasks.move(tx, "t1", state, "it failed", "airboss"))
+        _, (card,) = await there.say("/sessions")
+        assert shown(card.title) == "2 sessions at work, 1 waiting"
+        assert [shown(row).split()[1] for row in card.lines] == ["t1", "t2", "t3"]
+        assert "stalled" in shown(card.lines[0]) and "it failed" in shown(card.lines[0])
+
+
 async def test_a_task_is_named_where_its_line_is_shown(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         await there.store.write(lambda tx: fill(tx, live=2, ended=1))

@@ -66,8 +66,12 @@ async def test_a_machine_is_drained_by_name(tmp_path: Path) -> None:
         assert "a new disk" in await told(there, "/drain evo-x2 a new\ndisk")
         assert set(await there.store.read(queue.pauses)) == {"evo-x2"}
         assert "⏸ evo-x2 drained · Ada · 0 s · a new disk" in await told(there, "/queue")
+        assert "Refused to drain evo-x2" in await told(there, "/drain evo-x2")
         assert "evo-x2 takes work again" in await told(there, "/undrain evo-x2")
+        assert "Refused to undrain evo-x2" in await told(there, "/undrain evo-x2")
         assert await there.store.read(queue.pauses) == {}
+        both = await told(there, "/drain evo-x2 macbook")
+        assert "macbook is another" in both and await there.store.read(queue.pauses) == {}
 
 
 async def test_a_task_starts_after_another_has_landed(tmp_path: Path) -> None:
@@ -85,6 +89,16 @@ async def test_a_task_starts_after_another_has_landed(tmp_path: Path) -> None:
         assert await there.store.read(kept_back) == "starts after t1 has landed"
         await there.store.write(lambda tx: tasks.move(tx, "t1", TaskState.STOPPED, "", "airboss"))
         assert await there.store.read(kept_back) == "was to start after t1, which ended as stopped"
+
+
+async def test_a_task_that_does_not_wait_is_not_answered_with_the_whole_queue(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run one")
+        assert "1 task queued" in await told(there, "/queue t1")
+        await there.store.write(lambda tx: tasks.move(tx, "t1", TaskState.STOPPED, "", "airboss"))
+        assert "it is stopped" in await told(there, "/queue t1") and "no such task" in await told(
+            there, "/queue t9"
+        )
 
 
 async def test_all_tasks_are_stopped_after_one_question(tmp_path: Path) -> None:
@@ -113,8 +127,8 @@ async def test_only_an_admin_puts_somebody_elses_task_first(tmp_path: Path) -> N
         await there.say("/run three", OTTO)
         refused = (await there.say("/bump t1", OTTO))[1][-1]
         assert "this needs the role admin" in shown(refused.lines[0])
-        assert "t3 is next" in shown((await there.say("/bump t3", OTTO))[1][0].title)
-        assert "t2 is next" in await told(there, "/bump t2")
+        assert "t3 is first in line" in shown((await there.say("/bump t3", OTTO))[1][0].title)
+        assert "t2 is first in line" in await told(there, "/bump t2")
         assert await events(there, TaskBumped.KIND) == [TaskBumped(2), TaskBumped(2)]
 
 

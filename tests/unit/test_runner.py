@@ -23,6 +23,7 @@ from fleet.errors import MachineFaulty, Unavailable
 from fleet.machines.bootstrap import pack, runner_sources, serve_command, shipment
 from fleet.machines.channel import Channel
 from fleet.machines.local import LocalExecutor
+from fleet.machines.login_session import relay_command
 from fleet.machines.runner.facts import LINUX, MARK
 from fleet.machines.runner.frames import frame, whole_frames
 from fleet.machines.runner.image import build
@@ -47,7 +48,10 @@ def test_the_same_modules_give_the_same_shipment(tmp_path: Path) -> None:
 
 
 def test_no_shell_can_change_the_installing_command() -> None:
-    assert not [word for word in serve_command("python3", "/root") if "'" in word]
+    for command in (serve_command("python3", "/root"), relay_command("python3", "/root")):
+        assert not [word for word in command if "'" in word or "\n" in word], "csh takes no two lines in quotes"
+        assert command[5].count("~") > 10, "what stands for the ends of lines is in no program"
+        compile(command[5].partition('"""')[2].rpartition('"""')[0].replace("~", "\n"), "command", "exec")
 
 
 def test_a_supervisor_runs_from_standard_input_alone(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ async def test_a_button_and_a_typed_verb_decide_once(
             assert told in shown(card.title) and labels(card) == []
             assert "Ada" in everything(card)
             again, (refused,) = await there.say(typed)
-            assert again.status == 2 and "it is not stalled" in everything(refused)
+            assert again.status == 2 and "that is decided already: You've hit" in everything(refused)
 
 
 async def test_the_id_of_the_card_will_do(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ async def test_only_what_a_limit_parked_goes_on_later(tmp_path: Path) -> None:
 
 def test_only_a_task_that_an_agent_works_on_stalls_and_nothing_lands_from_there() -> None:
     assert [state for state in TaskState if may_move(state, TaskState.STALLED)] == [
-        *(TaskState.RUNNING, TaskState.JUDGING, TaskState.LANDING),
+        *(TaskState.RUNNING, TaskState.STALLED, TaskState.PARKED, TaskState.JUDGING, TaskState.LANDING),
         *(TaskState.FAILED, TaskState.REFUSED, TaskState.UNAVAILABLE, TaskState.LOST, TaskState.STOPPED),
     ]
     for state in (TaskState.LANDING, TaskState.LANDED, TaskState.HELD, TaskState.ANSWERED):

@@ -184,7 +184,7 @@ SHOWS = (
     *(
         ("/say #t1, hi", "message to t1"),
         ("/tell @t1 hi", "message to t1"),
-        ("/bump (t1)", "t1 is next"),
+        ("/bump (t1)", "t1 is first in line"),
         ("/queue T1", "1 task queued"),
     ),
     *(("/stop s1", "s1 is a schedule: /schedules s1"), ("/schedule pause t1", "t1 is a task: /session t1")),

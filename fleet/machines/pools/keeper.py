@@ -303,7 +303,7 @@ class PoolKeeper:
     async def _missed(self, slot: PoolSlot, *, is_there: bool) -> None:
         """A slot is lost when its provider no longer has it and it does not answer either, twice in a row: neither
         is believed alone."""
-        memory, away = self._memory, self._seen_as(slot) is MachineState.AWAY
+        memory, away = self._memory, self._seen_as(slot) in (MachineState.AWAY, MachineState.UNUSABLE)
         memory.odd.pop(slot.slot, None)
         if is_there or not away:
             memory.missed.pop(slot.slot, None)
