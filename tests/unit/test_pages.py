@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ async def test_a_session_that_waits_for_a_person_hides_none_that_works(tmp_path:
     async with house(tmp_path) as there:
         await there.store.write(lambda tx: fill(tx, live=3))
         for state in (TaskState.RUNNING, TaskState.STALLED):
-            await there.store.write(lambda tx, state=state: tasks.move(tx, "t1", state, "it failed", "airboss"))
+            await there.store.write(partial(tasks.move, task_id="t1", new=state, why="it failed", actor="airboss"))
         _, (card,) = await there.say("/sessions")
         assert shown(card.title) == "2 sessions at work, 1 waiting"
         assert [shown(row).split()[1] for row in card.lines] == ["t1", "t2", "t3"]

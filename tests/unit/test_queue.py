@@ -34,7 +34,7 @@ async def test_the_queue_is_shown_in_order_and_a_task_is_put_first(tmp_path: Pat
     async with house(tmp_path) as there:
         for words in ("one", "two", "three"):
             await there.say(f"/run {words}")
-        assert "t3 is next\nIt passed 2 tasks." in await told(there, "/bump t3")
+        assert "t3 is first in line\nIt passed 2 tasks." in await told(there, "/bump t3")
         assert "It was first already." in await told(there, "/bump t3")
         shown_queue = await told(there, "/queue")
         assert [line[:5] for line in shown_queue.splitlines()] == ["3 tas", "1. t3", "2. t1", "3. t2"]
