@@ -10,7 +10,8 @@ The class says whose error it is, and that decides what follows::
     │   └── Misconfigured       fleet.toml or .env lacks what an open task needs
     ├── Unavailable             something needed is not available: a program, a service   3
     │   ├── Unreachable         the link to a machine is down
-    │   │   └── NotStarted      it lets us in, but our runner does not start there
+    │   │   └── NotUsable       it answers, but our runner does not start there
+    │   │       └── NotLetIn    nor are we let in, until a person sets that right
     │   ├── OriginAway          a repository on another machine does not answer
     │   ├── MachineFaulty       a machine's answer is malformed
     │   ├── TakenAway           the machine was a slot of a pool that was taken away
@@ -25,9 +26,10 @@ Any other exception is an internal error.
 The rule for catching: **catch an error only where you own what it is about.**
 
 - A step of a flight (``fleet/flight/flight.py``) catches ``Refused``, ``Misused`` and ``Unavailable``: the task
-  ends or waits. It waits as long as ``Misconfigured``, ``Unreachable``, ``MachineFaulty``, ``MachineFull`` or
-  ``DiskFull`` lasts; once its session has begun, also as long as ``RepositoryUnusable`` or ``OriginAway`` does.
-  After ``TakenAway`` the task ends as lost. After ``LeaseLost`` it repeats the step from the store.
+  ends or waits. It waits as long as ``Misconfigured``, ``Unreachable`` (but ``NotLetIn`` ends one that has not
+  begun), ``MachineFaulty``, ``MachineFull`` or ``DiskFull`` lasts; once its session has begun, also as long as
+  ``RepositoryUnusable`` or ``OriginAway`` does. After ``TakenAway`` the task ends as lost. After ``LeaseLost`` it
+  repeats the step from the store.
 - ``StoreUnavailable`` ends nothing. It propagates to the loop that started the work (a flight, or the supervisor),
   which waits with backoff and starts again from the store.
 - ``LeadershipLost`` propagates to the supervisor and ends the controller with exit status 3.
@@ -104,8 +106,12 @@ class Unreachable(Unavailable):
     """The link to a machine is down. Processes there may still run."""
 
 
-class NotStarted(Unreachable):
-    """The machine lets us in, but our runner does not start in that login."""
+class NotUsable(Unreachable):
+    """The machine answers, but our runner does not start in that login."""
+
+
+class NotLetIn(NotUsable):
+    """We are not let in until a person sets that right: a host key that changed, a key that it does not take."""
 
 
 class OriginAway(Unavailable):

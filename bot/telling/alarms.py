@@ -87,10 +87,14 @@ class Causes:
     def _of_machines(self) -> Iterator[FleetAlarm]:
         for name, seen in self._machines().items():
             if seen.state.is_bad and self._clock.now_us() - seen.seen_us >= _AWAY_US:
-                yield FleetAlarm(f"machine {name}", f"{name} is {seen.state.value}", seen.why)
+                yield FleetAlarm(f"machine {name}", f"{name} is {seen.state.value}", _what_and_how(seen))
         for name, free in self._full.items():
             why = f"{free >> 20:,} MiB are free. All safe worktrees were reclaimed. Nothing new starts there."
             yield FleetAlarm(f"disk {name}", f"The disk of {name} is almost full", why)
+
+
+def _what_and_how(seen: MachineSeen) -> str:
+    return f"{seen.why}: {seen.hint}" if seen.why and seen.hint else seen.why
 
 
 class Alarms:

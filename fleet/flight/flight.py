@@ -16,6 +16,7 @@ from fleet.errors import (
     MachineFull,
     Misconfigured,
     Misused,
+    NotLetIn,
     OriginAway,
     Refused,
     RepositoryUnusable,
@@ -47,6 +48,8 @@ _AGAIN_S = 5.0
 _FULL_S = 30.0
 _SLOT_S = 30.0
 _RECONFIGURED_S = 60.0
+
+_NOT_BEGUN = frozenset({TaskState.QUEUED, TaskState.PREPARING})
 
 
 class Flight:
@@ -141,8 +144,7 @@ class Flight:
         except (Refused, Misused) as error:
             await self._end(TaskState.REFUSED, str(error))
         except Unreachable as error:
-            await self._record_link(up=False, why=error.cause or str(error))
-            await self._wait_because(f"waiting for the link: {error.cause or error}", _AGAIN_S)
+            await self._without_link(error)
         except MachineFaulty as error:
             await self._record_link(up=False, why=f"faulty answer: {error.cause or error}")
             faulty = f"waiting: {error.on or 'the machine'} gives faulty answers: {error.cause or error}"
@@ -154,6 +156,13 @@ class Flight:
         except Unavailable as error:
             await self._try_again(error)
         return True
+
+    async def _without_link(self, error: Unreachable) -> None:
+        if isinstance(error, NotLetIn) and self.task.state in _NOT_BEGUN:
+            await self._end(TaskState.REFUSED, str(error))
+            return
+        await self._record_link(up=False, why=error.cause or str(error))
+        await self._wait_because(f"waiting for the link: {error.cause or error}", _AGAIN_S)
 
     async def _without_repository(self, error: RepositoryUnusable | OriginAway) -> None:
         """A task that has begun waits until a person has corrected it. One that has not is told what is wrong: it

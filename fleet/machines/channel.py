@@ -100,6 +100,21 @@ class ByteStream(Protocol):
         """Closes the link immediately."""
 
 
+class PrefixedStream:
+    """A stream that first returns bytes read earlier."""
+
+    def __init__(self, first: bytes, stream: ByteStream) -> None:
+        self._first, self._stream = first, stream
+        self.write, self.close = stream.write, stream.close
+
+    async def read(self) -> bytes:
+        """The early bytes first, then the stream's own."""
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        return await self._stream.read()
+
+
 class PendingCall:
     """One request in progress. Iterating yields its frames; the last one has ``done``."""
 

@@ -13,13 +13,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from fleet.errors import MachineFaulty, NotStarted, TakenAway, Unreachable
+from fleet.errors import MachineFaulty, NotUsable, TakenAway, Unreachable
 from fleet.exits import Exit, TimedOut, from_wait_status
 from fleet.faults import Point, fault
 from fleet.files import Sink, writing
 from fleet.machines import answers
 from fleet.machines.bootstrap import CODE, shipment
-from fleet.machines.channel import CHUNK, ByteStream, Channel, fed, feed
+from fleet.machines.channel import CHUNK, ByteStream, Channel, PrefixedStream, fed, feed
 from fleet.ports import Accepted, LoginFacts, LoginOffers, Output, PipeEvent, PipeSpec, Pulse, Ran, Stalled
 from fleet.supervise import alongside
 
@@ -75,7 +75,7 @@ class LoginExecutor(ABC):
 
     @abstractmethod
     async def _open(self) -> ByteStream:
-        """Starts the serve command on the machine. Raises ``Unreachable``, ``Refused`` or ``Unavailable``."""
+        """Starts the serve command on the machine. Raises ``Unreachable`` or ``Unavailable``."""
 
     @abstractmethod
     async def _complaint(self, stream: ByteStream) -> str:
@@ -176,9 +176,9 @@ class LoginExecutor(ABC):
         complaint = (await self._complaint(stream)).strip() or noise.decode(errors="replace").strip()
         raise self._not_started(complaint.replace(CODE, "…")[-300:] or "the command ended without output")
 
-    def _not_started(self, cause: str, hint: str = "") -> NotStarted:
+    def _not_started(self, cause: str, hint: str = "") -> NotUsable:
         needs = f"the login must be able to run {self._python} (3.9 or later), and to write its home"
-        return NotStarted(
+        return NotUsable(
             attempted="start the runner", on=self.where, cause=answers.cause(cause), hint=hint or needs
         )
 
@@ -384,21 +384,6 @@ class LoginExecutor(ABC):
 
     def _faulty(self, attempted: str, reason: str) -> MachineFaulty:
         return answers.faulty(self.where, attempted, reason)
-
-
-class PrefixedStream:
-    """A stream that first returns bytes read earlier."""
-
-    def __init__(self, first: bytes, stream: ByteStream) -> None:
-        self._first, self._stream = first, stream
-        self.write, self.close = stream.write, stream.close
-
-    async def read(self) -> bytes:
-        """The early bytes first, then the stream's own."""
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        return await self._stream.read()
 
 
 async def _ship(stream: ByteStream, compiled: bool) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncssh
 
 from fleet.config.hostkeys import pinned
-from fleet.errors import Misused, Refused, Unavailable, Unreachable
+from fleet.errors import Misused, NotLetIn, Unavailable, Unreachable
 from fleet.machines.away import why_away
 from fleet.machines.bootstrap import serve_command
 from fleet.machines.channel import ByteStream
@@ -32,7 +32,7 @@ _KEX = "^curve25519-sha256,curve25519-sha256@libssh.org"
 class SshExecutor(LoginExecutor):
     """One login on one machine reached over SSH.
 
-    ``host_key`` is the machine's public key as ``TYPE BASE64``; any other key is ``Refused``. ``identity`` is
+    ``host_key`` is the machine's public key as ``TYPE BASE64``; any other key is ``NotLetIn``. ``identity`` is
     the path of our private key; empty means the key agent and the usual files. ``~/.ssh/config`` of the
     controller's login applies to the rest: an alias's HostName, its Port unless another is given, ProxyJump,
     Include. ``login_session``: the runner is started in the login session of a Mac. Raises ``Misused`` for names
@@ -131,7 +131,7 @@ class SshExecutor(LoginExecutor):
                 login_timeout=self._connect_timeout,
             )
         except asyncssh.HostKeyNotVerifiable as error:
-            raise Refused(
+            raise NotLetIn(
                 attempted="connect",
                 on=self.where,
                 cause="its host key is not the pinned one",
@@ -140,13 +140,13 @@ class SshExecutor(LoginExecutor):
             ) from error
         except asyncssh.PermissionDenied as error:
             if self._identity and _on_token(self._identity):
-                raise Misused(
+                raise NotLetIn(
                     attempted="read the private key",
                     on=self._identity,
                     cause="it is on a security key (FIDO), which only a key agent can ask",
                     hint=self._by_agent,
                 ) from error
-            raise Refused(
+            raise NotLetIn(
                 attempted="log in",
                 on=self.where,
                 cause=str(error.reason),
@@ -154,21 +154,21 @@ class SshExecutor(LoginExecutor):
             ) from error
         except (asyncssh.KeyImportError, FileNotFoundError, IsADirectoryError, PermissionError) as error:
             locked = "passphrase" in str(error).lower()
-            raise Misused(
+            raise NotLetIn(
                 attempted="read the private key",
                 on=self._identity,
                 cause="it is encrypted" if locked else str(error),
                 hint=self._by_agent if locked else f"correct `identity` of {self.machine} in fleet.toml",
             ) from error
         except asyncssh.ConfigParseError as error:
-            raise Misused(
+            raise NotLetIn(
                 attempted="read ~/.ssh/config",
                 on=self.where,
                 cause=str(error),
                 hint="correct it; ssh -G HOST shows what it comes to",
             ) from error
         except asyncssh.KeyExchangeFailed as error:
-            raise Refused(
+            raise NotLetIn(
                 attempted="connect",
                 on=self.where,
                 cause=str(error.reason),

@@ -26,7 +26,7 @@ async def forwarded(
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Listens there while the block runs; gives a function that returns when the connection has ended.
 
-    Raises ``Unreachable``, ``Refused`` and ``Misused`` like a link to the machine, and ``Unavailable`` when sshd
+    Raises ``Unreachable`` like a link to the machine, and ``Unavailable`` when sshd
     makes no socket there.
     """
     connection = await executor.connected()

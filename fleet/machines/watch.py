@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final
 
 from fleet.config import FleetConfig, MachineConfig
-from fleet.errors import AirbossError, MachineFaulty, Misused, NotStarted, Refused, Unreachable
+from fleet.errors import AirbossError, MachineFaulty, Misused, NotLetIn, NotUsable, Refused, Unreachable
 from fleet.machines.executors import Executors
 from fleet.machines.probing import Probes, offers_of
 from fleet.machines.vendor_logins import LoginSeen
@@ -151,13 +151,13 @@ class MachineWatch:
         except MachineFaulty as error:
             self._set_bad(name, MachineState.FAULTY, error.cause)
         except AirbossError as error:
-            away = isinstance(error, Unreachable) and not isinstance(error, NotStarted)
+            away = isinstance(error, Unreachable) and not isinstance(error, NotUsable)
             self._set_bad(
                 name,
                 MachineState.AWAY if away else MachineState.UNUSABLE,
                 error.cause or str(error),
                 hint=error.hint,
-                refused=isinstance(error, Refused | Misused),
+                refused=isinstance(error, NotLetIn | Refused | Misused),
             )
         except Exception:
             log.exception("checking %s failed", name)

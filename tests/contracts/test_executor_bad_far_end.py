@@ -13,7 +13,7 @@ import pytest
 
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, MachineConfig
-from fleet.errors import MachineFaulty, NotStarted, Unavailable
+from fleet.errors import MachineFaulty, NotUsable, Unavailable
 from fleet.machines.executors import Executors
 from fleet.machines.local import LocalExecutor
 from fleet.machines.login import LoginExecutor
@@ -189,7 +189,7 @@ async def test_a_login_in_which_the_runner_does_not_start_says_why_and_is_not_ca
     assert {name: seen.state for name, seen in watch.seen.items()} == dict.fromkeys(machines, MachineState.UNUSABLE)
     assert "Not a directory" in watch.seen["full"].why and "no-python-here" in watch.seen["none"].hint
     waits = ssh_executor(sshd, python=str(slow), connect_timeout=2.0)
-    with pytest.raises(NotStarted, match="it lets us in, but its login said nothing"):
+    with pytest.raises(NotUsable, match="it lets us in, but its login said nothing"):
         await waits.facts()
     await waits.close()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from fleet.errors import MachineFaulty, Misused, Refused, Unavailable, Unreachable
+from fleet.errors import MachineFaulty, Misused, NotLetIn, Unavailable, Unreachable
 from fleet.exits import Exited
 from fleet.machines import runner
 from fleet.machines.ssh import SshExecutor
@@ -190,7 +190,7 @@ async def test_a_disk_that_is_full_from_the_start_is_unavailable(small_disk: Pat
 
 async def test_another_host_key_is_refused_with_the_remedy(sshd: Sshd, tmp_path: Path) -> None:
     executor = ssh_executor(sshd, host_key=new_key(tmp_path / "other"))
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(NotLetIn) as caught:
         await executor.facts()
     assert "host key" in caught.value.cause and "airboss machines add" in caught.value.hint
     assert executor.channels_opened == 0
@@ -198,9 +198,9 @@ async def test_another_host_key_is_refused_with_the_remedy(sshd: Sshd, tmp_path:
 
 async def test_a_key_that_the_machine_does_not_know_is_refused(sshd: Sshd, tmp_path: Path) -> None:
     new_key(tmp_path / "stranger")
-    with pytest.raises(Refused, match="authorized_keys"):
+    with pytest.raises(NotLetIn, match="authorized_keys"):
         await ssh_executor(sshd, identity=str(tmp_path / "stranger")).facts()
-    with pytest.raises(Misused, match="identity"):
+    with pytest.raises(NotLetIn, match="identity"):
         await ssh_executor(sshd, identity=str(tmp_path / "missing")).facts()
 
 

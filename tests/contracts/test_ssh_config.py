@@ -14,7 +14,7 @@ import asyncssh
 import pytest
 
 from fleet.config.hostkeys import pinned
-from fleet.errors import Misused
+from fleet.errors import NotLetIn
 from fleet.machines.ssh import SshExecutor
 from tests.contracts.executor_logins import far_end
 from tests.far_end.sshd import Sshd, running_sshd
@@ -151,7 +151,7 @@ async def test_a_key_on_a_token_is_named_with_the_remedy(sshd: Sshd, ssh: Path, 
     allowed.write_text(f"{allowed.read_text()}{public}")
     machine = executor(sshd, tmp_path, host="127.0.0.1", identity=str(ssh / "id_sk"), port=sshd.port)
     try:
-        with pytest.raises(Misused, match=r"id_sk.*it is on a security key.*ssh-add"):
+        with pytest.raises(NotLetIn, match=r"id_sk.*it is on a security key.*ssh-add"):
             await machine.facts()
     finally:
         await machine.close()
@@ -161,7 +161,7 @@ async def test_a_config_that_cannot_be_read_is_named(sshd: Sshd, ssh: Path, tmp_
     (ssh / "config").write_text("Host *\n  Port many\n")
     machine = executor(sshd, tmp_path)
     try:
-        with pytest.raises(Misused, match=r"~/\.ssh/config"):
+        with pytest.raises(NotLetIn, match=r"~/\.ssh/config"):
             await machine.facts()
     finally:
         await machine.close()
@@ -172,7 +172,7 @@ async def test_a_key_with_a_passphrase_is_named_with_the_remedy(sshd: Sshd, ssh:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(key)], check=True)
     machine = executor(sshd, tmp_path, host="127.0.0.1", identity=str(key))
     try:
-        with pytest.raises(Misused, match=rf"{key}.*it is encrypted.*ssh-add"):
+        with pytest.raises(NotLetIn, match=rf"{key}.*it is encrypted.*ssh-add"):
             await machine.facts()
     finally:
         await machine.close()

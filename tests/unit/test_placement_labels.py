@@ -8,11 +8,13 @@ import pytest
 
 from fleet.agents.versions import TESTED, written
 from fleet.config import parse_fleet
+from fleet.errors import NotLetIn
 from fleet.flight.placement import FleetNow, Impossible, Placed, Waiting, Wants, place
 from fleet.machines.vendor_logins import LoginSeen
 from fleet.machines.watch import MachineSeen, MachineState
 from gates.runs.definitions import Definition
-from gates.runs.place import machines_for
+from gates.runs.place import find_place, machines_for
+from tests.far_end.machine import Machine
 
 FLEET = parse_fleet(
     """
@@ -122,3 +124,20 @@ def test_a_gate_goes_where_its_needs_are_met_or_waits_until_that_is_known() -> N
     assert found == (["mac"], [], ["linux-box: lacks xcode>=16.4, macos"])
     assert machines_for(gate, FLEET, {}) == ([], ["mac", "linux-box"], [])
     assert machines_for(gate, FLEET).why_not == ["mac: lacks macos", "linux-box: lacks xcode>=16.4, macos"]
+
+
+class OneRefuses:
+    """The machine called mac does not let us in."""
+
+    def gate(self, machine: str, login: str = "") -> Machine:
+        there = Machine(machine)
+        if machine == "mac":
+            there.trouble = NotLetIn(attempted="connect", on=machine, cause="its host key is not the pinned one")
+        return there
+
+
+async def test_a_gate_goes_to_another_machine_than_the_one_that_does_not_let_us_in() -> None:
+    gate = Definition("check", ("true",), 1, (), (), 0, (), "sha")
+    place, why_not = await find_place(gate, FLEET, OneRefuses(), {}, None)
+    assert place is not None and place.machine == "linux-box"
+    assert "its host key is not the pinned one" in why_not[0]
