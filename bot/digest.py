@@ -67,11 +67,12 @@ _RARE = (
 )
 """What is read of a period, event by event; calls are not, and neither is what agents used."""
 
-_SPAN = re.compile(r"(\d{1,4})\s*(h|hours?|d|days?|w|weeks?|m|months?)?$")
+_SPAN = re.compile(r"(?:(\d{1,4})\s*(h|hours?|d|days?|w|weeks?|months?)|(\d{1,3}))$")
 _UNIT_US = {"h": HOUR_US, "d": 24 * HOUR_US, "w": 7 * 24 * HOUR_US, "m": 30 * 24 * HOUR_US}
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _DAYS = re.compile(rf"(?:from\s+)?({_DATE})(?:(?:\s*(?:\.{{2,3}}|…|to|-)\s*|\s+)({_DATE}|(?<=[.…])$))?")
 _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_YEAR = re.compile(r"\d{4}")
 _LAST_DAY = -(-LIMIT // DAY_US)
 _EVER = Period(-_LAST_DAY * DAY_US, _LAST_DAY * DAY_US)
 _PAGE = 2_000
@@ -163,15 +164,14 @@ def parse_span(args: str) -> int | None:
     if given in ("week", "month"):
         return _UNIT_US[given[0]]
     found = _SPAN.match(given)
-    if found is None or int(found.group(1)) == 0:
-        return None
-    return int(found.group(1)) * _UNIT_US[(found.group(2) or "d")[0]]
+    count = int(found[1] or found[3]) if found else 0
+    return count * _UNIT_US[(found[2] or "d")[0]] if found and count else None
 
 
 def parse_days(args: str, zone: str, today: date) -> Period | None:
     """The days of ``2026-11-01..2026-11-30``, both included, ``2026-11-01..`` (until today), ``2026-11-01``,
-    ``2026-11``, ``today`` and ``yesterday``; ``None`` for anything else. Raises ``Misused`` for dates that do not
-    exist."""
+    ``2026-11``, ``2026``, ``today`` and ``yesterday``; ``None`` for anything else. Raises ``Misused`` for dates
+    that do not exist."""
     said = tidy(args).lower()
     said = said if said.endswith("..") else said.rstrip(".")
     if said in ("today", "yesterday"):
@@ -179,6 +179,8 @@ def parse_days(args: str, zone: str, today: date) -> Period | None:
     if (month := _MONTH.fullmatch(said)) is not None:
         year, number = int(month[1]), int(month[2])
         said = f"{said}-01..{said}-{calendar.monthrange(year, number)[1]:02d}"
+    elif _YEAR.fullmatch(said):
+        said = f"{said}-01-01..{said}-12-31"
     found = _DAYS.fullmatch(said)
     if found is None:
         return None

@@ -10,7 +10,7 @@ from bot.cards import field as card_field
 from bot.digest import UTC, WEEK_US, Digest
 from fleet.figures import ToolCalls
 from fleet.model import Isolation, TaskState
-from fleet.range_figures import RangeFigures
+from fleet.range_figures import Period, RangeFigures
 from fleet.verdict import Outcome
 
 _FAILED = (
@@ -47,8 +47,9 @@ def digest_card(
     *,
     look: Line | None = None,
     more: str = "",
+    asked: Period | None = None,
 ) -> Card:
-    """The figures of a period, and what deserves a look now.
+    """The figures of a period, and what deserves a look now. ``asked``: the days that somebody named.
 
     With ``more``, the command that shows the rest, only as many as a phone shows.
     """
@@ -56,14 +57,17 @@ def digest_card(
         fields, measures = _most_wanted(digest)[:_ON_A_PHONE], ""
     else:
         fields, measures = _all(digest, isolation), _MEASURES
-    when = words.span(digest.from_us, digest.upto_us, zone) if digest.upto_us else "nothing happened"
+    when, of = words.span(digest.from_us, digest.upto_us, zone), f"{digest.first_seq} to {digest.last_seq}"
+    if not digest.upto_us:
+        days = f"{words.span(asked.from_us, asked.upto_us - 1, zone)}: " if asked else ""
+        when, of = f"{days}nothing happened", f"of {words.count_of(digest.last_seq, 'event')}"
     texts = (when, headline(digest.figures), measures)
     return Card(
         title=line("Digest"),
         lines=(*(line(text) for text in texts if text), *filter(None, (look,))),
         fields=tuple(fields),
         actions=(Action("More", more, once=False),) if more and digest.upto_us else (),
-        footer=footed(isolation, f"ledger {digest.first_seq} to {digest.last_seq}"),
+        footer=footed(isolation, f"ledger {of}"),
         picture=picture,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from bot.digest import Digest
@@ -9,11 +10,12 @@ from fleet import files
 
 
 def drawn(folder: Path, made: Digest) -> str:
-    """Draws it, and returns its path. Raises ``DiskFull`` or ``Unavailable``."""
+    """Draws it, and returns its path, which is another one for another picture: the same events give others by
+    another clock or of other days. Raises ``DiskFull`` or ``Unavailable``."""
     from bot.plots import digest_picture
 
-    path = folder / f"digest-{made.first_seq}-{made.last_seq}.png"
     picture = digest_picture(made)
+    path = folder / f"digest-{hashlib.sha256(picture).hexdigest()[:16]}.png"
     with files.writing("keep the picture", Path(path.name)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.replace(path, picture)

@@ -133,9 +133,8 @@ async def digest(context: Context, call: Call) -> Effect:
         picture, why = await asyncio.to_thread(drawn, context.home / "files", made), ""
     except Unavailable as error:  # the figures are worth more than their picture
         picture, why = "", str(error)
-    card = digest_card(
-        made, context.config().isolation, picture, zone, look=await context.store.read(look_at), more=more
-    )
+    isolation, look = context.config().isolation, await context.store.read(look_at)
+    card = digest_card(made, isolation, picture, zone, look=look, more=more, asked=period)
     notes = [why] if why else []
     if not more and (bypassable := await asyncio.to_thread(said, context.home, context.config())):
         notes.append(bypassable)

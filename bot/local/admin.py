@@ -260,7 +260,7 @@ def digest(options: argparse.Namespace, home: Path) -> int:
         return 0
     from bot.chats.console.render import render
 
-    card = digest_card(made, config.isolation, look=look)
+    card = digest_card(made, config.isolation, look=look, asked=period)
     _out(render(card, lambda _: 0, colour=sys.stdout.isatty()).rstrip("\n"))
     return 0
 

@@ -16,6 +16,7 @@ from bot.cards import shown
 from bot.days import days_of
 from bot.digest import HOUR_US, WEEK_US, before, in_period, make_digest, over, parse_days, parse_span
 from bot.digest_card import digest_card
+from bot.pictures import drawn
 from bot.plots import digest_figure, digest_picture
 from fleet.events import (
     CallDisputed,
@@ -214,6 +215,29 @@ async def test_the_picture_is_one_for_a_phone(store: Store) -> None:
         assert (int.from_bytes(data[16:20]), int.from_bytes(data[20:24])) == (1080, 1080)
 
 
+async def test_a_picture_of_the_same_events_by_another_clock_takes_no_others_place(
+    store: Store, tmp_path: Path
+) -> None:
+    refs, night = Refs(session="claude:s"), days_of("2026-11-11", "2026-11-11", "UTC").period.from_us - 1
+    with store.transaction() as tx:
+        ledger.append_all(tx, [Entry(ToolCallEnded("c", "ok", None, ""), "agent", Source.IMPORT, refs, night)])
+    ever, berlin = days_of("2026-11-10", "2026-11-11", "UTC").period, ZoneInfo("Europe/Berlin")
+    one, other = await in_period(store, ever), await in_period(store, ever, berlin)
+    assert (one.first_seq, one.last_seq) == (other.first_seq, other.last_seq)
+    assert drawn(tmp_path, one) != drawn(tmp_path, other)
+    assert drawn(tmp_path, one) == drawn(tmp_path, one)
+
+
+async def test_days_without_anything_are_named(store: Store) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    asked = days_of("2026-10-24", "2026-10-25", zone.key).period  # the clocks change on the second
+    card = digest_card(await in_period(store, asked, zone), Isolation.SEPARATE_LOGINS, zone=zone, asked=asked)
+    assert [shown(each) for each in card.lines[:1]] == [
+        "2026-10-24 00:00 CEST to 2026-10-25 23:59 CET: nothing happened"
+    ]
+    assert card.footer.endswith("ledger of 0 events")
+
+
 async def test_what_the_picture_says_stands_out_from_its_opaque_paper(store: Store) -> None:
     """By WCAG's ratio for text, so that it is read in the sun, and on a chat that is dark."""
     empty = await make_digest(store, 0)
@@ -252,6 +276,7 @@ def test_spans_are_read(text: str, hours: int) -> None:
         ("today", ("2026-11-30", "2026-11-30")),
         ("yesterday.", ("2026-11-29", "2026-11-29")),
         ("2026-02", ("2026-02-01", "2026-02-28")),
+        ("2026", ("2026-01-01", "2026-12-31")),
         ("2026-11-01..", ("2026-11-01", "2026-11-30")),
         ("from 2026-11-01 to 2026-11-03", ("2026-11-01", "2026-11-03")),
         ("2026-11-01 2026-11-03", ("2026-11-01", "2026-11-03")),
@@ -300,7 +325,7 @@ async def test_a_week_before_is_that_day_though_clocks_changed_between(store: St
     assert (made.figures.tool_calls, made.earlier_us) == (3, WEEK_US)
 
 
-@pytest.mark.parametrize("text", ["yesterday", "-1d", "0h", "1e9d", "99999d", "7d; rm"])
+@pytest.mark.parametrize("text", ["yesterday", "-1d", "0h", "1e9d", "99999d", "7d; rm", "2026", "90m"])
 def test_other_spans_are_not(text: str) -> None:
     assert parse_span(text) is None
 
