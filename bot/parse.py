@@ -55,11 +55,13 @@ _END_OF_OPTIONS = re.compile(r"(?:--|—|–)(?=$|\s)")
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """A verb in lower case and everything after it, unchanged. ``plain``: it was typed without a slash."""
+    """A verb in lower case and everything after it, unchanged. ``plain``: it was typed without a slash.
+    ``below``: a later line that begins with a command too."""
 
     verb: str
     args: str = ""
     plain: bool = field(default=False, compare=False)
+    below: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +145,23 @@ def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: b
     if inner and _verb(inner) in verbs:
         verb, after = _verb(inner), within[inner.end() :]
     if slashed or (direct and verb in verbs and _addressed(after, threaded)):
-        return Spoken(verb, after.strip(), plain=not slashed)
+        return Spoken(verb, after.strip(), plain=not slashed, below=_below(after, verb, verbs))
     return Reply(text.strip())
+
+
+def _below(after: str, verb: str, verbs: Collection[str]) -> str:
+    """The first line below a command that is one as well: with a slash, or with the same verb. What is indented, or
+    in a block of code, is not."""
+    _, *later = after.split("\n")
+    code = False
+    for text in later:
+        code ^= text.lstrip().startswith("```")
+        bare = text.translate(_DROPPED)
+        slashed = bare[:1] in _SLASHES and bool(bare)
+        found = None if code else _VERB.match(bare.lstrip(_SLASHES) if slashed else bare)
+        if found and (_verb(found) in {*verbs, FLEET} if slashed else _verb(found) == verb):
+            return f"/{bare.lstrip(_SLASHES)}".strip() if slashed else bare.strip()
+    return ""
 
 
 def unformatted(text: str) -> str:
@@ -236,8 +253,8 @@ def headed(args: str) -> tuple[str, str]:
 
 
 def keyword(word: str) -> str:
-    """A word that may be one of ours, as we write it: ``All.`` is ``all``."""
-    return word.strip(_AROUND).rstrip(_AFTER + ",;:").lower()
+    """A word that may be one of ours, as we write it: ``All.`` and ``--all`` are ``all``."""
+    return word.strip(_AROUND).rstrip(_AFTER + ",;:").lstrip("-").lower()
 
 
 def run_request(args: str) -> RunRequest:

@@ -24,6 +24,7 @@ FILE_LIMIT: Final = 4 << 20
 """Characters of a document that a command makes."""
 
 _NAMED_IN_A_HINT: Final = 8
+_AND = frozenset(("and", "&", "+", "und", ""))
 _NAMED = re.compile(r"#?t\d+(?:\.\d+)*", re.IGNORECASE)
 _LIKE_AN_ID = re.compile(r"\W*[a-z]?\d", re.IGNORECASE)
 _OF_SCHEDULE = re.compile(r"/schedule (?:pause|resume) (s\d+)")
@@ -46,7 +47,8 @@ async def task_meant(context: Context, call: Call, *, newest: bool = False) -> T
     ``newest``: if none is open, this chat's newest task. Raises ``Misused`` when several are named.
     """
     given = [word.rstrip(",;:!?") for word in words(call.args)]
-    if len(given) > 1 and all(_NAMED.fullmatch(word) for word in given):
+    ids = [word for word in given if word.lower() not in _AND]
+    if len(ids) > 1 and all(_NAMED.fullmatch(word) for word in ids):
         raise Misused(
             attempted=f"do /{call.verb}",
             cause="several tasks are named",

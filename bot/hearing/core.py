@@ -32,6 +32,7 @@ from fleet.errors import (
     LeadershipLost,
     LeaseLost,
     Malformed,
+    Misused,
     Refused,
     StoreUnavailable,
     Unavailable,
@@ -350,9 +351,16 @@ class ChatCore:
         """A typed command: if it changes something, it discards a draft, and says so; if it only shows, it does
         not."""
         message, registry = given.message, self._context.registry
+        command = registry.get(said.verb)
+        # Words for an agent may well have a line that begins with the same verb: "run the tests".
+        if said.below and (said.below.startswith("/") or not (command and command.takes_words)):
+            raise Misused(
+                attempted=f"do {registry.write(message.adapter, said.verb)}",
+                cause="there are several commands in one message, and none was done",
+                hint=f"Send each by itself. If “{said.below[:40]}” is one of the words, begin it with a space.",
+            )
         draft = found.draft_for(message)
         call, effect = await self._call(given, person, said, found.task, digest=digest)
-        command = registry.get(said.verb)
         if draft is None or command is None or command.right is Right.SEE:
             return call, effect
         verb = registry.write(message.adapter, draft.verb)

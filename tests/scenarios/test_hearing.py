@@ -281,9 +281,18 @@ async def test_of_several_tasks_none_is_picked(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         await there.say("/run mend it")
         await there.say("/run mend that")
-        result, (card,) = await there.say("/stop t1, t2")
-        assert result.status == 2
-        assert "One at a time: /stop t1" in everything(card)
+        for words in ("/stop t1, t2", "/stop t1 and t2"):
+            result, (card,) = await there.say(words)
+            assert result.status == 2
+            assert "One at a time: /stop t1" in everything(card)
+        for words in ("/stop t1\n/stop t2", "stop t1\nstop t2", "/run one\n/run another", "/say t1 more\n/stop t2"):
+            result, (card,) = await there.say(words)
+            assert result.status == 2
+            assert "none was done" in everything(card)
+        result, _ = await there.say("/run mend that too\nrun the tests\n /stop is no command here")
+        assert (result.status, result.task) == (0, "t3")
+        _, (card,) = await there.say("/stop --all")
+        assert "Stop all?" in shown(card.title)
         result, _ = await there.say("/stop t1,")
         assert result.status == 0
         assert await there.store.read(lambda tx: tasks.stop_requested(tx, "t1"))

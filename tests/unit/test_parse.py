@@ -23,6 +23,28 @@ VERBS = frozenset({"run", "status", "stop", "say", "sessions", "help"})
 
 
 @pytest.mark.parametrize(
+    ("text", "below"),
+    [
+        ("/stop t1\n/stop t2", "/stop t2"),
+        ("stop t1\nStop t2", "Stop t2"),
+        ("/status\n\n／help", "/help"),
+        ("/fleet run a\n/fleet run b", "/fleet run b"),
+        ("@airboss /run a\n\u200b/run@airboss b", "/run@airboss b"),
+        ("/run a\nrun b", "run b"),
+        ("/run document these:\n /stop ends one", ""),
+        ("/run document these:\n```\n/stop t1\n```\n/etc/hosts too", ""),
+        ("/run document these:\n```\n/stop t1\n```\n/status too", "/status too"),
+        ("/run fix it\nstop when it is green\nsay why", ""),
+        ("/stop t1", ""),
+        ("/run\nfirst\n", ""),
+    ],
+)
+def test_a_command_below_a_command_is_noticed(text: str, below: str) -> None:
+    said = parse(text, VERBS)
+    assert isinstance(said, Spoken) and said.below == below
+
+
+@pytest.mark.parametrize(
     ("text", "verb", "args"),
     [
         ("/status", "status", ""),
