@@ -14,6 +14,7 @@ from bot.commands.answers import settle
 from bot.commands.common import find_task, reply, split_task
 from bot.commands.tasks import keep_files
 from bot.hearing import drafts, sent
+from bot.nods import is_nod
 from bot.outbox.posting import Posts
 from bot.parse import keyword, tidy
 from bot.parse import words as split
@@ -32,19 +33,6 @@ from gates.people import Right, demand, may
 _DURATION = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?|w|weeks?)?$", re.IGNORECASE)
 _AS_IF_TO_STOP = re.compile(r"(?:please |pls |just )?(?:stop|halt|abort|cancel|kill)\b[^\n]{0,16}", re.IGNORECASE)
 """Words that sound like the command, and are for the agent."""
-
-_YES_OR_NO: Final = (
-    "yes yep yeah yup ok okay k sure fine good great nice perfect cool agreed lgtm approve approved accept "
-    "accepted confirm confirmed allow allowed merge land ship release go ahead do it that looks look sounds to me "
-    "please pls now thanks thank you thx +1 -1 no nope nah not deny denied reject rejected "
-    "ja jo passt genehmigt danke nein oui merci non si sí vale да нет 好 好的 可以 同意 不 不行 はい "
-    "نعم تمام موافق لا"
-)
-_NODS: Final = frozenset(_YES_OR_NO.split())
-"""Of such words alone, a message to a task that waits for a decision may be meant as one."""
-
-_SHORTCODE = re.compile(r":[a-z0-9_+'-]+:")
-"""How Slack writes an emoji."""
 
 _WITH_ANSWER = "This came with the answer."
 _UNIT_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 7 * 86_400_000_000}
@@ -79,7 +67,7 @@ async def say(context: Context, call: Call) -> Effect:
                 note = sessions.add_note(tx, asked[0].session, _WITH_ANSWER, call.actor)
                 keep_files(tx, call, task.id, note)
             return
-        if call.message.text.strip() == text and not call.message.files and _is_nod(text):
+        if call.message.text.strip() == text and not call.message.files and is_nod(text):
             decidable = [each for each in approvals.waiting(tx, task.id) if each.kind is not ApprovalKind.STALL]
             if decidable:
                 _ask_again(context, call, posts, decidable)
@@ -100,13 +88,6 @@ async def say(context: Context, call: Call) -> Effect:
         tx.after_commit(lambda: context.control.wake(task.id))
 
     return effect
-
-
-def _is_nod(text: str) -> bool:
-    """Whether it is nothing but a yes or a no, or has no words at all: a thumb."""
-    worded = _SHORTCODE.sub(" ", text.casefold())
-    said = re.findall(r"[+-]1\b|[^\W\d_]+", worded)
-    return len(said) <= 6 and _NODS.issuperset(said) and (bool(said) or not re.search(r"\w", worded))
 
 
 def _ask_again(context: Context, call: Call, posts: Posts, every: Sequence[approvals.Approval]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from bot.cards import Card, line
-from bot.hearing import drafts, edits, settling, voice
+from bot.hearing import drafts, edits, meaning, settling, voice
 from bot.hearing.acts import as_one
 from bot.hearing.given import Given
 from bot.hearing.lanes import Lane, WaitingMessage
@@ -32,7 +32,6 @@ from fleet.errors import (
     LeadershipLost,
     LeaseLost,
     Malformed,
-    Misused,
     Refused,
     StoreUnavailable,
     Unavailable,
@@ -270,6 +269,8 @@ class ChatCore:
             return None, ignored
         if person is None:
             return None, settling.to_stranger(message, self._strangers)
+        if meaning.idle_nod(message, said, person):
+            return None, "a nod of somebody who has no say"
         given.heard = not message.spoken and not message.edited
         if message.pressed:
             return await self._pressed(given, person, found)
@@ -348,17 +349,10 @@ class ChatCore:
     async def _spoken(
         self, given: Given, person: Person, said: Spoken, found: Background, digest: str = ""
     ) -> tuple[Call, Effect]:
-        """A typed command: if it changes something, it discards a draft, and says so; if it only shows, it does
-        not."""
+        """A typed command: it discards a draft, and says so, unless it only shows something."""
         message, registry = given.message, self._context.registry
         command = registry.get(said.verb)
-        # Words for an agent may well have a line that begins with the same verb: "run the tests".
-        if said.below and (said.below.startswith("/") or not (command and command.takes_words)):
-            raise Misused(
-                attempted=f"do {registry.write(message.adapter, said.verb)}",
-                cause="there are several commands in one message, and none was done",
-                hint=f"Send each by itself. If “{said.below[:40]}” is one of the words, begin it with a space.",
-            )
+        meaning.demand_one(said, command, registry.write(message.adapter, said.verb))
         draft = found.draft_for(message)
         call, effect = await self._call(given, person, said, found.task, digest=digest)
         if draft is None or command is None or command.right is Right.SEE:

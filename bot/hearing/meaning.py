@@ -12,15 +12,16 @@ from typing import Final
 from bot.cards import Action, Card, Tone, line, one_line
 from bot.hearing import drafts, edits, sent
 from bot.message import Message
+from bot.nods import is_nod
 from bot.parse import Ignore, Reply, Spoken, lone_word, parse, slip_of
-from bot.registry import Registry
+from bot.registry import Command, Registry
 from fleet.errors import Misused
 from fleet.model import ENDS
 from fleet.store import tasks
 from fleet.store.chat import threads
 from fleet.store.chat.sent import SentMessage
 from fleet.store.core import Tx
-from gates.people import Right
+from gates.people import Person, Right, may
 
 FILES_ALONE: Final = "Look at the attached files."
 _SLIP_WORDS: Final = 2
@@ -48,8 +49,8 @@ class Background:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A single word while a draft waits for its prompt: the command ``verb``, or the prompt? Only the sender
-    knows."""
+    """A single word, or a nod, while a draft waits for its prompt: the command ``verb``, or the prompt? Only the
+    sender knows."""
 
     word: str
     verb: str
@@ -121,7 +122,7 @@ def _typed(message: Message, found: Background, registry: Registry) -> Heard:
     if found.rest_of:
         return Spoken("say", f"{found.rest_of} {text}")
     if draft is not None:
-        return _for_draft(text.strip(), said, draft, registry)
+        return _for_draft(text.strip(), said, draft, registry, files=bool(message.files))
     if isinstance(said, Spoken):
         return said
     if found.task:
@@ -133,14 +134,33 @@ def _typed(message: Message, found: Background, registry: Registry) -> Heard:
     return said if message.direct else Ignore("not for us")
 
 
-def _for_draft(text: str, said: Spoken | Reply, draft: drafts.Draft, registry: Registry) -> Heard:
+def _for_draft(text: str, said: Spoken | Reply, draft: drafts.Draft, registry: Registry, *, files: bool) -> Heard:
     word = said.verb if isinstance(said, Spoken) else lone_word(said.text)
     meant = registry.get(slip_of(word, registry.names)) if word else None
+    if meant is None and isinstance(said, Reply) and not files and is_nod(text):
+        return Doubt(text, "cancel", draft)  # a thumb: no agent is worth it
     if meant is None:
         return said if isinstance(said, Spoken) else DraftWords(draft, said.text)
     if word in registry.names and meant.right is Right.SEE:
         return Spoken(word, plain=True)
     return Doubt(text, meant.verb, draft)
+
+
+def demand_one(said: Spoken, command: Command | None, written: str) -> None:
+    """Raises ``Misused`` for several commands in one message. Words for an agent may well have a line that begins
+    with the same verb: "run the tests"."""
+    if said.below and (said.below.startswith("/") or not (command and command.takes_words)):
+        raise Misused(
+            attempted=f"do {written}",
+            cause="there are several commands in one message, and none was done",
+            hint=f"Send each by itself. If “{said.below[:40]}” is one of the words, begin it with a space.",
+        )
+
+
+def idle_nod(message: Message, said: Heard | None, person: Person) -> bool:
+    """Whether it is a thumb in reply to a task's card, from somebody who has no say in it."""
+    to_agent = isinstance(said, Spoken) and said.verb == "say" and not message.files
+    return to_agent and is_nod(message.text) and not may(person, Right.STEER)
 
 
 def unmeant(message: Message, registry: Registry) -> Misused:

@@ -121,7 +121,15 @@ async def test_a_command_that_does_something_drops_the_draft_and_says_so(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("word", "verb"), [("Stop.", "stop"), ("stopp", "stop"), ("“yes”", "approve"), ("No!", "deny")]
+    ("word", "verb"),
+    [
+        ("Stop.", "stop"),
+        ("stopp", "stop"),
+        ("“yes”", "approve"),
+        ("No!", "deny"),
+        ("👍🏽", "cancel"),
+        ("ok, great", "cancel"),
+    ],
 )
 async def test_a_lone_word_like_a_command_begins_no_task_unasked(tmp_path: Path, word: str, verb: str) -> None:
     async with house(tmp_path) as there:

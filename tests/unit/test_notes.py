@@ -13,7 +13,7 @@ from fleet.store import approvals, sessions, tasks
 from fleet.store.chat import cards as card_rows
 from fleet.store.core import Tx
 from tests.chat_flight import COMMIT, TREE, Flight, everything
-from tests.chat_house import ADA, OTTO, house
+from tests.chat_house import ADA, OTTO, VERA, house
 
 
 async def _held(flight: Flight) -> None:
@@ -124,6 +124,16 @@ async def test_a_nod_decides_nothing_and_starts_no_turn(tmp_path: Path) -> None:
         assert shown(card.title) == "t1 · approval withdrawn; the agent continues", (
             "more than a nod is for the agent"
         )
+
+
+async def test_a_nod_of_somebody_who_has_no_say_is_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run mend it")
+        sent = len(there.phone.sent)
+        result, cards = await there.hand_over(there.message("👍", VERA, reply_to="m1"))
+        assert (result.status, cards, len(there.phone.sent)) == (0, [], sent)
+        result, _ = await there.hand_over(there.message("no, mend that", VERA, reply_to="m1"))
+        assert result.status == 2
 
 
 async def test_a_nod_that_was_addressed_to_the_agent_reaches_it(tmp_path: Path) -> None:
