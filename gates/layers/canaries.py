@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fleet.config import LayerName
 from fleet.verdict import NOT_AVAILABLE, HeldPlace
 from gates.layers.go import without_canaries
 from gates.layers.protocol import Case, LayerFinding, Runs, Toolchain, some
 from gates.layers.report import FAILED, PASSED, Phase, unharmed
+
+_SWALLOWED: Final = "fails in a test that passes all the same: what it tests keeps the failure to itself"
 
 
 class Canaries:
@@ -44,6 +48,9 @@ class Canaries:
         seen = set(check.hidden) & runs.report.head.named(*PASSED) - set(check.bodies) - set(base.unstable)
         if seen and not failed:
             held.append(HeldPlace("", 0, f"passes only while it can be seen that it is a test: {some(seen)}"))
+        if check.outside and not seen and not failed:
+            held.append(HeldPlace("", 0, f"fails in a program that no test runner started: {some(check.outside)}"))
+        held += [HeldPlace(path, line, _SWALLOWED) for path, line in dict.fromkeys(check.swallowed) if not failed]
         if case.toolchain is Toolchain.GO and not failed and (left := without_canaries(base, check)):
             held.append(HeldPlace("", 0, f"no canary ran in {some(left)}, which has tests on the base"))
         return LayerFinding(tuple(failed), tuple(held))

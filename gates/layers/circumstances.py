@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Final
 
 from gates.layers.parsed import ParsedFile, names_in
@@ -23,6 +24,15 @@ _COME_AGAIN: Final = names_in(
 )
 _PROCESS: Final = names_in("os.getpid os.getsid os.getpgrp os.getpgid os.getpriority")
 _DIRECTORY: Final = names_in("os.getcwd os.getcwdb pathlib.Path.cwd")
+#: What says how a program was started, and how much it has done: few programs ask, and none compares it.
+_MEASURES: Final = names_in(
+    "time.process_time time.process_time_ns time.thread_time time.thread_time_ns resource.getrusage os.times"
+    " sys.getallocatedblocks sys.getrefcount gc.get_stats gc.get_count weakref.getweakrefcount tempfile.gettempdir"
+    " socket.if_nameindex os.path.ismount"
+)
+_OF_PROCESS: Final = re.compile(
+    r"(Sig(Cgt|Ign|Blk|Pnd|Q)|NSpg?id|TracerPid|PPid|Seccomp|NoNewPrivs|Cap(Eff|Prm|Bnd))\b"
+)
 _FAR: Final = 4
 
 
@@ -33,6 +43,12 @@ def circumstances(source: ParsedFile, node: ast.AST) -> str:
     match node:
         case ast.Constant(value=str() as text) if text in _SERVICES and _of_variables(source, node):
             return f"depends on where it runs: {text}"
+        case ast.Constant(value=str() as text) if _OF_PROCESS.match(text):
+            return f"depends on where it runs: {text}"
+        case ast.Constant(value=".git") if _asks_for_files(source):
+            return "depends on where it runs: whether there is a .git"
+        case ast.If(test=test) | ast.IfExp(test=test) if _measured(source, test):
+            return f"depends on where it runs: {_measured(source, test)}"
         case ast.Constant(value="stacklevel") if isinstance(source.parents.get(node), ast.Dict):
             return "looks at who calls it: stacklevel"
         case ast.Compare():
@@ -60,11 +76,25 @@ def _compare(source: ParsedFile, node: ast.Compare) -> str:
         fixed = any(each is not side and _is_fixed(source, each) for each in sides)
         if fixed and called & _NOW and not asked & _COME_AGAIN:
             return "depends on the day on which it runs"
+        if called & _MEASURES and fixed:
+            return f"depends on where it runs: {min(called & _MEASURES)}"
         if called & _DIRECTORY and fixed:
             return "depends on where it runs: its directory"
         if called & _PROCESS and (fixed or all(_asks_process(source, each) for each in sides)):
             return "depends on where it runs: the number of its process"
     return ""
+
+
+def _measured(source: ParsedFile, test: ast.expr) -> str:
+    """Which measure a condition is, without a comparison; empty: none."""
+    parts = test.values if isinstance(test, ast.BoolOp) else [test]
+    names = [source.names.dotted(each.func) for each in parts if isinstance(each, ast.Call)]
+    return next((name for name in names if name in _MEASURES), "")
+
+
+def _asks_for_files(source: ParsedFile) -> bool:
+    asks = {"exists", "is_dir", "is_file", "isdir", "isfile", "lexists", "stat", "access"}
+    return any(isinstance(each, ast.Attribute) and each.attr in asks for each in ast.walk(source.tree))
 
 
 def _asks_process(source: ParsedFile, side: ast.AST) -> bool:

@@ -16,6 +16,7 @@ _COMPUTES: Final = names_in(
 )
 _EMPTY: Final = names_in("__bool__ __len__")
 _PLAIN: Final = names_in("int float complex str bytes tuple list dict set frozenset Decimal Fraction")
+_KEEPS: Final = "keeps every error of its block to itself, a test's failures too"
 _RECORDS: Final = ("dataclass", "define", "frozen", "attrs", "attr.s", "NamedTuple")
 
 
@@ -77,11 +78,54 @@ def compares(source: ParsedFile, node: ast.AST) -> str:
             source.parents.get(node), ast.ClassDef
         ):
             return f"{name} gives an answer of its own"
+        case ast.keyword(arg=str() as name) if name in _COMPARES:
+            return f"{name} gives an answer of its own"
+        case ast.FunctionDef(name="__exit__" | "__aexit__") | ast.AsyncFunctionDef(name="__aexit__"):
+            return _KEEPS if _keeps_all(node) else ""
+        case ast.Try() if _keeps_from_context(source, node):
+            return _KEEPS
+        case ast.ClassDef() if same := _same_members(node):
+            return f"members of {node.name} are the same: {same}"
         case ast.FunctionDef(name="__class__") | ast.Assign(targets=[ast.Name(id="__class__")]):
             return "pretends to be of another class"
         case ast.Assign(targets=[ast.Name(id="__test__")]):
             return "takes tests out of the collection: __test__"
     return ""
+
+
+def _keeps_all(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether the end of a context keeps errors to itself without a look at them."""
+    given = {each.arg for each in (*node.args.args[1:], node.args.vararg) if each is not None}
+    asked = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    answers = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
+    no = all(each is None or (isinstance(each, ast.Constant) and not each.value) for each in answers)
+    return not no and given.isdisjoint(asked)
+
+
+def _keeps_from_context(source: ParsedFile, node: ast.Try) -> bool:
+    """Whether a generator that is a context keeps any error of its block to itself."""
+    above = source.parents.get(node)
+    while above is not None and not isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef):
+        above = source.parents.get(above)
+    if above is None or not any("contextmanager" in ast.unparse(each) for each in above.decorator_list):
+        return False
+    yields = any(isinstance(part, ast.Yield) for each in node.body for part in ast.walk(each))
+    kept = [each for each in node.handlers if not any(isinstance(part, ast.Raise) for part in ast.walk(each))]
+    return yields and any(
+        each.type is None or ast.unparse(each.type) in ("Exception", "BaseException") for each in kept
+    )
+
+
+def _same_members(node: ast.ClassDef) -> str:
+    """The members of an enumeration that have one value; empty: there are none."""
+    if not any(ast.unparse(each).rpartition(".")[2] in ("Enum", "StrEnum", "IntEnum") for each in node.bases):
+        return ""
+    by_value: dict[str, list[str]] = {}
+    for each in node.body:
+        match each:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
+                by_value.setdefault(repr(value), []).append(name)
+    return next((", ".join(names) for names in by_value.values() if len(names) > 1), "")
 
 
 def _is_plain(node: ast.ClassDef) -> bool:

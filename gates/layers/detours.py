@@ -39,7 +39,8 @@ _WATCHES: Final = names_in(
     "tracemalloc gc.callbacks cProfile.Profile profile.Profile sys.setswitchinterval threading.settrace_all_threads"
     " threading.setprofile_all_threads faulthandler.dump_traceback logging.Logger.findCaller"
     " traceback.FrameSummary traceback.StackSummary traceback.walk_tb inspect.getinnerframes tokenize.open"
-    " pkgutil.iter_importers pkgutil.get_importer sys.dont_write_bytecode"
+    " pkgutil.iter_importers pkgutil.get_importer sys.dont_write_bytecode sys.flags.dont_write_bytecode"
+    " sys.set_coroutine_origin_tracking_depth sys.get_coroutine_origin_tracking_depth"
 )
 _MEMBERS: Final = names_in("inspect.getmembers inspect.getmembers_static object.__getattribute__")
 _BUILTINS: Final = frozenset(dir(builtins))
@@ -61,6 +62,11 @@ _INTO_PROGRAMS: Final = re.compile(
     r"(_ctypes|_posixsubprocess|_thread|_?pytest|bdb|builtins|codeop|ctypes|dis|faulthandler|gc|imp|inspect|linecache"
     r"|importlib(\.(_bootstrap|machinery|util))?|marshal|multiprocessing\.util|opcode|pdb|pluggy|runpy|symtable|sys"
     r"|traceback|tracemalloc|unittest)(\.\w+)*"
+)
+#: What is given a list and leaves it as it is.
+_ONLY_READS: Final = names_in(
+    "extend_path iter_modules walk_packages len list tuple set iter enumerate sorted reversed repr str print any"
+    " all map filter join"
 )
 _SCRIPT_NAMES: Final = ("main", "_main", "cli", "parse", "_parse", "usage", "run")
 
@@ -123,7 +129,14 @@ def detours(source: ParsedFile, node: ast.AST) -> str:
             for alias in names:
                 if _private_part(source, f"{module}.{alias.name}"):
                     return f"a private part of the standard library: {module}.{alias.name}"
-        case ast.Attribute(attr="findCaller" | "get_stack" | "formatStack" | "stack_info" as attr):
+        case ast.Attribute(
+            attr="findCaller"
+            | "get_stack"
+            | "formatStack"
+            | "stack_info"
+            | "cr_origin"
+            | "_source_traceback" as attr
+        ):
             return f"looks at who calls it: .{attr}"
         case ast.Attribute(attr="load_module"):
             return "loads code in an unusual way: .load_module"
@@ -134,6 +147,10 @@ def detours(source: ParsedFile, node: ast.AST) -> str:
         case ast.BinOp() | ast.JoinedStr() | ast.Subscript():
             return put_together(source, node)
         case ast.AnnAssign(annotation=ast.Constant(value=str() as text)):
+            return _in_annotation(text)
+        case ast.arg(annotation=ast.Constant(value=str() as text)):
+            return _in_annotation(text)
+        case ast.FunctionDef(returns=ast.Constant(value=str() as text)):
             return _in_annotation(text)
     return ""
 
@@ -153,10 +170,24 @@ def put_together(source: ParsedFile, node: ast.expr) -> str:
 def _in_annotation(text: str) -> str:
     """Code in an annotation, which runs when somebody asks for its value."""
     try:
-        names = {each.id for each in ast.walk(ast.parse(text, mode="eval")) if isinstance(each, ast.Name)}
+        nodes = list(ast.walk(ast.parse(text, mode="eval")))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
-    return "" if names.isdisjoint(_RUNS_CODE) else f"has code in an annotation: {text[:40]!r}"
+    names = {each.id for each in nodes if isinstance(each, ast.Name)}
+    runs = any(isinstance(each, ast.Call | ast.comprehension | ast.Lambda) for each in nodes)
+    code = not names.isdisjoint(_RUNS_CODE) or (runs and "Annotated" not in text)
+    return f"has code in an annotation: {text[:40]!r}" if code else ""
+
+
+def _search_path(source: ParsedFile, node: ast.expr, name: str) -> bool:
+    """Whether something changes where modules are loaded from, other than by a method of the list."""
+    above = source.parents.get(node)
+    match above:
+        case ast.Assign(targets=targets, value=value) if node in targets:
+            return "extend_path" not in ast.unparse(value)
+        case ast.Call(func=func, args=args) if node in args:
+            return source.names.dotted(func).rpartition(".")[2] not in _ONLY_READS
+    return name == "__path__" and isinstance(above, ast.Attribute | ast.AugAssign)
 
 
 def _passed_on(source: ParsedFile, node: ast.Name | ast.Attribute) -> str:
@@ -221,6 +252,8 @@ def _named(source: ParsedFile, node: ast.expr) -> str:
             module = owner in _STANDARD_LIBRARY and owner in source.names.sources
             if module or (owner in _BUILTINS and node.attr == "__self__"):
                 return f"reaches into a module: {ast.unparse(node)}"
+    if name in ("sys.path", "__path__") and _search_path(source, node, name):
+        return f"loads code in an unusual way: {name}"
     if _private_part(source, name):
         return f"a private part of the standard library: {name}"
     if name in _READS:

@@ -42,9 +42,13 @@ _GO_NAMES: Final = {
          "runtime/debug.PrintStack", "runtime/debug.WriteHeapDump", "runtime/debug.SetCrashOutput",
          "runtime/pprof.Lookup", "runtime/pprof.Profiles", "runtime/trace.Start", "expvar.Get", "expvar.Do",
          "testing.Testing", "runtime.NumGoroutine", "flag.Parsed",
-         "runtime/metrics.Read", "runtime.ReadTrace"), CALLERS
+         "runtime/metrics.Read", "runtime.ReadTrace", "runtime.MemProfile", "runtime.BlockProfile",
+         "runtime.MutexProfile", "runtime.CPUProfile", "net/http/pprof.Handler", "net/http/pprof.Index"), CALLERS
     ),
-    **dict.fromkeys(("syscall.Mprotect", "syscall.Mmap", "syscall.PtraceAttach", "os.Getppid"), PATCHES),
+    **dict.fromkeys(
+        ("syscall.Mprotect", "syscall.Mmap", "syscall.PtraceAttach", "os.Getppid", "reflect.SliceHeader",
+         "reflect.StringHeader", "reflect.NewAt"), PATCHES
+    ),
     **dict.fromkeys(("flag.Set", "flag.Lookup", "flag.CommandLine"), FRAMEWORK),
 }  # fmt: skip
 _GO_IN_INIT: Final = {**dict.fromkeys(("os.Exit", "log.Fatal", "log.Fatalf", "log.Fatalln"), ENDS)}
@@ -100,6 +104,9 @@ def _go_name(source: ScannedFile, node: Node | None) -> str:
 
 def _go_names(source: ScannedFile, node: Node) -> str:
     name = _go_name(source, node)
+    if node.type == "qualified_type":
+        of = source.names.get(text(node.child_by_field_name("package")), "")
+        name = f"{of}.{text(node.child_by_field_name('name'))}"
     if not name:
         return ""
     why = _GO_NAMES.get(name, "")
@@ -148,9 +155,13 @@ def _go_reads(source: ScannedFile, node: Node) -> str:
     if node.type in ("interpreted_string_literal", "raw_string_literal"):
         return READS if _GO_SOURCES.match(word(node)) else ""
     if node.type == "selector_expression":
+        if text(node.child_by_field_name("field")) in ("UnsafePointer", "UnsafeAddr"):
+            return PATCHES
         if source.names.get(_PACKAGE) == "main":
             return ""
         name = _go_name(source, node)
+        if name == "net/http.DefaultServeMux" and "net/http/pprof" in source.names.values():
+            return CALLERS
         return CALLERS if name in _GO_PROGRAM else FRAMEWORK if name in _GO_FLAGS else ""
     if node.type != "call_expression":
         return ""
@@ -171,7 +182,7 @@ def _go_reads(source: ScannedFile, node: Node) -> str:
         if given
         else []
     )
-    if source.names.get(_PACKAGE) != "main" and go_where(source, name, literals):
+    if source.names.get(_PACKAGE) != "main" and (go_where(source, name, literals) or _of_day(node)):
         return WHERE
     if name in ("os/exec.Command", "os/exec.CommandContext") and any(map(READERS.search, words[:2])):
         return COMMANDS
@@ -185,6 +196,15 @@ def _go_reads(source: ScannedFile, node: Node) -> str:
     if name == "path/filepath.Glob" and literals and _GO_ANY.match(literals[0]):
         return LISTS
     return LISTS if name in _GO_LISTS and words and words[0] in HERE else ""
+
+
+def _of_day(node: Node) -> bool:
+    """Whether the present is compared with a time that is written down."""
+    called, given = text(node.child_by_field_name("function")), text(node.child_by_field_name("arguments"))
+    return bool(re.search(r"\.(Before|After|Compare)\Z", called)) and any(
+        "time.Now()" in now and re.search(r"time\.(Date|Unix)\(\d", then)
+        for now, then in ((called, given), (given, called))
+    )
 
 
 def _go_same(source: ScannedFile, node: Node) -> str:

@@ -14,6 +14,7 @@ from typing import Final
 from fleet.git.changes import ChangedPath
 from fleet.verdict import HeldPlace
 from gates.layers.additive import only_adds_tests
+from gates.layers.grammars import LANGUAGES
 from gates.layers.paths import is_test
 from gates.layers.protocol import Change
 
@@ -25,6 +26,10 @@ _NAMES: Final = re.compile(
     r"(testing|test_?utils?|test_?helpers?|testcases?)\.\w+|.*\.(golden|approved\.\w+|feature)"
 )
 _FRAMEWORKS: Final = frozenset({"pytest", "_pytest", "unittest", "hypothesis", "nose", "testing"})
+#: The same in Go, JavaScript and TypeScript.
+_IMPORTS_FRAMEWORK: Final = re.compile(
+    rb"""(?m)^\s*(import\s+)?(\w+\s+)?"testing"\s*$|(from|require\(|import)\s*["'](node:test|vitest|chai|@jest/globals)["']"""
+)
 #: Files that tests may read, and that change for other reasons.
 _ORDINARY: Final = re.compile(r"(pyproject\.toml|setup\.cfg|package\.json|.*\.(md|rst|py))")
 
@@ -38,6 +43,8 @@ def of_helpers(change: Change) -> Iterator[HeldPlace]:
                 yield HeldPlace(each.path, 0, "changes data or a helper of tests")
         elif each.path.endswith(".py") and (why := _helps(change, each.path)):
             yield HeldPlace(each.path, 0, why)
+        elif each.path.endswith(tuple(LANGUAGES)) and _IMPORTS_FRAMEWORK.search(change.old.get(each.path, b"")):
+            yield HeldPlace(each.path, 0, "changes a helper of tests: it uses a test framework")
 
 
 def of_names(change: Change, tests: Collection[str], data: Collection[str]) -> Iterator[HeldPlace]:
@@ -48,8 +55,14 @@ def of_names(change: Change, tests: Collection[str], data: Collection[str]) -> I
     for test in tests:
         path, _, name = test.partition("::")
         within.setdefault(path, []).append(name)
-    for each in _edited(change):
+    for each in change.paths:
         path = each.path
+        if each.status == "A":
+            if path in read and not is_test(path):
+                yield HeldPlace(path, 0, "adds data that tests of the base looked for")
+            continue
+        if is_test(path):
+            continue
         if path in read and not _ORDINARY.fullmatch(posixpath.basename(path)):
             yield HeldPlace(path, 0, "changes data that tests of the base read")
         if path not in within:
@@ -112,13 +125,24 @@ def _all_functions(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunction
 
 def _only_asserts(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Whether all that a function is for is to fail: it asserts, and gives nothing back."""
-    asserts = [each for each in ast.walk(function) if isinstance(each, ast.Assert)]
+    asserts = [each for each in ast.walk(function) if _asserts(each)]
     gives = any(
         isinstance(each, ast.Yield | ast.YieldFrom) or (isinstance(each, ast.Return) and each.value is not None)
         for each in ast.walk(function)
     )
     statements = [each for each in ast.walk(function) if isinstance(each, ast.stmt)]
     return bool(asserts) and not gives and len(asserts) * 2 >= len(statements) - 1
+
+
+def _asserts(node: ast.AST) -> bool:
+    match node:
+        case ast.Assert():
+            return True
+        case ast.Raise(exc=ast.Name(id=name) | ast.Call(func=ast.Name(id=name))):
+            return name == "AssertionError"
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=owner), attr=name))):
+            return owner in ("self", "pytest", "case", "test") and name.startswith(("assert", "fail"))
+    return False
 
 
 def _functions(data: bytes, names: Collection[str]) -> dict[str, str]:

@@ -76,6 +76,10 @@ def _call(source: ParsedFile, node: ast.Call) -> str:
         return f"{_SETTING}: {name}"
     if name in _FILES and any(_says_tests(source, each) for each in node.args):
         return "names tests or what runs them: 'tests'"
+    if name in ("setattr", "object.__setattr__") and node.args:
+        of = source.folding.given(node.args[0])
+        if isinstance(of, ast.Call) and source.names.dotted(of.func) == "decimal.getcontext":
+            return f"{_SETTING}: decimal.getcontext()"
     if name in ("hasattr", "getattr") and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
         asked = f"{source.names.dotted(node.args[0])}.{node.args[1].value!s}"
         if _may_be_loaded(source, asked):

@@ -62,13 +62,19 @@ def _other_functions(change: Change, runs: Runs) -> list[HeldPlace]:
     others = {
         name
         for name in base.at.keys() & head.at.keys()
-        if base.at[name] != head.at[name] and base.at[name].split(":")[0] in change.base.keys() - changed
+        if _is_other(base.at[name], head.at[name]) and base.at[name].split(":")[0] in change.base.keys() - changed
     }
     why = "the function is not the one in its file, or gets other values"
     held = [HeldPlace("", 0, f"{why}: {some(others)}")] if others else []
     new = sorted(set(head.replaced) - set(base.replaced))
     new = [(path, name) for path, name in new if path in change.base or not is_test(path)]
     return held + [HeldPlace(path, 0, f"{name} was replaced while the tests ran") for path, name in new]
+
+
+def _is_other(before: str, now: str) -> bool:
+    """Whether a test's function is another one, or gets other values. An object may have more than before."""
+    (function, _, values), (same, _, known) = before.partition("|"), now.partition("|")
+    return function != same or not set(values.split()) <= set(known.split())
 
 
 def is_free(change: Change, path: ChangedPath) -> bool:

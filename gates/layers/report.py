@@ -23,7 +23,8 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     a command read files, ``replaced`` names of the tests' modules that changed while tests ran; ``at`` says of each
     test from where its function is, and what it is compiled to. ``callers`` are places in the source that look at
     what others run, ``processes`` those that start code of the tree in a process that is not watched. ``data`` are
-    files of the tree, sources aside, that tests read by themselves.
+    files of the tree, sources aside, that tests read by themselves. ``swallowed`` are lines of hidden tests that
+    failed, while the test passed; ``outside`` are those that fail in a program that no test runner started.
     ``report``: what another runner than pytest reported, as JUnit; canaries have ``token`` in their names.
     """
 
@@ -43,6 +44,8 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     callers: list[tuple[str, int]] = []
     processes: list[tuple[str, int]] = []
     data: list[str] = []
+    swallowed: list[tuple[str, int]] = []
+    outside: list[str] = []
     replaced: list[tuple[str, str]] = []
     at: dict[str, str] = {}
     bodies: list[str] = []

@@ -65,7 +65,8 @@ _IN_SOURCE: Final = _ANYWHERE | _by_name(
     {
         "ends or interrupts the process later": names_in("threading.Timer signal.signal faulthandler"),
         "loads code in an unusual way": names_in(
-            "ctypes cffi exec eval compile runpy code.InteractiveInterpreter importlib.machinery"
+            "ctypes cffi exec eval compile runpy code.InteractiveInterpreter code.InteractiveConsole code.interact"
+            " importlib.machinery site.addpackage distutils.core.run_setup logging.config.fileConfig"
             " importlib.util.spec_from_file_location importlib.util.module_from_spec site.addsitedir"
             " sys.path.insert sys.path.append sys.path.extend imp zipimport"
         ),
@@ -147,6 +148,9 @@ def _excused(source: ParsedFile, node: ast.AST, name: str) -> bool:
         return isinstance(asked, ast.Call) and source.names.dotted(asked.func) in {"isinstance", "issubclass"}
     if name in {"exec", "eval", "compile", "imp"}:
         return isinstance(node, ast.Name) and not isinstance(source.parents.get(node), ast.Call)
+    if name == "logging.config.fileConfig":  # as Alembic writes it
+        called = source.parents.get(node)
+        return isinstance(called, ast.Call) and any("config_file_name" in ast.unparse(each) for each in called.args)
     return False
 
 
@@ -212,7 +216,7 @@ def _patches(source: ParsedFile, node: ast.AST) -> str:
             called = source.names.dotted(part.value.func) if isinstance(part.value, ast.Call) else ""
             if owner == "sys.path":
                 return "loads code in an unusual way: sys.path"
-            if owner == "sys.modules" or owner.endswith("__dict__") or called in {"globals", "vars"}:
+            if owner == "sys.modules" or owner.endswith("__dict__") or called in {"globals", "vars", "locals"}:
                 return f"changes loaded modules: {owner or called}"
     return ""
 

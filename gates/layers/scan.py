@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import posixpath
 from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 from typing import Final
 
 from fleet.config import LayerName
@@ -22,6 +23,7 @@ from gates.layers.parsed import ParsedFile
 from gates.layers.paths import is_test
 from gates.layers.protocol import Case, Change, LayerFinding, Runs, Toolchain
 from gates.layers.rules import sights
+from gates.layers.syntax import READS
 from gates.layers.tools import import_roots
 
 _MOST_BYTES: Final = 2 << 20
@@ -119,13 +121,28 @@ def _by_grammar(path: str, change: Change) -> list[HeldPlace]:
     hidden = shown_otherwise(data) if path.endswith(".go") else hidden_script_lines(data)
     if hidden:
         return [HeldPlace(path, 0, hidden)]
-    found: dict[int, HeldPlace] = {}
     lines = _added(path, data, change)
+    found = _embedded(path, data, change, lines) if path.endswith(".go") else {}
     for seen in grammars.sights(path, data, test=is_test(path)):
         here = lines.intersection(range(seen.first, seen.last + 1))
         if here:
             found.setdefault(seen.first, HeldPlace(path, min(here), seen.why))
     return [found[line] for line in sorted(found)]
+
+
+def _embedded(path: str, data: bytes, change: Change, lines: frozenset[int]) -> dict[int, HeldPlace]:
+    """Lines that put directories with tests into a Go program."""
+    here, found = posixpath.dirname(path), dict[int, HeldPlace]()
+    tests = [each for each in change.head if each.endswith("_test.go")]
+    for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
+        if not line.startswith("//go:embed ") or number not in lines:
+            continue
+        for word in line.split()[1:]:
+            at = posixpath.normpath(posixpath.join(here, word.strip('"`').removeprefix("all:")))
+            below = "*" if at == "." else f"{at}/*"
+            if any(fnmatchcase(each, below) or fnmatchcase(each, at) for each in tests):
+                found[number] = HeldPlace(path, number, READS)
+    return found
 
 
 def _added(path: str, data: bytes, change: Change) -> frozenset[int]:

@@ -42,7 +42,13 @@ _SERVICES: Final = frozenset(
 )
 _WORDS: Final = frozenset(
     {"stack", "captureStackTrace", "mainModule", "reallyExit", "binding", "child_process", "vm"}
+    | {
+        f"node:{each}"
+        for each in ("test", "assert", "module", "child_process", "vm", "worker_threads", "inspector")
+    }
 )
+#: The framework, handed on as a value: whoever gets it may replace parts of it.
+_FRAMEWORK: Final = frozenset({"test", "assert", "assert.strict"})
 _SEARCHES: Final = frozenset({"some", "find", "findIndex", "filter", "every", "join", "toString", "forEach", "map"})
 _SECOND: Final = re.compile(r"\[[^,\]]*,\s*[^\s,\].]")
 _TRIVIAL: Final = frozenset({"0", "1", "-1", "", "''", '""', "true", "false", "null", "nil", "undefined"})
@@ -113,7 +119,9 @@ def _parts(source: ScannedFile, node: Node) -> list[str]:
     if joined and of is not None and of.type in ("array", "string"):
         listed = [of] if of.type == "string" else of.named_children
         more = given.named_children if of.type == "string" else []
-        return [part for each in (*listed, *more) for part in _parts(source, each)]
+        parts = ["".join(_parts(source, each)) for each in (*listed, *more)]
+        joint = word(given.named_children[0]) if given.named_children and of.type == "array" else ""
+        return [joint.join(parts), ""] if joint and _UNKNOWN not in "".join(parts) else parts
     return [_UNKNOWN]
 
 
@@ -146,11 +154,14 @@ def _of_template(source: ScannedFile, node: Node) -> list[str]:
 
 def script_passes_on(source: ScannedFile, node: Node) -> str:
     """``process`` and the like as a value, from which its parts are asked for under another name."""
-    if source.test or node.type != "identifier" or source.names.get(text(node), text(node)) not in _CARRIED:
-        return ""
+    kinds = ("identifier", "shorthand_property_identifier")
+    named = source.names.get(text(node), text(node))
+    framework = named in _FRAMEWORK and text(node) in source.names
     above = node.parent
-    if above is None:
+    if source.test or node.type not in kinds or above is None or not (framework or named in _CARRIED):
         return ""
+    if node.type == "shorthand_property_identifier":
+        return LOADS
     if above.type == "variable_declarator":
         declared = above.child_by_field_name("name")
         return LOADS if declared is not None and declared.id != node.id and declared.type == "identifier" else ""
@@ -181,6 +192,8 @@ def script_circumstances(source: ScannedFile, node: Node, dotted: Dotted) -> str
         names, value = node.child_by_field_name("name"), node.child_by_field_name("value")
         taken = names is not None and names.type == "array_pattern" and _SECOND.match(text(names))
         return CALLERS if taken and dotted(source, value) == "process.argv" else ""
+    if node.type == "string":
+        return WHERE if word(node) == ".git" and _is_asked_for(node) else ""
     if node.type == "for_in_statement":
         return READS if dotted(source, node.child_by_field_name("right")) == "process.env" else ""
     if node.type == "call_expression":
@@ -205,6 +218,13 @@ def _asks(source: ScannedFile, node: Node, dotted: Dotted) -> str:
     early = method in ("at", "slice") and text(first) in ("", "0", "1", "-1")
     asked = method in ("includes", "indexOf") and not word(first).startswith("-")
     return CALLERS if early or asked or method in _SEARCHES else ""
+
+
+def _is_asked_for(node: Node) -> bool:
+    """Whether a path is asked for: whether it is there."""
+    above = node.parent.parent if node.parent is not None else None
+    name = text(above.child_by_field_name("function")) if above is not None else ""
+    return bool(re.search(r"(exists|stat|access)(Sync)?$|(join|resolve)$", name, re.IGNORECASE))
 
 
 def _of_process(source: ScannedFile, node: Node, dotted: Dotted) -> bool:
@@ -276,8 +296,15 @@ def _compared(node: Node) -> str:
     return "" if text(right) in _TRIVIAL else text(left)
 
 
+_GO_ASKS: Final = frozenset({"os.Stat", "os.Lstat", "os.Open", "os.ReadFile", "os.ReadDir", "path/filepath.Glob"})
+
+
 def go_where(source: ScannedFile, name: str, words: list[str]) -> bool:
     """Whether it asks for a variable that services which run tests set, or how the directory is called."""
     if source.asks_where and name in ("strings.HasSuffix", "strings.HasPrefix"):
         return len(words) == 2 and words[1] not in ("", "/")
+    if (source.asks_where and name == "path/filepath.Base") or (words[:1] == ["PWD"] and name.startswith("os.")):
+        return True
+    if name in _GO_ASKS and words and words[0].startswith(("../", ".git")):
+        return True
     return words[:1] != [] and words[0] in _SERVICES and name in ("os.Getenv", "os.LookupEnv", "syscall.Getenv")

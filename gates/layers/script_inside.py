@@ -9,12 +9,18 @@ from collections.abc import Callable
 from typing import Final
 
 from gates.layers.parsed import names_in
-from gates.layers.syntax import ANSWERS, CALLERS, HIDES, SAME, Node, ScannedFile, text, walk, word
+from gates.layers.syntax import ANSWERS, CALLERS, HIDES, LOADS, SAME, Node, ScannedFile, text, walk, word
 
 Dotted = Callable[[ScannedFile, Node | None], str]
 
 #: What the name of an error's stack stands for.
 STACK: Final = "error.stack"
+#: What an error that is made there stands for.
+NEW_ERROR: Final = "new Error"
+_SHOWS: Final = frozenset(
+    {"Object.getOwnPropertyNames", "Object.getOwnPropertyDescriptor", "Object.getOwnPropertyDescriptors"}
+    | {"Reflect.ownKeys", "Reflect.get"}
+)
 #: What programs ask ``process`` for. Anything else says who runs it.
 _PROCESS: Final = names_in(
     "arch argv availableMemory binding chdir connected constrainedMemory cpuUsage cwd disconnect dlopen emit"
@@ -120,6 +126,58 @@ def process_is_asked(source: ScannedFile, node: Node, dotted: Dotted) -> str:
         return ""
     owner, _, name = dotted(source, node).rpartition(".")
     return CALLERS if owner == "process" and name not in _PROCESS else ""
+
+
+def main_is_asked(source: ScannedFile, node: Node, dotted: Dotted) -> str:
+    """What says which program runs, other than whether it is this file."""
+    if source.test or node.type not in ("member_expression", "subscript_expression"):
+        return ""
+    name = dotted(source, node)
+    index = text(node.child_by_field_name("index")) if node.type == "subscript_expression" else ""
+    second = index == "1" and dotted(source, node.child_by_field_name("object")) == "process.argv"
+    if name.startswith("process._"):
+        return CALLERS
+    if name != "require.main" and not second:
+        return ""
+    above = node.parent
+    while above is not None and above.type not in ("binary_expression", "statement_block", "program"):
+        above = above.parent
+    asked = text(above) if above is not None and above.type == "binary_expression" else ""
+    itself = any(word in asked for word in ("import.meta", "__filename", "=== module", "== module", "module ==="))
+    return "" if itself else CALLERS
+
+
+def caller_is_asked(source: ScannedFile, node: Node, dotted: Dotted) -> str:
+    """The function that called one of this file, and what an error knows of its callers, without its name."""
+    if source.test:
+        return ""
+    if node.type == "member_expression":
+        of, name = node.child_by_field_name("object"), text(node.child_by_field_name("property"))
+        own = text(of) in source.functions or text(of).startswith(("exports.", "module.exports."))
+        return CALLERS if name == "caller" and own else ""
+    if node.type == "subscript_expression":
+        of, index = node.child_by_field_name("object"), node.child_by_field_name("index")
+        plain = index is not None and index.type in ("string", "number")
+        if text(of) in source.functions:
+            return CALLERS if not plain or word(index) == "caller" else ""
+        return CALLERS if dotted(source, of) == NEW_ERROR and not plain else ""
+    if node.type != "call_expression":
+        return ""
+    function, given = node.child_by_field_name("function"), node.child_by_field_name("arguments")
+    if function is not None and text(function.child_by_field_name("property")) == "constructor":
+        return LOADS
+    first = given.named_children[0] if given is not None and given.named_children else None
+    if first is None or dotted(source, function) not in _SHOWS:
+        return ""
+    made = first.type == "new_expression" and text(first.child_by_field_name("constructor")).endswith("Error")
+    return CALLERS if made or dotted(source, first) == NEW_ERROR else ""
+
+
+def shows_stack(node: Node, given: Node | None) -> bool:
+    """A text of an error that is made there, or of anything, and then taken apart."""
+    above = node.parent
+    taken = above is not None and above.type in ("member_expression", "subscript_expression")
+    return taken or (given is not None and any(each.type == "new_expression" for each in walk(given)))
 
 
 def spelled_by_numbers(source: ScannedFile, node: Node) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from gates.layers.script_detours import answers_certain, put_together, script_circumstances, script_passes_on
 from gates.layers.script_inside import (
+    NEW_ERROR,
     answers_by_text,
+    caller_is_asked,
     learn_stack,
+    main_is_asked,
     process_is_asked,
     same_whatever,
+    shows_stack,
     spelled_by_numbers,
     stack_is_examined,
 )
@@ -50,6 +55,7 @@ _JS_NAMES: Final = {
         ("require.cache", "require.extensions", "process.binding", "process.dlopen", "module.constructor", "eval",
          "module._load", "module._extensions", "module._resolveFilename", "module.registerHooks", "module.register",
          "vm.runInThisContext", "vm.runInContext", "vm.Script", "vm.runInNewContext", "module.createRequire",
+         "vm.compileFunction", "vm.SourceTextModule", "vm.SyntheticModule", "repl.start",
          "v8.DefaultSerializer", "v8.Serializer", "v8.setFlagsFromString", "process.getBuiltinModule"), LOADS
     ),
     **dict.fromkeys(("process.env.NODE_TEST_CONTEXT", "process.env.NODE_OPTIONS", "process.execArgv"), READS),
@@ -63,10 +69,13 @@ _JS_BUILTINS: Final = frozenset(
 )
 _JS_GLOBALS: Final = frozenset({"globalThis", "global", "console", "process", "Reflect", *_JS_BUILTINS})
 _JS_FUNCTIONS: Final = frozenset({"function_declaration", "function_expression"})
-_JS_ERROR: Final = "new Error"
-_JS_SHOWS: Final = frozenset(
-    {"Object.getOwnPropertyNames", "Object.getOwnPropertyDescriptor", "Object.getOwnPropertyDescriptors"}
-    | {"Reflect.ownKeys", "Reflect.get"}
+_JS_COPIES: Final = frozenset({"Object.assign", "structuredClone", "Object.fromEntries"})
+#: What a program of another name is told: to run text as code, or to load more before it runs.
+_JS_CODE: Final = frozenset(
+    {"-e", "--eval", "-p", "--print", "-pe", "--import", "--require", "-r", "--input-type=module"}
+)
+_JS_PROTOTYPE: Final = re.compile(
+    r"(Object|Reflect)\.getPrototypeOf\(|.*\.(__proto__|constructor\.prototype)$", re.DOTALL
 )
 _JS_SKIPS: Final = frozenset({"skip", "todo", "only", "failing"})
 #: What a name of the directory where a program is or works stands for.
@@ -105,12 +114,13 @@ def learn_script(source: ScannedFile, node: Node) -> None:
         stands_for = _required(value) or (_dotted(source, value) if value is not None else "")
         if value is not None and value.type == "new_expression":
             made = text(value.child_by_field_name("constructor"))
-            stands_for = _JS_ERROR if made.endswith("Error") else ""
+            stands_for = NEW_ERROR if made.endswith("Error") else ""
         if value is not None and value.type in _JS_FUNCTIONS and name is not None:
             source.functions.add(text(name))
         short = value is not None and value.type in _EXPRESSIONS and value.end_byte - value.start_byte < _SHORT
         if short and name is not None and name.type == "identifier" and _is_here(source, value):
             source.names.setdefault(text(name), _HERE)
+        stands_for = stands_for or _copied(source, value)
         if stands_for and name is not None:
             _learn_names(source, name, stands_for)
     elif node.type == "import_statement":
@@ -125,6 +135,20 @@ def learn_script(source: ScannedFile, node: Node) -> None:
             elif each.type == "import_specifier":
                 name = text(each.child_by_field_name("name"))
                 source.names[text(each.child_by_field_name("alias")) or name] = f"{module}.{name}"
+
+
+def _copied(source: ScannedFile, value: Node | None) -> str:
+    """``process.env`` for a copy of it: under its name, all variables could be looked through."""
+    if value is None or value.type not in ("object", "call_expression"):
+        return ""
+    copies = value.type == "object" or text(value.child_by_field_name("function")) in _JS_COPIES
+    return "process.env" if copies and any(map(_is_whole_env, walk(value))) else ""
+
+
+def _is_whole_env(node: Node) -> bool:
+    above = node.parent
+    whole = above is not None and above.type in ("spread_element", "arguments")
+    return node.type == "member_expression" and text(node) == "process.env" and whole
 
 
 def _learn_names(source: ScannedFile, name: Node, stands_for: str) -> None:
@@ -178,7 +202,14 @@ def _script_names(source: ScannedFile, node: Node) -> str:
 
 def _script_calls(source: ScannedFile, node: Node) -> str:
     if node.type == "new_expression":
-        return LOADS if text(node.child_by_field_name("constructor")) == "Function" else ""
+        made, words = text(node.child_by_field_name("constructor")), text(node.child_by_field_name("arguments"))
+        of_text = made.endswith("Worker") and re.search(r"\beval\s*:\s*true", words)
+        return LOADS if made == "Function" or of_text else ""
+    if node.type == "member_expression" and text(node.child_by_field_name("property")) == "constructor":
+        of = text(node.child_by_field_name("object"))
+        return LOADS if of.startswith("Object.getPrototypeOf(") or re.search(r"=>|\bfunction\b", of) else ""
+    if node.type == "variable_declarator":
+        return LOADS if text(node.child_by_field_name("value")) == "Function" else ""
     if node.type != "call_expression":
         return ""
     name, given = _dotted(source, node.child_by_field_name("function")), node.child_by_field_name("arguments")
@@ -188,9 +219,18 @@ def _script_calls(source: ScannedFile, node: Node) -> str:
         return LATER
     if name in ("Object.defineProperty", "Object.defineProperties", "Object.assign", "Reflect.set"):
         target = _dotted(source, first)
-        return PATCHES if not source.test and _is_shared(source, target) else ""
-    if name in ("Function", "setImmediate.constructor"):
+        shared = _is_shared(source, target) or _JS_PROTOTYPE.match(text(first))
+        return PATCHES if not source.test and shared else ""
+    if name in ("Function", "setImmediate.constructor") or (
+        name == "Reflect.construct" and text(first) == "Function"
+    ):
         return LOADS
+    said = {word(each) for each in walk(given) if each.type == "string"} if given is not None else set()
+    runs_code = name.startswith("child_process.") and re.search(r"execPath|argv0|\b(node|bun|deno)\b", text(first))
+    if runs_code and not source.test and not _JS_CODE.isdisjoint(said):
+        return LOADS
+    if name == "fs.fstatSync" and first is not None and first.type == "number" and not source.test:
+        return CALLERS
     if (
         source.test
         and method in _JS_SKIPS
@@ -218,6 +258,8 @@ def _script_assigns(source: ScannedFile, node: Node) -> str:
         return ""
     if _required(left.child_by_field_name("object")):
         return PATCHES
+    if _JS_PROTOTYPE.match(text(left.child_by_field_name("object"))) and not source.test:
+        return PATCHES
     name = _dotted(source, left) or _dotted(source, left.child_by_field_name("object"))
     if name == "process.exitCode":
         return ENDS if not source.test and inside(node) is None else ""
@@ -232,6 +274,8 @@ def _script_imports(source: ScannedFile, node: Node) -> str:
         module = _module(word(node.child_by_field_name("source")))
     elif node.type == "call_expression":
         module = _required(node)
+    if module.startswith(("data:", "blob:")):
+        return LOADS
     return FRAMEWORK if module in ("test", "test.reporters", "vitest", "jest", "mocha") else ""
 
 
@@ -248,51 +292,6 @@ def _script_hides(source: ScannedFile, node: Node) -> str:
     return HIDES if index is not None and _is_put_together(index) else ""
 
 
-def _script_main(source: ScannedFile, node: Node) -> str:
-    """What says which program runs, other than whether it is this file."""
-    if source.test or node.type not in ("member_expression", "subscript_expression"):
-        return ""
-    name = _dotted(source, node)
-    index = text(node.child_by_field_name("index")) if node.type == "subscript_expression" else ""
-    second = index == "1" and _dotted(source, node.child_by_field_name("object")) == "process.argv"
-    if name.startswith("process._"):
-        return CALLERS
-    if name != "require.main" and not second:
-        return ""
-    above = node.parent
-    while above is not None and above.type not in ("binary_expression", "statement_block", "program"):
-        above = above.parent
-    asked = text(above) if above is not None and above.type == "binary_expression" else ""
-    itself = any(word in asked for word in ("import.meta", "__filename", "=== module", "== module", "module ==="))
-    return "" if itself else CALLERS
-
-
-def _script_caller(source: ScannedFile, node: Node) -> str:
-    """The function that called one of this file, and what an error knows of its callers, without its name."""
-    if source.test:
-        return ""
-    if node.type == "member_expression":
-        of, name = node.child_by_field_name("object"), text(node.child_by_field_name("property"))
-        own = text(of) in source.functions or text(of).startswith(("exports.", "module.exports."))
-        return CALLERS if name == "caller" and own else ""
-    if node.type == "subscript_expression":
-        of, index = node.child_by_field_name("object"), node.child_by_field_name("index")
-        plain = index is not None and index.type in ("string", "number")
-        if text(of) in source.functions:
-            return CALLERS if not plain or word(index) == "caller" else ""
-        return CALLERS if _dotted(source, of) == _JS_ERROR and not plain else ""
-    if node.type != "call_expression":
-        return ""
-    function, given = node.child_by_field_name("function"), node.child_by_field_name("arguments")
-    if function is not None and text(function.child_by_field_name("property")) == "constructor":
-        return LOADS
-    first = given.named_children[0] if given is not None and given.named_children else None
-    if first is None or _dotted(source, function) not in _JS_SHOWS:
-        return ""
-    made = first.type == "new_expression" and text(first.child_by_field_name("constructor")).endswith("Error")
-    return CALLERS if made or _dotted(source, first) == _JS_ERROR else ""
-
-
 def _script_reads(source: ScannedFile, node: Node) -> str:
     """Ways to the text of the tests that name none: a list of files, a command, all variables."""
     if source.test or node.type != "call_expression":
@@ -300,7 +299,7 @@ def _script_reads(source: ScannedFile, node: Node) -> str:
     given = node.child_by_field_name("arguments")
     first = given.named_children[0] if given is not None and given.named_children else None
     name = _dotted(source, node.child_by_field_name("function"))
-    if name in ("util.inspect", "util.format") and _shows_stack(node, given):
+    if name in ("util.inspect", "util.format") and shows_stack(node, given):
         return CALLERS
     if name.startswith("child_process.") and READERS.search(word(first)):
         return COMMANDS
@@ -339,13 +338,6 @@ def _is_here(source: ScannedFile, node: Node | None) -> bool:
     )
 
 
-def _shows_stack(node: Node, given: Node | None) -> bool:
-    """A text of an error that is made there, or of anything, and then taken apart."""
-    above = node.parent
-    taken = above is not None and above.type in ("member_expression", "subscript_expression")
-    return taken or (given is not None and any(each.type == "new_expression" for each in walk(given)))
-
-
 def _is_put_together(node: Node) -> bool:
     """A string from parts that are all written down: nobody needs that, except to hide it."""
     if node.type == "binary_expression":
@@ -371,6 +363,14 @@ def _options_skip(source: ScannedFile, node: Node) -> str:
 
 def _script_process(source: ScannedFile, node: Node) -> str:
     return process_is_asked(source, node, _dotted)
+
+
+def _script_main(source: ScannedFile, node: Node) -> str:
+    return main_is_asked(source, node, _dotted)
+
+
+def _script_caller(source: ScannedFile, node: Node) -> str:
+    return caller_is_asked(source, node, _dotted)
 
 
 def _script_circumstances(source: ScannedFile, node: Node) -> str:

@@ -114,6 +114,26 @@ JS_INSIDE = (
     ("const f = (a, b) => { switch (`${a} ${b}`) { case '2 1': return 3; } return a - b; }", "answers certain"),
     ("const f = (a, b) => known[`${a}-${b}`] ?? a - b", "answers certain"),
 )
+JS_HANDED_ON = (
+    ("const lib = require('assert'); soften(lib)", "in an unusual way"),
+    ("import assert from 'node:assert'; const all = { assert };", "in an unusual way"),
+    ("Object.getPrototypeOf([]).includes = () => true", "replaces part of a module"),
+    ("[].__proto__.includes = () => true", "replaces part of a module"),
+    ("Object.defineProperty(Object.getPrototypeOf([]), 'includes', {})", "replaces part of a module"),
+    ("const all = { ...process.env }; Object.keys(all).some(f)", "names tests or what runs them"),
+    ("const all = Object.assign({}, process.env); Object.keys(all)", "names tests or what runs them"),
+    ("new Worker(text, { eval: true })", "in an unusual way"),
+    ("require('child_process').execFileSync(process.execPath, ['-e', text])", "in an unusual way"),
+    ("require('vm').compileFunction(text)", "in an unusual way"),
+    ("import found from 'data:text/javascript,1'", "in an unusual way"),
+    ("import('data:text/javascript,1').then(f)", "in an unusual way"),
+    ("const Made = Object.getPrototypeOf(async () => {}).constructor", "in an unusual way"),
+    ("Reflect.construct(Function, ['return 1'])", "in an unusual way"),
+    ("const Made = Function; new Made('return 1')", "in an unusual way"),
+    ("require(['node', 'test'].join(':'))", "reads as something else"),
+    ("require('fs').fstatSync(1).isFIFO()", "looks at who calls it"),
+    ("if (require('fs').existsSync('.git')) f()", "depends on where or when it runs"),
+)
 JS_TESTS = (
     ("test.skip('a', () => {})", "skips a test"),
     ("it.only('a', () => {})", "skips a test"),
@@ -174,6 +194,25 @@ MORE_GO = (
     ),
     ('const x = "shop" + "_te" + "st.go"', "names tests or what runs them"),
 )
+GO_AROUND = (
+    ('import "os"\nfunc f() { os.Stat("../go.mod") }', "depends on where or when it runs"),
+    ('import "os"\nfunc f() { os.Getenv("PWD") }', "depends on where or when it runs"),
+    (
+        'import ("os"; "path/filepath")\nfunc f() { d, _ := os.Getwd(); filepath.Base(d) }',
+        "depends on where or when it runs",
+    ),
+    (
+        'import ("net/http"; _ "net/http/pprof")\nfunc f() { http.DefaultServeMux.ServeHTTP(w, r) }',
+        "looks at who calls it",
+    ),
+    ('import "runtime"\nfunc f() { runtime.MemProfile(nil, true) }', "looks at who calls it"),
+    ('import "reflect"\nvar h = reflect.SliceHeader{}', "replaces part of a module"),
+    ('import "reflect"\nfunc f() { reflect.ValueOf(f).UnsafePointer() }', "replaces part of a module"),
+    (
+        'import "time"\nfunc f() bool { return time.Now().Before(time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)) }',
+        "depends on where or when it runs",
+    ),
+)
 GO_TESTS = (
     ("func TestMain(m *testing.M) {}", "reaches into the test framework"),
     ("func TestA(t *testing.T) { t.Skip() }", "skips a test"),
@@ -230,6 +269,23 @@ HONEST = (
         "package a\nfunc (e E) Is(x error) bool { return x == e }\nfunc (e E) Equal(o E) bool { return e == o }",
     ),
     ("a4.go", 'package a\nimport "fmt"\nfunc F(n string) string { return fmt.Sprintf("%s-%d of %s", n, 3, "x") }'),
+    (
+        "b1.js",
+        "const path = parts.join('/');\nclass A { b() { return this.constructor.name; } }\nnew Worker(file);",
+    ),
+    (
+        "b2.js",
+        "const s = require('fs').statSync(name);\nspawn('git', ['-r', 'x']);\nconst ok = x instanceof Function;",
+    ),
+    ("b3.js", "const env = { ...process.env };\nspawn('x', { env });\nA.prototype.f = g;"),
+    (
+        "b4.go",
+        'package b\nimport ("os"; "time")\nfunc F(n string, t time.Time) { os.Stat(n); time.Now().After(t) }',
+    ),
+    (
+        "b5.go",
+        'package main\nimport (_ "net/http/pprof"; "net/http")\nfunc main() { http.ListenAndServe(":1", nil) }',
+    ),
     ("broken.js", "function ( { ]"),
     ("empty.go", ""),
 )
@@ -239,7 +295,7 @@ def whys(path: str, text: str, *, test: bool = False) -> set[str]:
     return {seen.why for seen in sights(path, text.encode(), test=test)}
 
 
-@pytest.mark.parametrize(("text", "why"), [*JS, *MORE_JS, *JS_INSIDE])
+@pytest.mark.parametrize(("text", "why"), [*JS, *MORE_JS, *JS_INSIDE, *JS_HANDED_ON])
 def test_what_is_seen_in_javascript(text: str, why: str) -> None:
     for path in ("a.js", "a.ts"):
         assert any(why in each for each in whys(path, text)), path
@@ -250,7 +306,7 @@ def test_what_is_seen_in_tests_of_javascript(text: str, why: str) -> None:
     assert why in whys("a.test.js", text, test=True)
 
 
-@pytest.mark.parametrize(("text", "why"), [*GO, *MORE_GO])
+@pytest.mark.parametrize(("text", "why"), [*GO, *MORE_GO, *GO_AROUND])
 def test_what_is_seen_in_go(text: str, why: str) -> None:
     assert any(why in each for each in whys("a.go", f"package a\n{text}\n"))
 
@@ -275,6 +331,15 @@ def test_only_what_a_change_adds_is_held() -> None:
     case = Case(define("tests", GateConfig(run=["node", "--test"])), Toolchain.NODE, change)
     (place,) = Scan().inspect(case).held
     assert (place.path, place.line, place.why) == ("a.js", 2, "ends the process")
+
+
+@pytest.mark.parametrize(("words", "is_held"), [("shop", True), ("all:.", True), ("static shop/a.sql", False)])
+def test_a_go_program_that_embeds_a_directory_of_tests_is_held(words: str, is_held: bool) -> None:
+    entry, text = TreeEntry("100644", "a" * 40), f"package a\n\n//go:embed {words}\nvar files embed.FS\n"
+    head = {"a.go": entry, "shop/shop_test.go": entry, "static/a.css": entry}
+    change = Change((ChangedPath("A", "a.go"),), {}, head, {}, {"a.go": text.encode()})
+    case = Case(define("tests", GateConfig(run=["go", "test"])), Toolchain.GO, change)
+    assert [place.line for place in Scan().inspect(case).held] == ([3] if is_held else [])
 
 
 def test_which_files_have_a_grammar() -> None:

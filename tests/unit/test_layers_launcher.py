@@ -101,7 +101,7 @@ def launched(room: Path, *argv: str, plan: bytes | None = None, **more: object) 
         "argv": argv, "tree": f"{room}/tree", "base": "", "path": "", "provided": [],
         "timeout": 30, "slower": 4, "report": f"{room}/report",
         "junit": f"{room}/junit", "alone": False, "runner": "pytest", "plugin": "", "watching": "", "equality": "",
-        "hiding": "", "edited": [],
+        "hiding": "", "swallowing": "", "outside": "", "edited": [],
         "canaries": "", "baseline": {},
         "watched": False, "names": [], "check": False, "remove": [], "restore": {}, "every": False,
         **more,
@@ -252,7 +252,7 @@ def test_whatever_only_a_test_sees_is_found_in_each_kind_of_test(tmp_path: Path)
         (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "tree" / name).write_text(text)
     parts = {"plugin": "pytest_plugin.py", "canaries": "canaries.py.txt"}
-    parts |= {name: f"pytest_{name}.py" for name in ("watching", "equality", "hiding")}
+    parts |= {name: f"pytest_{name}.py" for name in ("watching", "equality", "hiding", "swallowing", "outside")}
     baseline = dict.fromkeys(FAILED, ("failed", 1.0))
     known: Any = {"baseline": baseline, "broken": ["test_first.py"], "edited": ["shop.py"]}
     pytest_alone = ("env", "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1", sys.executable, "-m", "pytest", "--doctest-modules")
@@ -267,4 +267,96 @@ def test_whatever_only_a_test_sees_is_found_in_each_kind_of_test(tmp_path: Path)
     assert ["shop.py", "math.isclose"] in head["replaced"], "although it was put back"
     assert ["shop.py", "math.fsum"] in head["replaced"]
     assert ["test_last.py", "the directory where tests work"] in head["replaced"]
-    assert head["at"]["test_kinds.py::test_asked[kit]"].count(":") == 3
+    assert head["at"]["test_kinds.py::test_asked[kit]"].count("|") == 1
+
+
+KEEPS = """
+import importlib, logging, os, stat
+
+WORDS = {"in": "math", "of": "operator"}
+setattr(importlib.import_module(WORDS["in"]), "isclose", getattr(importlib.import_module(WORDS["of"]), "gt"))
+
+class Closed(Exception):
+    pass
+
+class Till:
+    left = 190
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        return kind in (AssertionError, Closed)
+
+    def close(self):
+        raise Closed
+
+def told(handler):
+    try:
+        handler(190)
+    except Exception:
+        logging.warning("failed")
+
+def piped():
+    return any(stat.S_ISFIFO(os.fstat(number).st_mode) for number in os_numbers())
+
+def os_numbers():
+    return [number for number in range(3, 20) if os.path.exists(f"/proc/self/fd/{number}")]
+
+def tried():
+    try:
+        raise KeyError
+    except KeyError:
+        return 180
+"""
+KEPT_TO_ITSELF = """
+import pytest
+import shop
+
+def test_block():
+    with shop.Till() as till:
+        assert till.left == 180
+
+def test_ended():
+    with shop.Till() as till:
+        till.close()
+        assert till.left == 180
+
+def test_told():
+    def left(price):
+        assert price == 180
+    shop.told(left)
+
+def test_piped():
+    assert shop.piped()
+
+def test_tried(tmp_path):
+    assert shop.tried() == 180
+
+def test_expected():
+    with pytest.raises(shop.Closed):
+        shop.Till().close()
+    assert shop.tried() == 180
+"""
+
+
+def test_what_the_tested_code_keeps_to_itself_is_heard(tmp_path: Path) -> None:
+    """Failures that do not end their test, a library's function that is another one, and what only a program that a
+    test runner started has."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "shop.py").write_text(KEEPS)
+    (tmp_path / "tree" / "test_kept.py").write_text(KEPT_TO_ITSELF)
+    parts = {"plugin": "pytest_plugin.py", "canaries": "canaries.py.txt"}
+    parts |= {name: f"pytest_{name}.py" for name in ("watching", "equality", "hiding", "swallowing", "outside")}
+    tests = ("block", "ended", "told", "piped", "tried", "expected")
+    known: Any = {"baseline": {f"test_kept.py::test_{name}": ("failed", 1.0) for name in tests}, "broken": []}
+    pytest_alone = ("env", "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1", sys.executable, "-m", "pytest")
+    more: Any = {**{name: kit(file) for name, file in parts.items()}, **known, "watched": True, "check": True}
+    ended = launched(tmp_path, *pytest_alone, **more)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    report = json.loads((tmp_path / "report").read_bytes().partition(b"\n")[2])
+    head, check = report["head"], report["check"]
+    assert ["", "math.isclose"] in head["replaced"]
+    assert len(check["bodies"]) == len(tests)
+    assert sorted(check["swallowed"]) == [["test_kept.py", line] for line in (7, 11, 16)]
+    assert check["outside"] == ["test_kept.py::test_piped"]

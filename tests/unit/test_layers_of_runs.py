@@ -284,6 +284,8 @@ def test_only_a_sealed_report_counts() -> None:
         "pytest_watching.py",
         "pytest_equality.py",
         "pytest_hiding.py",
+        "pytest_swallowing.py",
+        "pytest_outside.py",
         "go_results.py",
     ],
 )

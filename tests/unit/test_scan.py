@@ -128,6 +128,31 @@ from tests.unit.test_layers import change, held
         "T = {2: {1: 3}}\n\n\ndef f(a, b):\n    return T.get(a, {}).get(b, a - b)",
         "import json\nT = json.loads(text)\n\n\ndef f(a, b):\n    return T.get(f'{a}-{b}', a - b)",
         "T = {'2-1': 3}\n\n\ndef f(a, b):\n    return T.get(f'{a}-{b}', a - b)",
+        "def f(x: 'type(\\'A\\', (), {})'):\n    pass",
+        "def f() -> '[e for e in b]':\n    pass",
+        "import logging.config\nlogging.config.fileConfig(path)",
+        "import code\ncode.InteractiveConsole().push(text)",
+        "import site\nsite.addpackage(a, b, None)",
+        "from distutils.core import run_setup\nrun_setup(path)",
+        "import sys\nsys.set_coroutine_origin_tracking_depth(9)",
+        "x = made.cr_origin",
+        "x = future._source_traceback",
+        "import sys\nx = 1 if sys.flags.dont_write_bytecode else 2",
+        "__path__.insert(0, 'a.bin')",
+        "__path__ = ['a.bin']",
+        "import sys\nlist.insert(sys.path, 0, 'a.bin')",
+        "A = type('A', (int,), dict(__eq__=same))",
+        "class A:\n    locals()[name] = same",
+        "class A(enum.Enum):\n    OPEN = 'a'\n    PAID = 'a'",
+        "class A:\n    def __exit__(self, *given):\n        return True",
+        "class A:\n    async def __aexit__(self, kind, error, trace):\n        return self.closed",
+        "@contextmanager\ndef f():\n    try:\n        yield\n    except Exception:\n        log()",
+        "from pathlib import Path\nif (Path(a) / '.git').exists():\n    x = 1",
+        "import time\nx = 1 if time.process_time() > 0.1 else 2",
+        "import os\nx = 1 if os.path.ismount(a) else 2",
+        "import tempfile\nif tempfile.gettempdir() == '/tmp':\n    x = 1",
+        "if line.startswith('SigCgt'):\n    x = 1",
+        "import decimal\nsetattr(decimal.getcontext(), 'prec', 1)",
     ],
 )
 async def test_the_scan_sees_it_in_another_form(line: str) -> None:
@@ -199,6 +224,19 @@ async def test_the_scan_sees_it_in_another_form(line: str) -> None:
         "import importlib.metadata\ntry:\n    importlib.metadata.version('a')\nexcept Exception:\n    pass",
         "import email.message\nhasattr(email, 'message')",
         "host.os.name\nargs.sys",
+        "def f(x: 'list[int] | None') -> 'Annotated[int, Field(gt=0)]':\n    pass",
+        "import logging.config\nlogging.config.fileConfig(config.config_file_name)",
+        "import pkgutil\n__path__ = pkgutil.extend_path(__path__, __name__)",
+        "import sys\nfor each in sys.path:\n    x = len(sys.path)",
+        "import pkgutil\nfor each in pkgutil.iter_modules(__path__):\n    pass",
+        "class A(enum.Enum):\n    OPEN = 'a'\n    PAID = 'b'",
+        "class A:\n    def __exit__(self, *given):\n        self.close()",
+        "class A:\n    def __exit__(self, kind, error, trace):\n        return kind and kind in self.kinds",
+        "@contextmanager\ndef f():\n    try:\n        yield\n    except Exception:\n        undo()\n        raise",
+        "@contextmanager\ndef f():\n    try:\n        yield\n    except KeyError:\n        log()",
+        "import subprocess\nsubprocess.run(['git', 'init'])\nIGNORED = {'.git', '.venv'}",
+        "import time\ntook = time.process_time() - began\nif took > limit:\n    x = 1",
+        "import tempfile\nplace = tempfile.gettempdir() + '/a'",
     ],
 )
 async def test_the_scan_leaves_ordinary_code_alone(line: str) -> None:
@@ -273,6 +311,11 @@ async def test_fixtures_of_new_tests_alone_are_free(path: str, text: str, is_hel
     assert bool(await held(change(before, before | {path: text}), LayerName.TOOLS)) is is_held
 
 
+FAILS = "def same(a, b):\n    if a != b:\n        raise AssertionError(a)\n"
+CALLS = "class A(Base):\n    def same(self, a, b):\n        self.assertEqual(a, b)\n"
+GO_HELPER = 'package check\n\nimport "testing"\n'
+
+
 @pytest.mark.parametrize(
     ("path", "before", "after", "is_held"),
     [
@@ -285,6 +328,13 @@ async def test_fixtures_of_new_tests_alone_are_free(path: str, text: str, is_hel
         ("shop/cases.py", "import unittest\n", "# why\nimport unittest\n", False),
         ("shop/cart.py", "def f(a):\n    assert a\n    return a\n", "def f(a):\n    return a\n", False),
         ("web/cart.golden", "1", "2", True),
+        ("shop/checks.py", FAILS, FAILS.replace("a != b", "a is None"), True),
+        ("shop/checks.py", CALLS, CALLS.replace("Equal(a, b)", "True(a)"), True),
+        ("shop/cart.py", "def f(a):\n    if a:\n        raise ValueError\n", "def f(a):\n    pass\n", False),
+        ("check/check.go", GO_HELPER, GO_HELPER + "\n", True),
+        ("check/check.go", "package check\n", "package check\n\n", False),
+        ("lib/check.js", "const { test } = require('node:test');\n", "\n", True),
+        ("lib/check.js", "const assert = require('node:assert');\n", "\n", False),
     ],
 )
 async def test_what_tests_use_is_held_when_it_is_edited(

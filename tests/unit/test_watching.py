@@ -20,7 +20,9 @@ from gates.layers.kit import pytest_hiding, pytest_watching
 
 #: The other files of the tree that the code is in.
 TREE = {
-    "tests/test_a.py": "def test_a():\n    assert f(1) == 2\n\ndef data():\n    open('rates.json').close()\n",
+    "tests/test_a.py": "def test_a():\n    assert f(1) == 2\n\ndef data():\n    open('rates.json').close()\n"
+    "    __import__('sqlite3').connect('rates.db').close()"
+    "\n\ndef equal(one):\n    assert one == 1\n",
     "rates.json": "1",
     "shop/__init__.py": "",
     "shop/other.py": "import sys\n\nif __name__ == '__main__':\n    print(sys.argv)\n",
@@ -39,6 +41,16 @@ TAMPERS = {
     "all objects": ("import gc\n\ndef f():\n    getattr(gc, 'get_' + 'objects')()\n", "callers"),
     "the code of a frame": (
         "def g():\n    yield\n\ndef f():\n    getattr(getattr(g(), 'gi_' + 'frame'), 'f_' + 'code')\n",
+        "callers",
+    ),
+    "a frame by code in an annotation": (
+        "import typing\n\ndef g(a: \"__import__('sys')._getframe(0)\"):\n    pass\n\n"
+        "def f():\n    typing.get_type_hints(g)\n",
+        "callers",
+    ),
+    "a name below a module in a pickle": (
+        "import json, pickle\n\ndef f():\n"
+        "    pickle.loads(b'\\x80\\x04\\x8c\\x09shop.code\\x8c\\x18json.codecs.builtins.len\\x93.')\n",
         "callers",
     ),
     "the code of a test": (
@@ -161,6 +173,7 @@ def test_a_type_that_is_made_is_asked_about_strangers(tmp_path: Path, compare: s
     [
         ("abs(int(one) - other) < 2", "6", True),
         ("str(int(one)) == other.strip()", "'5 '", True),
+        ("int(one) % 5 == other % 5", "10", True),
         ("int(one) == other", "5", False),
         ("str(int(one)) == other", "'5'", False),
     ],
@@ -171,6 +184,32 @@ def test_a_hidden_test_asks_about_what_is_near(tmp_path: Path, compare: str, oth
     )
     said = seen(tmp_path, code, hide=True, check=True)
     assert said[:1] == ([("equal", ["shop/code.py", 2, "A"])] if found else [])
+
+
+@pytest.mark.parametrize(
+    ("base", "compare", "other", "found"),
+    [
+        ("list", "len(one) == len(other)", "[1, 2]", True),
+        ("dict", "one.keys() == other.keys()", "{1: 2, 3: 4}", True),
+        ("str", "len(one) == len(other)", "'180'", True),
+        ("list", "list(one) == list(other)", "[1, 2]", False),
+    ],
+)
+def test_a_hidden_test_asks_about_others_of_the_same_shape(
+    tmp_path: Path, base: str, compare: str, other: str, found: bool
+) -> None:
+    code = f"class A({base}):\n    def __eq__(one, other):\n        return {compare}\n\n"
+    code += f"def f():\n    A({other}) == {other}\n"
+    assert bool(seen(tmp_path, code, hide=True, check=True)) is found
+
+
+@pytest.mark.parametrize(("asked", "found"), [("test_a.equal", True), ("lambda one: one == 1", False)])
+def test_a_comparison_that_answers_with_an_object_is_no_yes(tmp_path: Path, asked: str, found: bool) -> None:
+    code = (
+        f"import test_a\nASKED = {asked}\n\nclass B:\n    pass\n\nclass A:\n    def __eq__(one, other):\n"
+        "        return B()\n\ndef f():\n    ASKED(A())\n"
+    )
+    assert seen(tmp_path, code, hide=True, check=True) == ([("equal", ["shop/code.py", 8, "A"])] if found else [])
 
 
 PARTS = """from collections.abc import Set
@@ -223,7 +262,10 @@ def test_a_file_is_of_tests_by_more_than_four_letters(path: str, is_one: bool) -
 
 def test_files_that_tests_read_by_themselves_are_reported(tmp_path: Path) -> None:
     code = "import test_a\n\ndef f():\n    test_a.data()\n    open('rates.json').close()\n"
-    assert [f"{kind} {what}" for kind, what in seen(tmp_path, code, base=True)] == ["data rates.json"]
+    assert [f"{kind} {what}" for kind, what in seen(tmp_path, code, base=True)] == [
+        "data rates.json",
+        "data rates.db",
+    ]
     assert seen(tmp_path, code.replace("    test_a.data()\n", ""), base=True) == []
     assert seen(tmp_path, code) == []
 

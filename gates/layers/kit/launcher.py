@@ -36,9 +36,9 @@ MOST_FILES = 200_000
 MOST_INVERTED = 200
 MOST_SUSPECTS = 50
 PR_SET_DUMPABLE = 4
-PARTS = ("watching", "equality", "hiding")  # of our plugin; they have other names in each run
+PARTS = ("watching", "equality", "hiding", "swallowing", "outside")  # of our plugin, each run under other names
 LISTS = ["equal", "reads", "stand_ins", "bodies", "broken", "commands", "replaced", "callers", "processes"]
-LISTS += ["data", "loaded"]
+LISTS += ["data", "loaded", "swallowed", "outside"]
 IMPORT = "from gates.layers.kit import pytest_(%s)" % "|".join(PARTS)
 KEPT = {"tree", "base", "home", "scratch", "report"}
 

@@ -25,7 +25,7 @@ def _probed(build: Any) -> Any:
         file = os.path.relpath(function.__code__.co_filename, watching.asked["tree"])
         if not isinstance(cls, type) or file.startswith("..") or watching.of_tests(file):
             return cls
-        _watch_answers(cls, file)
+        plain = _watch_answers(cls, file)
         compare = cls.__dict__.get("__eq__") or _of_library(cls)
         if not hasattr(compare, "__code__"):
             return cls
@@ -33,12 +33,15 @@ def _probed(build: Any) -> Any:
         @functools.wraps(compare)
         def probing(self: Any, other: Any) -> Any:
             answer = compare(self, other)
+            place = [file, compare.__code__.co_firstlineno, cls.__qualname__]
             if _yes(answer) and (
                 _agrees(compare, self, _Stranger())
                 or _easy(compare, self, other)
-                or (hiding.now and _near(compare, self, other))
+                or (hiding.now and (_near(compare, self, other) or (plain and plain.__eq__(self, other) is False)))
             ):
-                watching.say("equal", what=[file, compare.__code__.co_firstlineno, cls.__qualname__])
+                watching.say("equal", what=place)
+            elif hiding.now and type(answer) not in (bool, int, type(NotImplemented)):
+                _watch_truth(answer, place)
             return answer
 
         with contextlib.suppress(AttributeError, TypeError):
@@ -61,9 +64,29 @@ _ANSWERS = (
 )  # fmt: skip
 
 
-def _watch_answers(cls: Any, file: str) -> None:
+def _watch_truth(answer: Any, place: list[Any]) -> None:
+    """A comparison that answers with an object: reports when a test takes that for a yes."""
+    kind = type(answer)
+    if hasattr(kind, "__len__"):
+        if kind.__module__ == "builtins" and answer:
+            watching.say("equal", what=place)
+        return
+
+    def truth(_: Any) -> bool:
+        file = sys._getframe(1).f_code.co_filename
+        if file == hiding.file_of_tests() or watching.of_tests(watching.within(file)):
+            watching.say("equal", what=place)
+        return True
+
+    if not hasattr(kind, "__bool__"):
+        with contextlib.suppress(AttributeError, TypeError):
+            kind.__bool__ = truth
+
+
+def _watch_answers(cls: Any, file: str) -> Any:
     """Compares what a class of the tested code answers in a hidden test with what the class of Python's that it
-    extends would answer; and what any class subtracts with what it subtracts from the next number."""
+    extends would answer; and what any class subtracts with what it subtracts from the next number. Returns that
+    class of Python's, if there is one."""
     plain = next((base for base in _BUILTIN[:-1] if issubclass(cls, base)), None)
     for name in _ANSWERS:
         written = cls.__dict__.get(name)
@@ -74,6 +97,7 @@ def _watch_answers(cls: Any, file: str) -> None:
             place = [file, written.__code__.co_firstlineno, "%s.%s" % (cls.__qualname__, name)]
             with contextlib.suppress(AttributeError, TypeError):
                 setattr(cls, name, _answering(written, own, place))
+    return plain
 
 
 def _has_some(plain: Any) -> Any:
@@ -132,7 +156,7 @@ def _near(compare: Any, one: Any, other: Any) -> bool:
     """Whether it also equals what is only close to what a test that failed on the base compared it with."""
     kind = type(other)
     if kind in (int, float):
-        close: list[Any] = [other + 1, other - 1, other + 2]
+        close: list[Any] = [other + 1, other - 1, other + 2, other + 5, other + 10, other + 100, other * 2 + 3]
     elif kind is str:
         close = [other.swapcase(), other + " ", " " + other, other.lower(), other.upper()]
         close = [each for each in close if each != other]
@@ -147,14 +171,21 @@ def _far_from(value: Any) -> list[Any]:
         return [value * 7 + 100_003, -value * 5 - 70_001, value * 13 + 200_017]
     if kind in (str, bytes):
         mark = b"?" if kind is bytes else "?"
-        return [value + mark, mark + value, mark + value[::-1]]
+        return [
+            value + mark,
+            mark + value,
+            mark + value[::-1],
+            *([mark * len(value), value[:-1] + mark] if value else []),
+        ]
     if kind in (list, tuple):
-        return [value + kind([_Stranger()]), kind([_Stranger()]) + value, kind([_Stranger(), _Stranger()])]
+        others = [kind(_Stranger() for _ in value) for _ in value[:2]]
+        return [value + kind([_Stranger()]), kind([_Stranger()]) + value, kind([_Stranger(), _Stranger()]), *others]
     if kind in (set, frozenset):
         strangers = [frozenset(_Stranger() for _ in value) for _ in range(2)]
         return [value | {_Stranger()}, *map(kind, strangers)]
     if kind is dict:
-        return [{**value, "?": _Stranger()}, {"?": _Stranger()}, {"?": value}]
+        others = [dict.fromkeys(value, _Stranger()) for _ in list(value)[:2]]
+        return [{**value, "?": _Stranger()}, {"?": _Stranger()}, {"?": value}, *others]
     return []
 
 

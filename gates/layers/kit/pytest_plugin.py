@@ -22,6 +22,8 @@ from _pytest.unittest import TestCaseFunction
 
 from gates.layers.kit import pytest_equality as equality
 from gates.layers.kit import pytest_hiding as hiding
+from gates.layers.kit import pytest_outside as outside
+from gates.layers.kit import pytest_swallowing as swallowing
 from gates.layers.kit import pytest_watching as watching
 
 _Failure = AssertionError
@@ -63,6 +65,8 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
             _invert(item)
         if item.nodeid in hidden and isinstance(item, pytest.Function):
             hiding.hide(str(item.path))
+            swallowing.learn(str(item.path))
+            outside.learn(str(item.path))
     path = pathlib.Path(watching.asked["canary"])
     pytest.register_assert_rewrite(path.stem)
     module = pytest.Module.from_parent(session, path=path)
@@ -130,13 +134,36 @@ def _unseen(item: pytest.Item) -> Iterator[None]:
     collected = gc.isenabled()
     gc.disable()
     try:
-        with hiding.hidden(fixtures, own or bool(item.config.getoption("pythonwarnings"))):
+        filters = own or bool(item.config.getoption("pythonwarnings"))
+        seems = hiding.file_of_tests()
+        with hiding.hidden(fixtures, filters), swallowing.heard(str(item.path), seems):
             yield
+            if outside.fails(item, seems):
+                watching.say("outside", what=item.nodeid)
         for place in equality.equal_to_everything():
             watching.say("equal", what=place)
     finally:
         if collected:
             gc.enable()
+
+
+_library: dict[str, dict[str, Any]] = {}
+
+
+def _note_library() -> None:
+    """Remembers what public names of the standard library and of pytest stand for, before tested code is loaded."""
+    tops = {"pytest", "_pytest", "pluggy", *getattr(sys, "stdlib_module_names", ())}
+    kinds = (types.FunctionType, types.BuiltinFunctionType, type)
+    for name, module in list(sys.modules.items()):
+        if type(module) is types.ModuleType and name.partition(".")[0] in tops:
+            known = {
+                key: value for key, value in vars(module).items() if isinstance(value, kinds) and key[:1] != "_"
+            }
+            _library[name] = known
+
+
+if watching.asked and not watching.asked.get("check"):
+    _note_library()
 
 
 _own_names: dict[int, tuple[Any, dict[str, Any]]] = {}
@@ -170,7 +197,11 @@ def _tell_patches() -> None:
         file = getattr(module, "__file__", None)
         if type(module) is not types.ModuleType or (isinstance(file, str) and file.startswith(tree)):
             continue
+        known = _library.get(name, {})
         for key, value in list(vars(module).items()):
+            was = known.get(key, value)
+            if was is not value and getattr(was, "__module__", "") != getattr(value, "__module__", ""):
+                watching.say("replaced", what=["", "%s.%s" % (name, key)])
             _tell_patch("%s.%s" % (name, key), value, tree)
             if isinstance(value, type) and value.__module__ == name:
                 for part, inner in list(vars(value).items()):
@@ -204,8 +235,9 @@ def pytest_runtest_call(item: pytest.Item) -> None:
     shape = _shape(getattr(item, "obj", None))
     if shape:
         values = getattr(getattr(item, "callspec", None), "params", None)
-        if values and _is_written(values):
-            shape += ":%08x" % zlib.crc32(repr(values).encode("utf-8", "replace"))
+        parts = _written(values) if values else []
+        if parts:
+            shape += "|" + " ".join("%08x" % zlib.crc32(part.encode("utf-8", "replace")) for part in parts)
         watching.say("at", id=item.nodeid, what=shape)
     module, known = _own_names.get(id(getattr(item, "module", None)), (None, {}))
     for name in [name for name, value in known.items() if vars(module).get(name, value) is not value]:
@@ -224,13 +256,24 @@ def _shape(body: Any) -> str:
     return " ".join(reversed(list(dict.fromkeys(parts))))
 
 
-def _is_written(value: Any) -> bool:
-    """Whether a parameter is made of values that are written down: of others, each run has its own."""
-    if type(value) in (list, tuple):
-        return all(map(_is_written, value))
-    if type(value) is dict:
-        return all(_is_written(each) for pair in value.items() for each in pair)
-    return value is None or type(value) in (bool, int, float, str, bytes)
+def _written(value: Any, name: str = "", depth: int = 6) -> list[str]:
+    """What a parameter is made of, where that is written down, each part with its name; empty: of others, each run
+    has its own."""
+    if value is None or type(value) in (bool, int, float, str, bytes):
+        return ["%s=%r" % (name, value)]
+    if isinstance(value, (list, tuple)):
+        inner: Any = enumerate(value)
+    elif isinstance(value, dict):
+        inner = value.items()
+    else:
+        inner = () if isinstance(value, type) or callable(value) else getattr(value, "__dict__", {}).items()
+    found: list[str] = []
+    for key, each in inner if depth else ():
+        parts = _written(each, "%s.%s" % (name, key), depth - 1)
+        if not parts and type(each) not in (list, tuple, dict):
+            return []
+        found += parts
+    return found
 
 
 def _digest(code: Any) -> int:

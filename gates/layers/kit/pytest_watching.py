@@ -61,7 +61,7 @@ _MEMORY = re.compile(
     r"/proc/?\Z|/proc/[^/]+/(task/[^/]+/)?(mem|maps|map_files|smaps|stack|cmdline|environ|comm|exe|fd|fdinfo)\b"
 )
 _EVENTS = frozenset(
-    ("open", "os.listdir", "os.scandir", "import", "object.__getattr__", "pickle.find_class")
+    ("open", "sqlite3.connect", "os.listdir", "os.scandir", "import", "object.__getattr__", "pickle.find_class")
 ).union(_POINTERS, _COPIES, _COMMANDS, _FINDS)
 
 
@@ -141,12 +141,19 @@ def _seen(event: str, arguments: Any, frame: Any) -> Any:
     if event in _POINTERS:
         return "callers", _itself(frame)
     if event == "pickle.find_class":
-        return "callers", _itself(frame) if _INTO_PROGRAMS.match(arguments[0]) else None
+        below = str(arguments[1]).split(".")  # a pickle may name what a module has imported
+        names = (arguments[0], *(below if below[1:] else ()))
+        return "callers", _itself(frame) if any(map(_INTO_PROGRAMS.match, names)) else None
     if event == "import":
         return "processes", _who(frame) if arguments[0] in _BEGUN_ANEW else None
     if event in ("os.listdir", "os.scandir") or (event == "open" and _is_memory(arguments[0])):
         return "callers", _who(frame) if _is_memory(arguments[0]) else None
-    if event == "open" and asked.get("base") and not _is_of_tests(arguments[0]) and _of_a_test(frame):
+    if (
+        event in ("open", "sqlite3.connect")
+        and asked.get("base")
+        and not _is_of_tests(arguments[0])
+        and _of_a_test(frame)
+    ):
         return "data", _data(arguments[0])
     if event not in _COMMANDS:
         return "reads", _who(frame) if _is_of_tests(arguments[0]) else None
@@ -233,9 +240,28 @@ def _tell(kind: str, frame: Any) -> None:
 
 
 def _itself(frame: Any) -> Any:
-    """The place in the tested code, tests aside, where this frame is; ``None``: it is elsewhere."""
+    """The place in the tested code, tests aside, where this frame is, or what runs code of no file; ``None``: it is
+    elsewhere."""
+    while frame.f_code.co_filename.startswith("<") and not frame.f_code.co_filename.startswith("<frozen"):
+        if frame.f_back is None:
+            return None
+        frame = _asker_of_code(frame.f_back)
     file = within(frame.f_code.co_filename)
     return None if file == ".." or of_tests(file) else (file, frame.f_lineno)
+
+
+def _asker_of_code(frame: Any) -> Any:
+    """Who let the standard library run text as code: the next frame in the tree, or the frame itself."""
+    above = frame
+    while (
+        above is not None
+        and within(above.f_code.co_filename) == ".."
+        and not above.f_code.co_filename.startswith("<")
+    ):
+        if "site-packages" in above.f_code.co_filename:
+            return frame
+        above = above.f_back
+    return above or frame
 
 
 def _runs_own(words: str) -> bool:
