@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -118,17 +118,6 @@ class Unwritten(NamedTuple):
     event: Event
 
 
-@runtime_checkable
-class Prefilter(Protocol):
-    """A ``redact`` that says of many lines at once which may hold a secret: the others need no look of its own."""
-
-    def __call__(self, text: str, /) -> str:
-        """The text without secrets."""
-
-    def suspects(self, lines: Sequence[bytes]) -> Collection[int]:
-        """The numbers of lines of JSON in which a string may change."""
-
-
 def encode(
     *,
     seq: int,
@@ -148,13 +137,14 @@ def encode(
 
 
 def encode_all(given: Sequence[Unwritten], redact: Redact | None = None) -> list[Recorded]:
-    """As :func:`encode` for many. They are encoded first; then only those that may hold a secret are redacted, and
-    encoded again."""
-    if redact is not None and not isinstance(redact, Prefilter):
+    """As :func:`encode` for many. Where ``redact`` has ``suspects``, which says in which lines a secret may be,
+    only those are redacted, and encoded again."""
+    suspects: Callable[[Sequence[bytes]], Collection[int]] | None = getattr(redact, "suspects", None)
+    if redact is not None and suspects is None:
         return [_recorded(each, *_redacted(each, redact)) for each in given]
     lines, kept = [_encoded(each, each.event) for each in given], [each.event for each in given]
-    if redact is not None:
-        for number in redact.suspects(lines):
+    if redact is not None and suspects is not None:
+        for number in suspects(lines):
             kept[number], lines[number] = _redacted(given[number], redact)
     return [_recorded(*each) for each in zip(given, kept, lines, strict=True)]
 
