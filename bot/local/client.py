@@ -13,6 +13,9 @@ from typing import Any, Final
 from bot.local.sockets import short
 
 SOCKET = "control.sock"
+LINE_LIMIT: Final = 1 << 20
+"""The longest request in bytes: a controller drops who sends more."""
+
 PATIENCE_S: Final = 120.0
 """How long a client waits for a controller that stopped before it had answered."""
 
@@ -20,6 +23,9 @@ LOOK_S: Final = 10.0
 """After so long a silence a controller is asked whether it lives, and has as long to say so."""
 
 _AGAIN_S: Final = 0.25
+_AT_ONCE_S: Final = 5.0
+_DROPS: Final = 5
+"""So often in a row a request may lose its connection as soon as it was sent."""
 
 
 class NotServed(Exception):
@@ -81,8 +87,17 @@ def reconnect(home: str, patience_s: float) -> socket.socket:
 
 
 def send(channel: socket.socket, do: str, **more: Any) -> None:
-    """Sends one request."""
-    channel.sendall(json.dumps({"v": 1, "do": do, **more}).encode() + b"\n")
+    """Sends one request. Raises ``Misused`` for one that is too long."""
+    line = json.dumps({"v": 1, "do": do, **more}).encode() + b"\n"
+    if len(line) > LINE_LIMIT:
+        from fleet.errors import Misused
+
+        raise Misused(
+            attempted="ask the controller",
+            cause=f"that is {len(line):,} bytes at once, and it takes {LINE_LIMIT:,}",
+            hint="Send less at once.",
+        )
+    channel.sendall(line)
 
 
 def answers(channel: socket.socket, silent: Callable[[], None]) -> Iterator[dict[str, Any]]:
@@ -136,10 +151,10 @@ def ask(
     The request carries a key, and is sent again when the controller stops and returns: it is handled once.
     ``wait_s``: how long it may wait in all; sent again, it has what is left of that.
     Raises ``NotServed`` when no controller runs, ``ControllerGone`` when the controller did not return in time,
-    ``ControllerFrozen`` when it does not even say that it lives, and ``TimeoutError`` when it says nothing for
-    ``silence_s``.
+    ``ControllerFrozen`` when it does not even say that it lives, ``TimeoutError`` when it says nothing for
+    ``silence_s``, and ``Unavailable`` when it drops this request each time.
     """
-    key, said = key or os.urandom(16).hex(), set[str]()
+    key, said, drops = key or os.urandom(16).hex(), set[str](), 0
 
     def silent() -> None:
         if silence_s is not None:
@@ -150,13 +165,20 @@ def ask(
     while True:
         if wait_s is not None:
             more["wait"] = max(0.0, began + wait_s - time.monotonic())
+        sent = time.monotonic()
         try:
             with channel:
                 channel.settimeout(look_s if silence_s is None else silence_s)
                 return _exchange(channel, said, silent, do, {"id": key, **more})
         except ControllerFrozen as error:
             raise ControllerFrozen(key) from error
-        except ControllerGone:
+        except ControllerGone as gone:
+            drops = drops + 1 if time.monotonic() - sent < _AT_ONCE_S else 0
+            if drops == _DROPS:
+                from fleet.errors import Unavailable
+
+                cause, hint = f"it went away {drops} times without an answer", "airboss.log says why."
+                raise Unavailable(attempted="ask the controller", cause=cause, hint=hint) from gone
             try:
                 channel = reconnect(home, patience_s)
             except NotServed as error:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot.explain import explain
+from bot.local.client import LINE_LIMIT
 from bot.local.hooked import HookDoor
-from bot.local.wire import LINE_LIMIT, VERSION, malformed, read_request
+from bot.local.wire import VERSION, malformed, read_request
 from bot.outbox.posting import Outbox
 from bot.registry import Context
 from fleet.config import FleetConfig, HookedLoginConfig, MachineConfig

@@ -9,9 +9,9 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from bot.local.client import SOCKET
+from bot.local.client import LINE_LIMIT, SOCKET
 from bot.local.sockets import short
-from bot.local.wire import LINE_LIMIT, somebody_answers
+from bot.local.wire import somebody_answers
 from fleet.errors import Misused, Unavailable
 from fleet.logins import login_name
 

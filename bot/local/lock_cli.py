@@ -32,6 +32,8 @@ that leads a home which no controller serves."""
 
 _AGAIN_S: Final = 0.1
 
+_LONGEST_SECRET: Final = 4096
+
 _KEPT_S: Final = 8 * 24 * 3600.0
 """A secret that nobody used for so long opens nothing any more: no lock lasts longer than a week."""
 
@@ -53,7 +55,10 @@ def acquire(options: argparse.Namespace, home: Path) -> int:
     )
     data = _with_secret(last, secret)
     if not last["end"]:
-        _keep(home, options.holder, [lease["resource"] for lease in data["leases"]], secret)
+        why = _keep(home, options.holder, [lease["resource"] for lease in data["leases"]], secret)
+        if why:
+            printed = "Keep the printed one." if options.json else f"It is {secret}, for --secret-file."
+            sys.stderr.write(f"The secret is not kept in {home}: {why}. {printed}\n")
     return _print(options, last, data)
 
 
@@ -64,7 +69,8 @@ def release(options: argparse.Namespace, home: Path) -> int:
         last = ask(home, op="release", resources=names, repo=options.repo, secret=secret)
         if not last["end"]:
             for name in (last.get("data") or {}).get("released", ()):
-                _file(home, options.holder, name).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # in a home of another login
+                    _file(home, options.holder, name).unlink()
         return last, last.get("data") or {}
 
     return _for_each_secret(options, home, given_back)
@@ -178,14 +184,18 @@ def _secrets(options: argparse.Namespace, home: Path) -> dict[str, list[str]]:
 
 def _read(file: str) -> str:
     if file == _STANDARD_INPUT:
-        return sys.stdin.readline().strip()
+        return sys.stdin.readline(_LONGEST_SECRET).strip()
     try:
-        return Path(file).read_text(encoding="utf-8-sig", errors="replace").strip()
+        with Path(file).open(encoding="utf-8-sig", errors="replace") as lines:
+            return lines.read(_LONGEST_SECRET).strip()  # a wrong file may be long, or have no end
     except OSError as error:
         from fleet.errors import Misused
 
         raise Misused(
-            attempted="read the secret of a lock", on=file, cause=str(error.strerror), hint="--secret-file FILE"
+            attempted="read the secret of a lock",
+            on=file,
+            cause=str(error.strerror),
+            hint="--secret-file takes a file, or - for standard input. Others can read the words of a command.",
         ) from error
 
 
@@ -213,8 +223,9 @@ def _used(home: Path, holder: str, resources: Sequence[str]) -> None:
             os.utime(_file(home, holder, resource))
 
 
-def _keep(home: Path, holder: str, resources: Sequence[str], secret: str) -> None:
-    """Leaves the secret in the home, for this login alone; where that is not ours, the printed one must do."""
+def _keep(home: Path, holder: str, resources: Sequence[str], secret: str) -> str:
+    """Leaves the secret in the home, for this login alone. Returns why it could not, as in a home that is another
+    login's; empty when it could."""
     try:
         (home / _KEPT).mkdir(mode=0o700, exist_ok=True)
         for resource in resources:
@@ -224,4 +235,5 @@ def _keep(home: Path, holder: str, resources: Sequence[str], secret: str) -> Non
                 if time.time() - old.stat().st_mtime > _KEPT_S:
                     old.unlink()
     except OSError as error:
-        sys.stderr.write(f"The secret is not kept in {home}: {error.strerror}. Keep the printed one (--json).\n")
+        return error.strerror or str(error)
+    return ""

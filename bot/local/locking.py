@@ -158,7 +158,10 @@ def _granted(hold: Hold, some: tuple[Lock, ...]) -> LockReply:
     return LockReply(
         0,
         {"leases": rows},
-        "".join(f"{row['resource']} · token {row['token']} · until {row['expires_at']}\n" for row in rows),
+        "".join(
+            f"{row['resource']}{lock.marks} · token {row['token']} · until {row['expires_at']}\n"
+            for row, lock in zip(rows, some, strict=True)
+        ),
     )
 
 

@@ -13,13 +13,13 @@ from typing import Any, Final
 
 import msgspec
 
+from bot.local.client import LINE_LIMIT
 from bot.local.sockets import short
 from fleet.errors import Misused
 from fleet.logins import login_name
 from gates.people import Person, console_chat, console_person
 
 VERSION: Final = 1
-LINE_LIMIT: Final = 1 << 20
 _PEERCRED_LINUX = struct.Struct("3i")
 _XUCRED_DARWIN = struct.Struct("IIh")
 

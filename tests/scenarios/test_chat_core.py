@@ -16,8 +16,8 @@ from bot.health import Troubles
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import PerPerson
 from bot.local import client
+from bot.local.client import LINE_LIMIT
 from bot.local.control import ControlServer
-from bot.local.wire import LINE_LIMIT
 from bot.outbox.port import Outgoing, RetryAfter, Undeliverable
 from fleet.errors import Unavailable
 from fleet.model import ChatRef

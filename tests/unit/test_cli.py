@@ -21,6 +21,7 @@ from bot.doctor.controller import running
 from bot.doctor.findings import Severity
 from bot.local import client
 from bot.local.client import SOCKET
+from fleet.errors import Misused, Unavailable
 
 HEAVY = "pydantic sqlalchemy rich asyncio asyncssh matplotlib alembic telegram slack_bolt"
 
@@ -149,6 +150,20 @@ def test_a_client_sends_the_same_message_again_when_its_connection_is_cut(
     assert len(set(asked)) == 1 and len(asked) == 3
     assert len(json.loads(asked[0])["id"]) >= 16
     assert capsys.readouterr().out == "asked\n", "what was shown is not shown again"
+
+
+def test_a_request_that_a_controller_drops_each_time_is_not_sent_for_ever(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with far_end(tmp_path, *[b""] * 5) as asked, pytest.raises(Unavailable, match="went away 5 times"):
+        client.ask(str(tmp_path), "say", text="/run it", patience_s=5)
+    assert len(asked) == 5 and capsys.readouterr().err.count("It is back") == 4
+
+
+def test_a_request_that_is_too_long_is_not_sent(controller: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Misused, match="at once"):
+        client.ask(str(controller), "say", text="x" * client.LINE_LIMIT)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_request_that_waits_has_what_is_left_when_it_is_sent_again(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import json
 import os
+import re
 import socket
 import time
 from pathlib import Path
@@ -189,6 +190,25 @@ def test_times_that_are_none_are_refused_as_options(words: tuple[str, ...], tmp_
     with pytest.raises(SystemExit) as refused:
         main(["--home", str(tmp_path), "lock", *words])
     assert refused.value.code == 2
+
+
+async def test_a_secret_that_cannot_be_kept_is_printed_and_a_long_file_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "locks").write_text("in the way")
+    long = tmp_path / "long"
+    with long.open("wb") as file:
+        file.truncate(1 << 21)  # more than the controller takes in one line
+    async with served(tmp_path, ME):
+        words = ["--home", str(tmp_path), "lock", "acquire", "x", "--holder", "anna", "--ttl", "60"]
+        assert await asyncio.to_thread(main, words) == 0
+        taken = capsys.readouterr()
+        assert taken.out.startswith("x (advisory) · token 1 · until ")
+        typed = Typed(tmp_path, capsys)
+        assert (await typed("release", "x", "--secret-file", str(long)))[0] == 1
+        (printed,) = re.findall(r"It is (\S+), for --secret-file", taken.err)
+        (tmp_path / "secret").write_text(printed)
+        assert (await typed("release", "x", "--secret-file", str(tmp_path / "secret")))[0] == 0
 
 
 def test_a_secret_that_cannot_be_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
