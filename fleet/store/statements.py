@@ -265,8 +265,8 @@ def settle(connection: Connection, *, commit: bool = False) -> None:
 
 
 def forget_changes(connection: Connection) -> None:
-    """What was not sent yet is undone."""
-    if (far := _far(connection)) is not None:
+    """What was not sent yet is undone. Of a connection that is lost nothing is left, and it must not be asked."""
+    if not connection.invalidated and (far := _far(connection)) is not None:
         far.changes.clear()
 
 

@@ -216,7 +216,8 @@ async def test_a_commit_that_fails_fails_the_whole_group(tmp_path: Path) -> None
         assert await values(store, "a", "b") == ["1", "1"]
 
 
-async def test_a_connection_that_is_lost_fails_the_whole_group(postgres: Postgres) -> None:
+@pytest.mark.parametrize("asks", [False, True], ids=["seen at the commit", "seen by the next question"])
+async def test_a_connection_that_is_lost_fails_the_whole_group(postgres: Postgres, asks: bool) -> None:
     admin = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT")
 
     def cut(tx: Tx) -> None:
@@ -224,6 +225,8 @@ async def test_a_connection_that_is_lost_fails_the_whole_group(postgres: Postgre
         tx.after_commit(lambda: pytest.fail("this was not committed"))
         with admin.connect() as connection:
             connection.exec_driver_sql(f"SELECT pg_terminate_backend({pid}, 30000)")
+        if asks:  # then SQLAlchemy knows, and lets nobody use the connection any more
+            tx.connection.exec_driver_sql("SELECT 1")
 
     with Store.open(postgres.new_database()) as store:
         with pytest.raises(StoreUnavailable):
