@@ -54,6 +54,7 @@ async def verify(
     others = [point for path in against for point in copies.read(path, pinned)]
     demand = _demand(witnesses, needed)
     if exported:
+        _demand_none({"--repo": repo, "--ledger": ledger, "--proof": proof}, receipt, "an export")
         return await _verify_bundle(receipt, pinned, others, demand, as_json)
     if (witnesses or needed) and proof is None:
         raise Misused(
@@ -81,7 +82,9 @@ async def verify(
             signed = Check("signature", False, f"there is no {beside.name} beside it, and it is no whole export")
     shape, statement = checks.check_shape(data)
     found = [signed, shape]
-    if shape.ok and repo is not None and checks.lands(statement):
+    if shape.ok and not checks.lands(statement):
+        _demand_none({"--repo": repo}, receipt, "a receipt that is of no landing")
+    if shape.ok and repo is not None:
         found.append(await checks.check_repository(statement, repo))
     if shape.ok and ledger:
         with Store.open(_url(ledger), create=False) as store:
@@ -101,6 +104,17 @@ async def verify(
     name = _named(statement) if verified else ""
     sys.stdout.write(json.dumps(said, indent=2) + "\n" if as_json else _lines(found, name))
     return 0 if verified else 1
+
+
+def _demand_none(given: dict[str, object], receipt: Path, what: str) -> None:
+    """Raises ``Misused`` where something is asked for that would not be checked."""
+    if asked := " and ".join(name for name, value in given.items() if value):
+        raise Misused(
+            attempted=f"check {what} with {asked}",
+            on=str(receipt),
+            cause="it has nothing that could be compared with that",
+            hint="Leave it out. Whether an export fits another one, --against COPY says.",
+        )
 
 
 async def _among(shown: dict[int, bytes], sizes: Sequence[int]) -> dict[int, bytes]:

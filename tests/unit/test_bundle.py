@@ -364,6 +364,9 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["--home", str(home), "verify", str(file), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert not problems(said, load("verify.json"))
+    for option in ("--repo", "--ledger", "--proof"):  # who asks for what is not checked is not told that it holds
+        assert main(["--home", str(home), "verify", str(file), option, str(home)]) == 2
+        assert f"an export with {option}" in capsys.readouterr().err
     assert main(["--home", str(home), "digest", "--from", "2026-11-01", "--to", "2026-11-30", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert said["figures"] == {name: figures[name] for name in said["figures"]}

@@ -100,6 +100,13 @@ def test_witnesses_of_the_checkpoint_are_counted(outsider: Outsider, capsys: pyt
     assert checks(capsys)["witnesses"].startswith("NO no pinned witness signed")
 
 
+def test_a_receipt_of_no_landing_is_not_compared_with_a_repository(
+    outsider: Outsider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outsider.verify("--repo", ".") == 2
+    assert "a receipt that is of no landing with --repo" in capsys.readouterr().err
+
+
 def test_another_proof_shows_nothing(outsider: Outsider, capsys: pytest.CaptureFixture[str]) -> None:
     file = outsider.receipt.parent / "sent.tlog-proof"
     assert outsider.prove("-o", str(file)) == 0
