@@ -39,6 +39,9 @@ _LAST_OPTION = re.compile(
 _MEANT = re.compile(r"(?:--|[‐‑‒–—―−])([A-Za-z]+)(?=$|[\s=:])|-?([A-Za-z]+)=")
 _OPTIONS: Final = (*_NAMES.split("|"), "needs", "lock", "share")
 _FORMATS: Final = ("```", "`", "**", "*", "_", "~")
+_LANGUAGE = re.compile(r"```[\w+#.-]+\n")
+"""How a block of code begins that names its language."""
+
 _FORMATTED_WORD = re.compile(r"(`|\*\*|[*_~])([/!]?\w[\w-]*)\1(?=\s|$)")
 _LOCK = re.compile(
     r"(?:[-‐‑‒–—―−]{1,2}(lock|share)[^\S\n]*[=:]?|(lock|share)=)[^\S\n]*"
@@ -170,6 +173,8 @@ def unformatted(text: str) -> str:
     whole = text.strip()
     for mark in _FORMATS:
         inner = whole[len(mark) : -len(mark)].strip()
+        if mark == _FORMATS[0] and (named := _LANGUAGE.match(whole)):
+            inner = whole[named.end() : -len(mark)].strip()
         if inner and whole.startswith(mark) and whole.endswith(mark) and mark not in inner:
             return inner
     return _FORMATTED_WORD.sub(r"\2", text, count=1) if _FORMATTED_WORD.match(text) else text

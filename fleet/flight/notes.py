@@ -22,6 +22,7 @@ from fleet.store.states import ApprovalKind
 
 MORE_WAS_SAID = "a new message arrived"
 NOT_READ = "the last message was not read"
+_NOT_BEGUN = "Edit the message that asked for it, which asks anew; or say it once the agent has started."
 
 
 class Reach(Enum):
@@ -82,7 +83,7 @@ def _check(tx: Tx, task: Task, *, begun: bool) -> None:
     if tasks.stop_requested(tx, task.id):
         raise _undeliverable(task, "it is being stopped", again)
     if not begun:
-        raise _undeliverable(task, "its agent has not started yet", "Try again soon.")
+        raise _undeliverable(task, "its agent has not started yet", _NOT_BEGUN)
     if task.state is TaskState.LANDING and landings.may_have_landed(tx, task.id):
         raise _undeliverable(task, "it is landing, and its agent has finished", again)
     if task.state is TaskState.STALLED and halts.spent(tx, sessions.of_task(tx, task.id)[-1].id):

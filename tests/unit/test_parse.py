@@ -70,6 +70,8 @@ def test_a_command_below_a_command_is_noticed(text: str, below: str) -> None:
         ("„Status.“", "status", ""),
         ("/Stop!", "stop", ""),
         ("“/status”", "status", ""),
+        ("```sh\n/stop t1\n```", "stop", "t1"),
+        ("```c++\nstatus\n```", "status", ""),
         ("!stop…", "stop", ""),
         ("@airboss Stop.", "stop", ""),
         ("/statsu.", "statsu", ""),
