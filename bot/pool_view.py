@@ -24,6 +24,7 @@ _WORDS = {
     SlotState.RELEASING: "being given back",
 }
 _SHOWN = 5
+_POOLS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,15 @@ def pools_seen(tx: Tx) -> PoolsSeen:
 
 def pool_lines(config: FleetConfig, seen: PoolsSeen, notes: Sequence[str]) -> tuple[Line, ...]:
     """A line for each pool, then what is wrong."""
-    names = sorted({*config.pools, *(slot.pool for slot in seen.slots)})
+    with_slots = {slot.pool for slot in seen.slots}
+    names = sorted({*config.pools, *with_slots}, key=lambda name: (name not in with_slots, name))
+    fewer = [line(f"and {len(names) - _POOLS} more pools")] if len(names) > _POOLS + 1 else []
+    names = names[:_POOLS] if fewer else names
     troubles = [*filter(None, map(not_given_back, seen.slots)), *notes]
     more = [line(f"⚠ and {len(troubles) - _SHOWN} more")] if len(troubles) > _SHOWN else []
     return (
         *(_pool(config, name, seen) for name in names),
+        *fewer,
         *(line("⚠ ", one_line(trouble, 200)) for trouble in troubles[:_SHOWN]),
         *more,
     )

@@ -85,7 +85,7 @@ def _refused(tx: Tx, task: Task, attempted: str) -> Refused:
     if by_hand is not None:
         return Refused(attempted=attempted, cause=by_hand.words, hint=f"/attach {task.id} end hands it back.")
     decided = task.state in STOPPED_EARLY
-    why = f"that is decided already: {task.why}" if decided else f"it is not stalled: it is {task.state}"
+    why = "a person has decided that already" if decided else f"it is not stalled: it is {task.state}"
     return Refused(attempted=attempted, cause=why)
 
 

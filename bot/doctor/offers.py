@@ -26,7 +26,7 @@ async def check_offers(
         if seen.facts and seen.facts.system == "darwin":
             findings += on_mac(name)
             findings += await check_mac(config, name, executors.agent(name))
-    return [*findings, *_wakes(config)], watch.seen
+    return [*findings, *_doubled(config, watch.seen), *_wakes(config)], watch.seen
 
 
 def on_mac(name: str) -> list[Finding]:
@@ -41,6 +41,17 @@ def on_mac(name: str) -> list[Finding]:
     }
     subject = f"machine {name}"
     return [Finding(Severity.WARN, subject, f"untested on macOS: {what}", how) for what, how in untested.items()]
+
+
+def _doubled(config: FleetConfig, found: Mapping[str, MachineSeen]) -> Iterator[Finding]:
+    known: dict[tuple[str, int, str], str] = {}
+    for name, seen in found.items():
+        if seen.facts is None or not seen.facts.boot:
+            continue
+        login = seen.facts.boot, seen.facts.uid, config.machines[name].home or seen.facts.home
+        if (other := known.setdefault(login, name)) != name:
+            what = f"is the same login as machine {other}: its slots count twice"
+            yield Finding(Severity.WARN, f"machine {name}", what, "remove one of the two from fleet.toml")
 
 
 def _wakes(config: FleetConfig) -> Iterator[Finding]:

@@ -142,7 +142,8 @@ def demand_over(tx: Tx) -> None:
         raise Refused(
             attempted="uninstall",
             cause=f"slots of pools may still cost money: {names}",
-            hint="Leave the controller running: it gives back each that nobody uses.",
+            hint="Leave the controller running: it gives back each that nobody uses. For one that is gone, let its "
+            "pool's `release` end with 0.",
         )
 
 

@@ -32,4 +32,12 @@ def _belongs(kind: str, blob: str) -> bool:
     except (binascii.Error, ValueError):
         return False
     name = kind.encode()
-    return data[:4] == len(name).to_bytes(4, "big") and data[4 : 4 + len(name)] == name
+    return data.startswith(len(name).to_bytes(4, "big") + name) and _is_whole(data)
+
+
+def _is_whole(data: bytes) -> bool:
+    """A key is a row of strings, each after its length: one that was cut when it was copied ends within one."""
+    at = 0
+    while at < len(data):
+        at += 4 + int.from_bytes(data[at : at + 4], "big")
+    return at == len(data)

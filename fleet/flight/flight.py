@@ -36,7 +36,7 @@ from fleet.flight.waits import StopWanted, Waits, stop_wanted
 from fleet.landing.foreign import LandingsStopped
 from fleet.locks import LocksWanted
 from fleet.model import ENDS, Task, TaskState
-from fleet.store import sessions, tasks
+from fleet.store import pool_slots, sessions, tasks
 from fleet.store.core import Tx
 from fleet.store.leads import Lead
 from fleet.store.recording import record
@@ -158,11 +158,19 @@ class Flight:
         return True
 
     async def _without_link(self, error: Unreachable) -> None:
-        if isinstance(error, NotLetIn) and self.task.state in _NOT_BEGUN:
+        """A slot of a pool may answer before it lets us in: its login and our key come with its first boot."""
+        if isinstance(error, NotLetIn) and self.task.state in _NOT_BEGUN and not await self._is_on_a_slot():
             await self._end(TaskState.REFUSED, str(error))
             return
         await self._record_link(up=False, why=error.cause or str(error))
         await self._wait_because(f"waiting for the link: {error.cause or error}", _AGAIN_S)
+
+    async def _is_on_a_slot(self) -> bool:
+        def read(tx: Tx) -> bool:
+            last = [session.machine for session in sessions.of_task(tx, self.task.id)[-1:]]
+            return any(slot.slot in last for slot in pool_slots.open_slots(tx))
+
+        return await self._services.store.read(read)
 
     async def _without_repository(self, error: RepositoryUnusable | OriginAway) -> None:
         """A task that has begun waits until a person has corrected it. One that has not is told what is wrong: it

@@ -64,7 +64,8 @@ def growth(wanted: str, needs: Sequence[str], pools: Mapping[str, PoolNow]) -> G
             continue
         missing = lacking(needs, dict(map(offered, pool.config.labels)))
         possible = possible or not missing
-        reasons.append(f"{name}: " + (f"lacks {', '.join(missing)}" if missing else _coming(pool)))
+        why = f"lacks {', '.join(missing)}" if missing else _coming(pool).removeprefix(f"pool {name} ")
+        reasons.append(f"{name}: {why}")
         if not missing and not pool.trouble:
             able.append(name)
     with_room = (name for name in able if len(pools[name].slots) < pools[name].config.most)

@@ -22,7 +22,7 @@ from fleet.landing.outcome import ChangeToLand
 from fleet.landing.queue import LandingQueue
 from fleet.model import PipeEnd, Task, TaskMode, TaskState
 from fleet.ports import Candidate, Executor, PipeEvent
-from fleet.store import approvals, leases, sessions, stalls, tasks
+from fleet.store import approvals, leases, pool_slots, sessions, stalls, tasks
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Precondition, Tx
 from fleet.supervise import Supervisor, alongside, own
@@ -32,6 +32,7 @@ from gates.locks.service import LockService
 from tests.far_end.machine import Machine
 from tests.far_end.repositories import git, make_bare
 from tests.flying import FLEET, PERSON, World, passed, world
+from tests.rows import placed
 
 
 @pytest.fixture
@@ -150,6 +151,21 @@ async def test_a_machine_that_no_longer_lets_us_in_ends_nothing_that_runs_there(
         while (now := await there.now(new)).state is TaskState.PREPARING:
             await asyncio.sleep(0.01)
     assert now.state is TaskState.REFUSED and "not the pinned one" in now.why, "whoever asked is still there"
+
+
+async def test_a_slot_may_answer_before_it_lets_us_in(there: World) -> None:
+    there.machine.trouble = NotLetIn(attempted="log in", on="box", cause="Permission denied for user agents")
+    task = await there.task(TaskState.PREPARING)
+
+    def up(tx: Tx) -> None:
+        asked = pool_slots.ask(tx, instance="i", pool="big", terms="{}", price_udollar=0)
+        placed(tx, task.id, asked.slot)
+
+    await there.store.write(up)
+    there.config = parse_fleet(FLEET.format(url="/nowhere").replace("machines.box", "machines.big-1"), "fleet.toml")
+    async with alongside(Flight(there.services, task).run(), "fly"):
+        await _until_why(there, task, "waiting for the link: Permission denied for user agents")
+        assert (await there.now(task)).state is TaskState.PREPARING
 
 
 async def test_a_full_disk_of_its_machine_is_waited_for(there: World) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.doctor.offers import check_offers
 from bot.telemetry_view import machine_line
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, MachineConfig
@@ -55,6 +56,18 @@ async def test_a_look_that_hits_a_bug_ends_no_other_look(tmp_path: Path, caplog:
         "well": MachineState.WELL,
     }
     assert "ZeroDivisionError" in caplog.text and "internal error" in watch.seen["odd"].why
+
+
+async def test_doctor_names_a_machine_that_is_listed_twice(tmp_path: Path) -> None:
+    homes = {"new": "a", "old": "a", "other": "b"}
+    machines = {name: MachineConfig(executor="local", home=str(tmp_path / home)) for name, home in homes.items()}
+    config = FleetConfig(isolation=Isolation.UNSAFE_SAME_USER, machines=machines)
+    executors = Executors(config, tmp_path)
+    findings, _ = await check_offers(config, executors)
+    await executors.close()
+    assert [(found.subject, found.what) for found in findings if "same login" in found.what] == [
+        ("machine old", "is the same login as machine new: its slots count twice")
+    ]
 
 
 class LongClock(SystemClock):

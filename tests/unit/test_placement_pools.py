@@ -44,7 +44,7 @@ def test_a_pool_that_is_full_or_in_trouble_says_so_and_the_next_one_makes_the_sl
     assert place(wants(), fleet(p=full)) == Waiting(f"p: a slot is being made; {busy}", "p")
     found = place(wants(), fleet(a=PoolNow(POOL, dict.fromkeys(two, SlotState.UP)), b=broken, c=PoolNow(POOL)))
     assert isinstance(found, Waiting) and found.pool == "c"
-    assert found.why.startswith("a: has 2 of at most 2 slots; b: pool b makes no slots now: quota; c: a slot")
+    assert found.why.startswith("a: has 2 of at most 2 slots; b: makes no slots now: quota; c: a slot")
     only = place(wants(), fleet(b=broken))
     assert isinstance(only, Waiting) and not only.pool, "nobody asks a pool that is in trouble"
 

@@ -32,6 +32,9 @@ from tests.pool_yard import Yard, running_yard, session_on
 
 MINUTE_US = 60_000_000
 
+#: A key of which the end was lost when it was copied.
+CUT = "AAAAC3NzaC1lZDI1NTE5AAAAIGPFbbd0Eal0aQEw1Zr1oiVOJPyQ9qsqYaN0a1yh"
+
 
 @pytest.fixture
 async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
@@ -128,6 +131,11 @@ async def test_a_controller_that_ends_while_it_asks_leaves_nothing_behind(yard: 
         ("say", '{"host": "-oProxyCommand=evil", "user": "a", "host_key": "k"}', "host: String should match"),
         ("say", '{"host": "h", "user": "a"}', "host_key: Field required"),
         ("say", '{"host": "h", "user": "a", "host_key": "no key"}', "host_key is not an OpenSSH public key"),
+        (
+            "say",
+            f'{{"host": "h", "user": "a", "host_key": "ssh-ed25519 {CUT}"}}',
+            "host_key is not an OpenSSH public key",
+        ),
         ("say", '{"host": "h", "user": "a", "host_key": "k", "sudo": true}', "sudo: Extra inputs"),
         ("say", "[" * 100_000, "acquire printed no slot"),
         ("say", "x" * (1 << 21), "printed more than 1 MiB"),

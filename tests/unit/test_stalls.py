@@ -121,7 +121,7 @@ async def test_a_button_and_a_typed_verb_decide_once(
             assert told in shown(card.title) and labels(card) == []
             assert "Ada" in everything(card)
             again, (refused,) = await there.say(typed)
-            assert again.status == 2 and "that is decided already: You've hit" in everything(refused)
+            assert again.status == 2 and "a person has decided that already" in everything(refused)
 
 
 async def test_the_id_of_the_card_will_do(tmp_path: Path) -> None:

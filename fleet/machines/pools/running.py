@@ -37,7 +37,9 @@ async def output(
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        raise failed(on, what, str(error)) from error
+        raise failed(
+            on, what, f"cannot be started: {argv[0]}: {getattr(error, 'strerror', None) or error}"
+        ) from error
     process = asyncio.subprocess.Process(transport, protocol, loop)
     try:
         async with asyncio.timeout(seconds):
