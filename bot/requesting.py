@@ -11,8 +11,9 @@ from bot.parse import RunRequest
 from bot.registry import Context
 from bot.telling import sounds
 from bot.telling.progress import Progress, progress_card
-from fleet.budgets import UNLIMITED, Allowance
+from fleet.budgets import UNLIMITED, Allowance, parse_budget
 from fleet.config import FleetConfig
+from fleet.config.paying import TELLS_NO_COST
 from fleet.errors import Misused, Refused
 from fleet.flight import starting
 from fleet.flight.placement import Impossible, Placed, Waiting
@@ -111,6 +112,19 @@ def start_now(context: Context, posts: Posts, task: Task) -> None:
             raise Refused(attempted=NOW, cause=cause, hint=OR_WAIT)
         case Impossible(why, hint):
             raise Misused(attempted=NOW, cause=why, hint=hint)
+
+
+def budget_of(config: FleetConfig, agent: str, text: str) -> Allowance:
+    """The limits that somebody typed. Raises ``Misused`` for what is malformed, and for money where nobody would ever
+    know the cost."""
+    budget, known = parse_budget(text) if text else UNLIMITED, config.agents[agent]
+    if budget.money and known.price is None and known.driver in TELLS_NO_COST:
+        raise Misused(
+            attempted="limit money",
+            cause=f"{agent} reports no cost, so this would hold nothing",
+            hint=f"Limit its time or tokens, or give [agents.{agent}] a price in fleet.toml.",
+        )
+    return budget
 
 
 def declared(config: FleetConfig, repo: str, mode: TaskMode, request: RunRequest) -> tuple[Want, ...]:

@@ -17,11 +17,11 @@ from bot.outbox.posting import Posts
 from bot.parse import RunRequest, keyword, run_request
 from bot.parse import words as split
 from bot.registry import Call, Context, Effect
-from bot.requesting import declared
+from bot.requesting import budget_of, declared
 from bot.schedules import cards, rules
 from bot.schedules.words import EXAMPLE, Need, ScheduleRequest, read
 from bot.telling import sounds
-from fleet.budgets import UNLIMITED, parse_budget, typed_budget
+from fleet.budgets import typed_budget
 from fleet.errors import Misused, Refused
 from fleet.locks import LockMode
 from fleet.model import TaskMode
@@ -68,7 +68,7 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
     agent = choose.pick("agent", "agent=", asked.agent or config.repos[repo].agent, sorted(config.agents))
     machine = choose.pick_machine(config, asked.machine)
     locks = declared(config, repo, TaskMode.ASK if request.job is Job.ASK else TaskMode.CHANGE, asked)
-    budget = parse_budget(asked.budget) if asked.budget else UNLIMITED
+    budget = budget_of(config, agent, asked.budget)
     needs = tuple(dict.fromkeys(str(LabelNeed.parse(need)) for need in asked.needs))
     model = models.checked(config, agent, asked.model) if asked.model else ""
     if not asked.prompt:

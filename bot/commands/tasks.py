@@ -18,10 +18,10 @@ from bot.outbox.posting import Posts
 from bot.parse import RunRequest, keyword, run_request
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
-from bot.requesting import NOW, OR_WAIT, declared, request_task, start_now
+from bot.requesting import NOW, OR_WAIT, budget_of, declared, request_task, start_now
 from bot.telling import buttons, locked
 from bot.telling.progress import Progress, footer
-from fleet.budgets import UNLIMITED, Allowance, parse_budget
+from fleet.budgets import UNLIMITED, Allowance
 from fleet.errors import Misused, Refused
 from fleet.locks import Want
 from fleet.model import ENDS, Fork, Task, TaskMode, TaskState
@@ -59,7 +59,7 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
     agent = choose.pick("agent", "agent=", request.agent or config.repos[repo].agent, sorted(config.agents))
     machine = choose.pick_machine(config, request.machine)
     wants, waits = declared(config, repo, mode, request), _waits(request)
-    budget = parse_budget(request.budget) if request.budget else UNLIMITED
+    budget = budget_of(config, agent, request.budget)
     needs = tuple(dict.fromkeys(str(LabelNeed.parse(need)) for need in request.needs))
     if not request.prompt:
         draft = Draft(

@@ -17,6 +17,7 @@ from fleet.agents.acts import ASKED, TOOLS, meaning
 from fleet.agents.versions import version_in
 from fleet.config import AgentConfig, FleetConfig, Secrets
 from fleet.config.home import FLEET_FILE, SECRETS_FILE
+from fleet.config.paying import TELLS_NO_COST
 from fleet.errors import Misused, StoreUnavailable
 from fleet.logins import login_name
 from fleet.model import Isolation
@@ -216,9 +217,23 @@ def _fleet(config: FleetConfig) -> Iterator[Finding]:
             "set gate_as for a machine in fleet.toml",
         )
     yield from _rules(config)
+    yield from _late_money(config)
     for part, entries in (("people", config.people), ("repos", config.repos), ("agents", config.agents)):
         if not entries:
             yield Finding(Severity.WARN, "fleet", f"fleet.toml has no {part}", "see docs/configuration.md")
+
+
+def _late_money(config: FleetConfig) -> Iterator[Finding]:
+    """Limits of money that end no turn while it runs."""
+    shared = (config.budgets.task, config.budgets.person, config.budgets.repo, config.budgets.day)
+    own = (*(repo.budget for repo in config.repos.values()), *(person.budget for person in config.people))
+    if not any(limit is not None and limit.money for limit in (*shared, *own)):
+        return
+    for name, agent in config.agents.items():
+        if agent.price is None:
+            when = "never" if agent.driver in TELLS_NO_COST else "only at its end, when it reports its cost"
+            remedy = f"give [agents.{name}] a price (docs/agents.md#spending): it counts while a turn runs"
+            yield Finding(Severity.WARN, "fleet", f"a limit of money ends a turn of {name} {when}", remedy)
 
 
 def _rules(config: FleetConfig) -> Iterator[Finding]:

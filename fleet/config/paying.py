@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fleet.agents.logins import KEEPINGS
 from fleet.config.models import AgentConfig, FleetConfig
+
+TELLS_NO_COST: Final = frozenset({"codex", "command"})
+"""The drivers of which money is known only by a ``price``."""
 
 
 def is_keyed(agent: AgentConfig) -> bool:

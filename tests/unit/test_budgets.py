@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.cards import Card, shown
+from bot.doctor.controller import check_controller
 from bot.parse import run_request
 from fleet.agent_events import TurnOutcome, Used
 from fleet.budgets import Allowance, Measure, dump_budget, load_budget, parse_budget, words
@@ -89,6 +90,16 @@ def test_amounts_are_short_and_no_limit_is_never_zero() -> None:
     ]
     assert [words(Measure.ATTEMPTS, n) for n in (1, 2)] == ["1 attempt", "2 attempts"]
     assert {words(measure, 0, limit=True) for measure in Measure} == {"unlimited"}
+
+
+async def test_a_limit_of_money_that_would_hold_nothing_is_refused_and_a_late_one_is_told(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        result, (card,) = await there.say("/run budget=5usd mend it")
+        assert result.status == 2 and "reports no cost" in everything(card) and await there.tasks() == []
+        assert (await there.say("/run budget=2h mend it"))[0].status == 0
+        limit(there, day=BudgetConfig(money="5"))
+        told = [found.what for found in check_controller(there.config, tmp_path) if "limit of money" in found.what]
+        assert told == ["a limit of money ends a turn of demo never"]
 
 
 def test_run_takes_a_budget_before_its_words() -> None:

@@ -15,6 +15,8 @@ from tests.chat_house import ADA, FLEET, OTTO, VERA, house
 from tests.schedule_house import NIGHTLY, SetClock, end, look, one, text
 from tests.unit.test_models import allow
 
+PRICE = 'price = { input = "1", output = "2" }\n'
+
 
 async def test_a_schedule_is_confirmed_as_it_was_understood(tmp_path: Path) -> None:
     async with house(tmp_path, clock=SetClock()) as there:
@@ -73,7 +75,8 @@ async def test_its_tasks_lock_what_it_names_also_after_an_edit_of_the_time(tmp_p
 async def test_its_tasks_have_a_budget_needs_and_a_model_also_after_an_edit(
     tmp_path: Path,
 ) -> None:
-    async with house(tmp_path, clock=SetClock()) as there:
+    priced = FLEET.replace('driver = "command"\n', f'driver = "command"\n{PRICE}')
+    async with house(tmp_path, clock=SetClock(), fleet_toml=priced) as there:
         allow(there, "sonnet")
         for wrong in ("budget=5miles", "needs=xcode>=new", "model=fable"):
             assert (await there.say(f"/schedule every hour run {wrong} tidy"))[0].status == 2
@@ -98,7 +101,7 @@ async def test_its_tasks_have_a_budget_needs_and_a_model_also_after_an_edit(
 
 
 async def test_new_words_keep_the_options_that_they_leave_out(tmp_path: Path) -> None:
-    other = '[repos.api]\nurl = "/srv/api.git"\n[agents.other]\ndriver = "command"\nprogram = ["cat"]\n'
+    other = f'[repos.api]\nurl = "/srv/api.git"\n[agents.other]\ndriver = "command"\nprogram = ["cat"]\n{PRICE}'
     async with house(tmp_path, clock=SetClock(), fleet_toml=FLEET + other) as there:
         await there.say("/use shop")
         options = "repo=api agent=other on=macbook budget=2usd needs=linux lock=src/** share=docs/**"
