@@ -115,8 +115,8 @@ def start_now(context: Context, posts: Posts, task: Task) -> None:
 
 
 def budget_of(config: FleetConfig, agent: str, text: str) -> Allowance:
-    """The limits that somebody typed. Raises ``Misused`` for what is malformed, and for money where nobody would ever
-    know the cost."""
+    """The limits that somebody typed. Raises ``Misused`` for what is malformed, and for money that nobody would
+    ever know."""
     budget, known = parse_budget(text) if text else UNLIMITED, config.agents[agent]
     if budget.money and known.price is None and known.driver in TELLS_NO_COST:
         raise Misused(
