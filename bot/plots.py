@@ -18,6 +18,7 @@ _GOOD, _BAD, _GREY, _INK, _PALE_INK = "#1a7f4b", "#c0392b", "#9aa5b1", "#1f2933"
 _PAPER, _RULE = "#ffffff", "#e4e7eb"
 _GATE_COLOUR = {"passed": _GOOD, "failed": _BAD, "timed-out": _BAD}
 _MOST_BARS, _MOST_MACHINES, _NAME, _DAY_H = 31, 4, 12, 24
+_YEAR = 365
 
 
 def digest_picture(digest: Digest) -> bytes:
@@ -57,9 +58,9 @@ def _calls(axes: Axes, digest: Digest) -> None:
         _empty(axes, "No tool call ended in this period.")
         return
     slots, most = len(heights), max(heights)
-    colours = [_INK if height == most else _GOOD for height in heights]
+    at_peak = heights.index(most)  # the first of several, as the figures say it
+    colours = [_INK if slot == at_peak else _GOOD for slot in range(slots)]
     bars = axes.bar(range(slots), heights, color=colours, width=0.8)
-    at_peak = heights.index(most)
     peak, early = bars[at_peak], at_peak < slots / 8
     axes.annotate(
         f"{most:,}" + (f" in {days} days" if days > 1 else ""),
@@ -117,8 +118,9 @@ def _by_days(digest: Digest) -> tuple[list[str], list[int], int]:
     """Calls by day, as the headline counts them; by several days where they are too many to draw."""
     rows = digest.figures.by_days()
     width = max(1, -(-len(rows) // _MOST_BARS))
+    form = "%d %b" if len(rows) <= _YEAR else "%b %Y"
     parts = [rows[at : at + width] for at in range(0, len(rows), width)]
-    labels = [date.fromisoformat(part[0]["date"]).strftime("%d %b") for part in parts]
+    labels = [date.fromisoformat(part[0]["date"]).strftime(form) for part in parts]
     return labels, [sum(row["calls"] for row in part) for part in parts], width
 
 

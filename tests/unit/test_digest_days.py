@@ -7,12 +7,14 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from matplotlib.patches import Rectangle
 
 from bot.cards import shown
 from bot.days import days_of
 from bot.digest import in_period
 from bot.digest_card import digest_card
 from bot.pictures import drawn
+from bot.plots import digest_figure
 from fleet.events import Refs, Source, ToolCallEnded
 from fleet.model import Isolation
 from fleet.store import ledger
@@ -38,6 +40,20 @@ async def test_a_picture_of_the_same_events_by_another_clock_takes_no_others_pla
     assert (one.first_seq, one.last_seq) == (other.first_seq, other.last_seq)
     assert drawn(tmp_path, one) != drawn(tmp_path, other)
     assert drawn(tmp_path, one) == drawn(tmp_path, one)
+
+
+async def test_the_picture_marks_one_peak_and_says_the_year_of_what_is_long(store: Store) -> None:
+    with store.transaction() as tx:
+        for date in ("2025-03-01", "2026-11-01", "2026-11-05"):
+            end, at = ToolCallEnded(date, "ok", None, ""), days_of(date, date, "UTC").period.from_us
+            ledger.append_all(tx, [Entry(end, "agent", Source.IMPORT, Refs(session="claude:s"), at)])
+    for first, years in (("2026-11-01", False), ("2025-01-01", True)):
+        made = await in_period(store, days_of(first, "2026-11-30", "UTC").period)
+        axes = digest_figure(made).axes[0]
+        bars = [bar for bar in axes.patches if isinstance(bar, Rectangle) and bar.get_height()]
+        colours = [bar.get_facecolor() for bar in bars]
+        assert colours.count(colours[0]) == 1 < len(colours)
+        assert any("2025" in label.get_text() for label in axes.get_xticklabels()) == years
 
 
 async def test_days_without_anything_are_named(store: Store) -> None:
