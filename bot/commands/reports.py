@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling.log_card import SHOWN_CHARACTERS, SHOWN_LINES
 from fleet.errors import Refused, Unavailable
 from fleet.events import ReceiptIssued
+from fleet.git.patches import lines_changed
 from fleet.model import Isolation, Session, Task
 from fleet.range_figures import Period
 from fleet.schedule.times import local_time
@@ -64,18 +66,20 @@ async def diff(context: Context, call: Call) -> Effect:
     if session is None or not snapshot:
         raise Refused(attempted=f"show what {task.id} changed", cause="it has no snapshot yet")
     text = await context.control.diff(task.repo, session.base, snapshot, FILE_LIMIT)
-    path = await file_if_long(context, f"{task.id}.diff", text)
+    path, changed = await file_if_long(context, f"{task.id}.diff", text), lines_changed(text)
     call.result.data = {
         "task": task.id,
         "base": session.base,
         "snapshot": snapshot,
-        "files": [{"path": name, "added": plus, "removed": minus} for name, (plus, minus) in _counts(text).items()],
+        "files": [
+            {"path": name, "added": plus, "removed": minus} for name, (plus, minus) in lines_changed(text).items()
+        ],
         "document": path,
     }
     title = line(f"{task.id} · {words.short(session.base)} → {words.short(snapshot)}")
     card = Card(
         title,
-        capped(_files(text), "and {n} more files", limit=8),
+        capped(_files(changed), "and {n} more files", limit=8),
         body=Untrusted(text if not path else "\n".join(text.splitlines()[:SHOWN_LINES])[:SHOWN_CHARACTERS]),
         footer=footed(session.isolation),
         document=path,
@@ -83,24 +87,9 @@ async def diff(context: Context, call: Call) -> Effect:
     return reply(call, card, task=task.id)
 
 
-def _files(text: str) -> list[Line]:
+def _files(changed: Mapping[str, Sequence[int]]) -> list[Line]:
     """One line for each changed file, with the lines added and removed: the part of a diff that fits a phone."""
-    return [line(one_line(file, 60), f" +{plus} −{minus}") for file, (plus, minus) in _counts(text).items()]
-
-
-def _counts(text: str) -> dict[str, list[int]]:
-    """Lines added and removed, by file."""
-    counts: dict[str, list[int]] = {}
-    name = ""
-    for row in text.splitlines():
-        if row.startswith("diff --git "):
-            name = row.split(" b/", 1)[-1]
-            counts[name] = [0, 0]
-        elif name and row.startswith("+") and not row.startswith("+++"):
-            counts[name][0] += 1
-        elif name and row.startswith("-") and not row.startswith("---"):
-            counts[name][1] += 1
-    return counts
+    return [line(one_line(file, 60), f" +{plus} −{minus}") for file, (plus, minus) in changed.items()]
 
 
 async def digest(context: Context, call: Call) -> Effect:

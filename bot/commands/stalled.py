@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -10,13 +11,14 @@ from bot.cards import Card, Tone, line
 from bot.commands import budgets
 from bot.commands.answers import demand_goes_on
 from bot.commands.common import find_task
+from bot.commands.unlanded import unlanded
 from bot.outbox.posting import Posts
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import asks, buttons, causes, sounds
 from bot.telling.progress import Progress, footer
 from fleet.errors import Refused
-from fleet.model import STOPPED_EARLY, Task, TaskState
+from fleet.model import ENDS, STOPPED_EARLY, Task, TaskState
 from fleet.store import approvals, halts, sessions, stalls, takeovers, tasks
 from fleet.store.approvals import Approval, ApprovalDecision
 from fleet.store.core import Tx
@@ -33,12 +35,21 @@ _CONFIRMED = {
 
 async def go(context: Context, call: Call) -> Effect:
     """The agent continues where it stopped."""
-    return _decide(context, call, ApprovalDecision.GO_ON)
+    return await _of_ended(context, call, "go") or _decide(context, call, ApprovalDecision.GO_ON)
 
 
 async def judge(context: Context, call: Call) -> Effect:
     """The gates judge the agent's work as if it had finished."""
-    return _decide(context, call, ApprovalDecision.JUDGE)
+    return await _of_ended(context, call, "land") or _decide(context, call, ApprovalDecision.JUDGE)
+
+
+async def _of_ended(context: Context, call: Call, verb: str) -> Effect | None:
+    """The same for a task that has ended and whose work is kept, where a person typed it."""
+    given = split(call.args)
+    if call.put or {word.lower() for word in given} & _OPTIONS:
+        return None
+    task = await context.store.read(lambda tx: _meant(tx, call, given[0] if given else ""))
+    return await unlanded(context, replace(call, args=f"{verb} {task.id}")) if task.state in ENDS else None
 
 
 def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:

@@ -188,10 +188,16 @@ class Git:
             if process.returncode is None:
                 await asyncio.shield(processes.end(process, _GRACE_SECONDS))
         cut = len(out) > limit
-        words = without_credentials(err.decode("utf-8", "replace")).strip()[-800:]
+        words = _worth_saying(without_credentials(err.decode("utf-8", "replace")))
         if code not in expect and not cut:
             raise _failure(attempted, on, hint, code, words)
         return GitEnded(code, out[:limit], words, cut)
+
+
+def _worth_saying(text: str) -> str:
+    """The end of what git said, without its advice on how to use git."""
+    lines = [line for line in text.splitlines() if not line.removeprefix("remote: ").startswith("hint:")]
+    return "\n".join(lines).strip()[-800:]
 
 
 def _failure(attempted: str, on: str, hint: str, code: int, words: str) -> Refused | Unavailable:

@@ -162,7 +162,7 @@ async def push(repository: Repository, remote: str, wanted: Iterable[Pointer]) -
                 attempted="send large files",
                 on=repository.name,
                 cause="git-lfs is not installed on the controller",
-                hint="Install it there (Debian: apt-get install git-lfs), then /retry.",
+                hint="Install it there (Debian: apt-get install git-lfs), then /judge the task.",
             )
         if ended.code:
             raise Unavailable(attempted="send large files", on=repository.name, cause=ended.err[-400:])

@@ -136,6 +136,13 @@ async def check_whole(git: Git, path: Path, on: str) -> None:
     found = await opened(git, path, on)
     if (found.git_dir / "shallow").exists():
         raise shallow(on, f"git -C {path} fetch --unshallow")
+    if (found.git_dir / "info" / "grafts").exists():
+        raise RepositoryUnusable(
+            attempted="fetch the base branch",
+            on=on,
+            cause="it has grafts (info/grafts), which leave out some of its history",
+            hint=f"git -C {path} replace --convert-graft-file",
+        )
     if any(_PARTIAL.fullmatch(name) for name in found.settings):
         raise partial(on)
 
@@ -227,7 +234,7 @@ def _stat(path: Path) -> os.stat_result | None:
 async def _git_dir(git: Git, path: Path, on: str) -> Path:
     attempted, hint = "open the repository", "check the path in fleet.toml; it must be the root of a git repository"
     if not path.is_dir():  # noqa: ASYNC240 - one quick check of a local directory
-        raise RepositoryUnusable(attempted=attempted, on=on, cause="no such directory", hint=hint)
+        raise RepositoryUnusable(attempted=attempted, on=on, cause=f"no such directory: {path}", hint=hint)
     ceiling = str(path.resolve().parent)  # noqa: ASYNC240 - the same
     ended = await git.run(
         "rev-parse", "--path-format=absolute", "--git-common-dir", "--show-object-format",
@@ -238,13 +245,13 @@ async def _git_dir(git: Git, path: Path, on: str) -> Path:
         raise RepositoryUnusable(
             attempted=attempted,
             on=on,
-            cause="it is owned by another login",
+            cause=f"{path} is owned by another login",
             hint="give it to the controller's login, or name it by an ssh:// url",
         )
     if ended.code:
         words = " ".join(ended.err.split()).removeprefix("fatal: ")
         plain = not words or "not a git repository" in words
-        cause = "not a git repository" if plain else f"git cannot read it: {words}"
+        cause = f"{path} is not a git repository" if plain else f"git cannot read {path}: {words}"
         raise RepositoryUnusable(attempted=attempted, on=on, cause=cause, hint=hint)
     where, object_format = ended.out.decode("utf-8", "surrogateescape").rstrip("\n").rsplit("\n", 1)
     if object_format != "sha1":

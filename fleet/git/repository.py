@@ -13,7 +13,7 @@ from fleet import files
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.git import origin
 from fleet.git.changes import ChangedPath, Stat
-from fleet.git.command import RAW_ATTRIBUTES, Git, GitEnded, is_object_id, without_credentials
+from fleet.git.command import RAW_ATTRIBUTES, Git, GitEnded, is_object_id
 from fleet.git.objects import COMMIT_BYTES, ObjectKind, ObjectReader, header, reader
 from fleet.git.origin import OpenedRepository
 from fleet.git.tree_walk import differences, entry_at, survey
@@ -74,10 +74,6 @@ class Repository:
         """What reads the mirror's objects and refs."""
         return reader(self.git, self.mirror)
 
-    @property
-    def _on(self) -> str:
-        return f"{self.name}: {without_credentials(self.url)}"
-
     async def fetch(self) -> str:
         """Updates the mirror and returns the base branch's commit.
 
@@ -87,7 +83,7 @@ class Repository:
             tip = await self.tip()
             if not await self._fetched(tip):
                 if self.path is not None:
-                    await origin.check_whole(self.git, self.path, self._on)
+                    await origin.check_whole(self.git, self.path, self.name)
                 await self._tidy()
                 await self._bring()
                 tip = await self._resolve(self._base_ref)
@@ -124,7 +120,7 @@ class Repository:
             await self._fetch_from()
         except Unavailable as error:
             if "promisor" in error.cause or "lazy fetching" in error.cause:
-                raise origin.partial(self._on) from error
+                raise origin.partial(self.name) from error
             other = _IN_ITS_PLACE.search(error.cause)
             if not other and not BROKEN.search(error.cause):
                 raise
@@ -137,7 +133,7 @@ class Repository:
         )
         if reached.code:
             await self._run("update-ref", "-d", self._base_ref, what="forget an incomplete history")
-            raise origin.shallow(self._on, "git fetch --unshallow, there")
+            raise origin.shallow(self.name, "git fetch --unshallow, there")
 
     async def _fetch_from(self, *options: str, refs: str = "") -> None:
         await self.git.run(
@@ -145,7 +141,7 @@ class Repository:
             "-c", "fetch.unpackLimit=1",
             "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", *options, "--",
             self.remote, refs or f"+{self.ref}:{self._base_ref}",
-            attempted="fetch a branch", on=self._on, git_dir=self.mirror, timeout=900.0,
+            attempted="fetch a branch", on=self.name, git_dir=self.mirror, timeout=900.0,
         )  # fmt: skip
 
     async def branch(self, name: str) -> str:
@@ -156,9 +152,9 @@ class Repository:
         origin.check(self.name, self.url, name)
         async with self._alone():
             try:
-                commit = await origin.tip(self.git, self.path or self.url, name, self._on)
+                commit = await origin.tip(self.git, self.path or self.url, name, self.name)
             except Refused as error:
-                raise Refused(attempted=f"read the branch {name}", on=self._on, cause=error.cause) from None
+                raise Refused(attempted=f"read the branch {name}", on=self.name, cause=error.cause) from None
             await self._fetch_from(refs=f"refs/heads/{name}")
         return commit
 
@@ -168,7 +164,7 @@ class Repository:
 
     async def tip(self) -> str:
         """The base branch's commit, read from the repository itself, never from the mirror."""
-        return await origin.tip(self.git, self.path or self.url, self.base, self._on)
+        return await origin.tip(self.git, self.path or self.url, self.base, self.name)
 
     async def last_fetched(self) -> str:
         """The base branch's commit when it was last fetched; empty before that."""
@@ -178,8 +174,8 @@ class Repository:
     async def opened(self) -> OpenedRepository:
         """What git says of a repository on this machine. Raises ``Refused`` when there is none."""
         if self.path is None:
-            raise Misused(attempted="open the repository here", on=self._on, cause="it is on another machine")
-        return await origin.opened(self.git, self.path, self._on)
+            raise Misused(attempted="open the repository here", on=self.name, cause="it is on another machine")
+        return await origin.opened(self.git, self.path, self.name)
 
     async def has(self, name: str, kind: str = "commit") -> bool:
         """Whether the mirror holds this object."""

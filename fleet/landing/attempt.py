@@ -129,7 +129,7 @@ class LandingAttempt:
             attempted="land the change",
             on=f"{self._repository.base} of {self._task.repo}",
             cause=f"the branch moved {_TRIES} times while the merge was judged",
-            hint="/retry when fewer changes land.",
+            hint=f"/judge {self._task.id} when fewer changes land.",
         )
 
     async def _next(self) -> Next:

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
-from fleet.git.patches import unquoted
+from fleet.git.patches import FILE, path_of, unquoted
 from gates.review.exchange import NoReview, WhyNone
 
 Redact = Callable[[str], str]
 
 _HUNK: Final = re.compile(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
-_FILE: Final = b"diff --git "
 _NEW: Final = b"+++ "
 _GONE: Final = b"+++ /dev/null"
 #: Letters and marks that count as printable, and show nothing.
@@ -75,8 +74,8 @@ def read_patch(
     files: list[ShownFile] = []
     rows = iter(patch.split(b"\n"))
     for row in rows:
-        if row.startswith(_FILE):
-            files.append(ShownFile(visible(_path(row))))
+        if row.startswith(FILE):
+            files.append(ShownFile(visible(path_of(row))))
         elif (hunk := _HUNK.match(row)) and files:
             files[-1].hunks.append(list(_lines(rows, hunk, files[-1].path)))
         elif row.startswith(_NEW) and row != _GONE and files:
@@ -122,13 +121,6 @@ def visible(row: bytes) -> str:
         return text
     shown = (ch == "\t" or (ch.isprintable() and not _BLANK.match(ch)) for ch in text)
     return "".join(ch if plain else ascii(ch)[1:-1] for ch, plain in zip(text, shown, strict=True))
-
-
-def _path(row: bytes) -> bytes:
-    """The new path in ``diff --git a/… b/…``, for a file without lines: with them, ``+++`` names it."""
-    names = row[len(_FILE) :]
-    start = b' "b/' if names.endswith(b'"') else b" b/"
-    return unquoted(names[names.rindex(start) + 1 :]).removeprefix(b"b/") if start in names else names
 
 
 def _redacted(file: ShownFile, redact: Redact) -> ShownFile:

@@ -59,6 +59,6 @@ def test_a_branch_of_that_name_that_is_not_ours_is_left_as_it_is() -> None:
         assert "a branch airboss/t1 is there already" in built.why("t1")
         assert git(built.bare, "rev-parse", "airboss/t1") == theirs
         git(built.bare, "update-ref", "-d", "refs/heads/airboss/t1")
-        built.until(lambda: built.say("/unlanded land t1").status == 0, "its work is kept, and it may land")
+        built.until(lambda: built.say("/judge t1").status == 0, "its work is kept, and it may land")
         built.until(lambda: built.state("t1") == "pushed", "it is pushed after all")
         assert git(built.bare, "show", "airboss/t1:work.txt") == "GOOD too late"

@@ -62,7 +62,7 @@ def test_a_worktree_goes_once_its_work_is_safe_and_comes_back_with_it(served: Ho
     for label in ("Diff", "Go on", "Land it", "Keep", "Delete"):
         assert label in card
     assert "BAD work" in served.say(f"/diff {safe}").shown
-    assert served.say(f"/unlanded go {safe}").status == 0
+    assert served.say(f"/go {safe}").status == 0
     served.until(lambda: served.workspace(safe).exists(), "the worktree is made anew")
     served.wait(safe)
     place = served.workspace(safe)

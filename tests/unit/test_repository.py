@@ -78,18 +78,21 @@ async def test_what_cannot_be_used_says_what_to_do(tmp_path: Path, origin: Path)
     git(tmp_path / "newer", "config", "core.repositoryformatversion", "1")
     git(tmp_path / "newer", "config", "extensions.later", "true")
     (tmp_path / "plain").mkdir()
-    git(tmp_path, "clone", "--quiet", "--bare", str(origin), "renamed")
+    for name in ("renamed", "grafted"):
+        git(tmp_path, "clone", "--quiet", "--bare", str(origin), name)
+    (tmp_path / "grafted" / "info" / "grafts").write_text(f"{'1' * 40}\n")
     git(tmp_path / "renamed", "branch", "--move", "main", "trunk")
     git(tmp_path / "renamed", "branch", "a-feature", "trunk")
     for url, base, words in (
         (origin, "release", 'it has no branch release; it has main.*base = "main"'),
         (tmp_path / "renamed", "main", 'it has trunk, a-feature.*base = "trunk"'),
+        (tmp_path / "grafted", "main", r"grafts \(info/grafts\).*replace --convert-graft-file"),
         (empty, "main", "it has no branch main.*commit something"),
         (tmp_path / "nowhere", "main", "no such directory.*check the path"),
         (tmp_path / "plain", "main", "not a git repository"),
         (inside, "main", "not a git repository"),
         (tmp_path / "broken", "main", "its branch main is broken.*git fsck"),
-        (tmp_path / "newer", "main", "git cannot read it: unknown repository extension found: later"),
+        (tmp_path / "newer", "main", "git cannot read .*: unknown repository extension found: later"),
         (modern, "main", "sha256 object ids.*only SHA-1"),
     ):
         with pytest.raises(Refused, match=words):
