@@ -44,6 +44,7 @@ class Point(StrEnum):
 
     STORE_READ = "store.read"
     STORE_COMMIT = "store.commit"
+    STORE_ANSWER = "store.answer"  # the commit is done, and its answer is lost
     MACHINE_CALL = "machine.call"
     FILE_WRITE = "file.write"
     CHAT_CALL = "chat.call"
@@ -168,6 +169,8 @@ def _error(point: Point) -> Exception:
             return _sqlite("database is locked", "SQLITE_BUSY", 5)
         case Point.STORE_COMMIT:
             return _sqlite("database or disk is full", "SQLITE_FULL", 13)
+        case Point.STORE_ANSWER:
+            return _sqlite("disk I/O error", "SQLITE_IOERR", 10)
         case Point.FILE_WRITE:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         case Point.MACHINE_CALL | Point.CHAT_CALL:

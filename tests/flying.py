@@ -303,6 +303,8 @@ class World:
         loop, answers = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
         def yes(tx: Tx) -> None:
+            if self.late and tasks.task(tx, flight.task.id).state is not TaskState.ASKING:
+                return
             for approval in approvals.waiting(tx, flight.task.id):
                 approvals.decide(tx, approval.id, True, PERSON, "")
 
@@ -325,6 +327,7 @@ class World:
                 tx.after_commit(lambda: answers.add(loop.create_task(say_yes())))
 
         self.store.observe(asked)
+        self.store.when_unsure(lambda: answers.add(loop.create_task(say_yes())))
 
 
 def world(directory: Path, url: str = "/nowhere/shop.git") -> World:

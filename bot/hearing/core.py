@@ -62,7 +62,6 @@ class _TooOften(Exception):
 class ChatCore:
     """Receives messages from every adapter and runs the commands in them.
 
-    ``start`` continues with what an earlier process received; ``close`` leaves the rest for the next process.
     ``rate`` limits people we know, ``strangers`` the others; whoever sends too much is told once a minute.
     ``transcribe`` turns voice messages into text.
     """
@@ -85,6 +84,7 @@ class ChatCore:
         self._results: dict[int, asyncio.Future[Result]] = {}
         self._closing = False
         self._fetch: dict[str, Fetch] = {}
+        context.store.when_unsure(partial(supervisor.run, "missed messages", self.start, ends=True))
         self.voices = Voices(context, outbox, self._fetch, transcribe)
 
     def fetches(self, adapter: str, fetch: Fetch) -> None:
@@ -97,16 +97,16 @@ class ChatCore:
         return self._context
 
     async def start(self) -> None:
-        """Handles what was received before this process started."""
+        """Handles what is committed and waits nowhere: an earlier process received it, or the answer to its commit
+        was lost."""
         for row in await self._context.store.read(inbox.pending):
             self._enqueue(row, recovered=True)
 
     async def close(self) -> None:
         """Stops handling. A message whose effect is not committed is handled after the next start."""
         self._closing = True
-        for lane in self._lanes.values():
-            if lane.worker is not None:
-                await lane.worker.end()
+        for worker in [lane.worker for lane in self._lanes.values() if lane.worker is not None]:
+            await worker.end()
         for result in self._results.values():
             result.cancel()
 
@@ -120,8 +120,8 @@ class ChatCore:
         row = await self._receive(message, wait=True)
         if row is not None:
             return await asyncio.shield(self._result(row.id))
-        result = await self.result_of(message.adapter, message.chat.chat, message.update_id)
-        return result if result is not None else Result(repeated=True)
+        known = await self.result_of(message.adapter, message.chat.chat, message.update_id)
+        return known or Result(repeated=True)
 
     async def result_of(self, adapter: str, chat: str, update_id: str) -> Result | None:
         """What an earlier message of this key came to, once that is committed; ``None``: there was none."""
@@ -145,8 +145,7 @@ class ChatCore:
         return self._results[number]
 
     async def _receive(self, message: Message, *, wait: bool = False) -> inbox.Received | None:
-        payload = message.to_bytes()
-        adapter, update = message.adapter, message.update_id
+        payload, adapter, update = message.to_bytes(), message.adapter, message.update_id
         lane = self._lane(adapter, message.chat.chat)
         alone = not lane.waiting and not lane.coming
 

@@ -49,7 +49,9 @@ class Lane:
 
     def came_in(self, new: WaitingMessage) -> None:
         """Waits behind the others, but before what its sender sent after it: a part that had to be sent again may
-        arrive later than the next one."""
+        arrive later than the next one. Who waits already does not wait twice."""
+        if any(waiting.row.id == new.row.id for waiting in self.waiting):
+            return
         later = (
             number
             for number, waiting in enumerate(self.waiting)

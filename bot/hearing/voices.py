@@ -55,6 +55,7 @@ class Voices:
         self._wake = asyncio.Event()
         self._busy: set[str] = set()
         self._tasks = OwnedTasks()
+        context.store.when_unsure(self._wake.set)
 
     @property
     def set_up(self) -> bool:

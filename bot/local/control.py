@@ -104,6 +104,7 @@ class ControlServer:
         }
         self._store.observe(self._observe)
         self._store.hear(lambda recorded: self._moved(recorded.refs.task))
+        self._store.when_unsure(lambda: self._moved(*self._waiters))
         core.outbox.answers_to(console.name, console.answered)
 
     @property
@@ -133,8 +134,8 @@ class ControlServer:
         if isinstance(recorded.event, TaskMoved | PermissionAsked):
             tx.after_commit(partial(self._moved, recorded.refs.task))
 
-    def _moved(self, task: str) -> None:
-        for waiter in self._waiters.get(task, ()):
+    def _moved(self, *moved: str) -> None:
+        for waiter in {each for task in moved for each in self._waiters.get(task, ())}:
             waiter.set()
 
     # --- a client ---------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Final
 from bot.cards import Card, task_key
 from bot.outbox.closed import WHY
 from bot.outbox.contact import Contact, Way
-from bot.outbox.port import Adapter, ChatMoved, Outgoing, RetryAfter, Undeliverable, always, as_it_is
+from bot.outbox.port import Adapter, ChatMoved, Outgoing, RetryAfter, Undeliverable, Unsure, always, as_it_is
 from bot.outbox.posting import Outbox
 from fleet.errors import AirbossError, Malformed, Unavailable
 from fleet.events import Refs, RootPosted, Source
@@ -125,7 +125,9 @@ class Deliverer:
 
         async with self._settled:
             while await retry_while_store_is_away(backlog, self._supervisor.clock):
-                await self._settled.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        await self._settled.wait()
 
     def ring(self, adapter: str, numbers: Collection[int]) -> None:
         """There are rows for this adapter, unless :meth:`take` claimed them in their transaction."""
@@ -245,11 +247,11 @@ class Deliverer:
         except RetryAfter as asked:
             if asked.everywhere:
                 route.paused_until = asyncio.get_running_loop().time() + asked.seconds
-            return _later(delivery, asked.seconds, str(asked))
+            return _later(delivery, asked.seconds, str(asked), again=asked.unsure)
         except Unavailable as error:
             route.contact.lost(Way.SEND, error.cause or str(error))
             seconds = _BACKOFF_SECONDS[min(delivery.attempts, len(_BACKOFF_SECONDS) - 1)]
-            return _later(delivery, seconds, str(error))
+            return _later(delivery, seconds, str(error), again=isinstance(error, Unsure))
         except ChatMoved as moved:
             return _moved(delivery, moved)
         except (Undeliverable, AirbossError) as error:
@@ -269,7 +271,8 @@ class Deliverer:
         paused = route.paused_until > asyncio.get_running_loop().time()
 
         def work(tx: Tx) -> None:
-            result.record(tx)
+            if outbox.is_in_flight(tx, number):  # it is not where the answer to an earlier commit of this was lost
+                result.record(tx)
             tx.after_commit(lambda: route.sending.discard(number))
             if room > 0 and not paused:
                 self._take(tx, route, room)
@@ -294,10 +297,11 @@ def _delivered(delivery: outbox.Delivery, message_id: str, sent_us: int) -> _Res
     return _Result(work)
 
 
-def _later(delivery: outbox.Delivery, seconds: float, why: str) -> _Result:
-    return _Result(
-        lambda tx: outbox.retry(tx, delivery.id, tx.now_us() + int(seconds * 1_000_000), why), later=True
-    )
+def _later(delivery: outbox.Delivery, seconds: float, why: str, *, again: bool = False) -> _Result:
+    def work(tx: Tx) -> None:
+        outbox.retry(tx, delivery.id, tx.now_us() + int(seconds * 1_000_000), why, again=again)
+
+    return _Result(work, later=True)
 
 
 def _given_up(delivery: outbox.Delivery, why: str) -> _Result:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from bot.cards import Card
 from bot.message import Message
+from fleet.errors import Unavailable
 from fleet.model import ChatRef
+
+_LONGEST_WAIT: Final = 3_600.0
+"""A platform that asks for more is asked again after so many seconds: nobody is silent for years by its mistake."""
 
 
 async def always() -> None:
@@ -21,11 +26,18 @@ async def as_it_is(card: Card) -> Card:
 
 
 class RetryAfter(Exception):
-    """The platform asks us to wait ``seconds``, in this chat only or everywhere (``everywhere``)."""
+    """The platform asks us to wait ``seconds``, in this chat only or everywhere (``everywhere``). ``unsure``: as
+    :class:`Unsure` says."""
 
     def __init__(self, seconds: float, *, everywhere: bool = False) -> None:
-        super().__init__(f"try again in {seconds} s")
-        self.seconds, self.everywhere = seconds, everywhere
+        self.seconds = min(max(seconds, 0.0), _LONGEST_WAIT) if math.isfinite(seconds) else _LONGEST_WAIT
+        super().__init__(f"try again in {self.seconds} s")
+        self.everywhere, self.unsure = everywhere, False
+
+
+class Unsure(Unavailable):
+    """The platform may show a new card already, or the beginning of it: its answer was lost. Also after a restart,
+    the next try is marked."""
 
 
 class Undeliverable(Exception):
@@ -91,8 +103,8 @@ class Adapter(Protocol):
         """Starts to receive messages. Each is acknowledged only after ``receive`` has returned."""
 
     async def deliver(self, outgoing: Outgoing) -> str:
-        """Sends the card and returns the platform's id of the message. Raises ``RetryAfter``, ``Unavailable``
-        (retried with growing delays), ``ChatMoved`` or ``Undeliverable``."""
+        """Sends the card and returns the platform's id of the message. Raises ``RetryAfter``, ``Unavailable`` and
+        ``Unsure`` (retried with growing delays), ``ChatMoved`` or ``Undeliverable``."""
 
     async def close(self) -> None:
         """Stops receiving messages."""

@@ -59,6 +59,7 @@ class Beats:
         self._store, self._clock = context.store, context.clock
         self._looked_us = sys.maxsize  # what an earlier controller saw is not known
         self._store.observe(self._observe)
+        self._store.when_unsure(self._alarm.ring)
         self._store.hear(lambda recorded: self._alarm.ring() if _rings(recorded) else None)
 
     def _observe(self, tx: Tx, recorded: Recorded) -> None:

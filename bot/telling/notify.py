@@ -139,6 +139,7 @@ class Notifier:
         self._memory = _Memory()
         self._worker: Component | None = None
         self._store.observe(self._observe)
+        self._store.when_unsure(self._look_now)
 
     async def start(self) -> None:
         """Posts what happened since the last event that was posted."""

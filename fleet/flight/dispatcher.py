@@ -47,6 +47,7 @@ class Dispatcher:
         self._woken = asyncio.Event()
         services.store.observe(self._note)
         services.store.hear(self._heard)
+        services.store.when_unsure(self.woken)
         services.locks.wakes(self.woken)
         if services.sharing is not None:
             services.sharing.connect(services.slot_line, services.landing_queue, self.woken)

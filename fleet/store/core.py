@@ -144,11 +144,11 @@ class Beforehand(BaseException):
 class _Write(Unit, Generic[T]):
     """A function given to :meth:`Store.write`, and its waiting caller."""
 
-    __slots__ = ("_fn", "_result", "_store", "_tx", "_under", "done", "loop")
+    __slots__ = ("_fn", "_result", "_tx", "_under", "done", "loop", "store")
 
     def __init__(self, store: Store, fn: Callable[[Tx], T], under: tuple[Precondition, ...], due: float) -> None:
         super().__init__(due)
-        self._store, self._fn, self._under = store, fn, under
+        self.store, self._fn, self._under = store, fn, under
         self.loop = asyncio.get_running_loop()
         self.done: asyncio.Future[T] = self.loop.create_future()
 
@@ -157,7 +157,7 @@ class _Write(Unit, Generic[T]):
         return self._fn
 
     def run(self, connection: Connection, now_us: int) -> None:
-        self._tx = tx = Tx(self._store, connection, now_us)
+        self._tx = tx = Tx(self.store, connection, now_us)
         for precondition in self._under:
             precondition.check(tx)
         self._result = self._fn(tx)
@@ -189,6 +189,7 @@ class _Shared:
         self.seals: Callable[[], bool] = _never
         self.kept: dict[type, Any] = {}
         self.hearers: tuple[Hearer, ...] = ()
+        self.lookers: tuple[Callable[[], object], ...] = ()
         self.shared_as = ""
         self.lock = WriterLock()
         self.writer: GroupWriter[_Write[Any]] = GroupWriter(database, self.lock, _notify)
@@ -269,6 +270,16 @@ class Store:
         """Calls ``hearer(recorded)`` on the event loop for events that another controller of this store appended:
         of the kinds that are heard, each at least once, after its commit. An event of this one may come too."""
         self._shared.hearers = (*self._shared.hearers, hearer)
+
+    def when_unsure(self, look: Callable[[], object]) -> None:
+        """Calls ``look`` on the event loop after each commit whose answer was lost: it may be in the store, and no
+        callback said so. Whoever waits for an :meth:`Tx.after_commit` without a limit looks at the store then."""
+        self._shared.lookers = (*self._shared.lookers, look)
+
+    def look_around(self) -> None:
+        """Calls who asked for it with :meth:`when_unsure`."""
+        for look in self._shared.lookers:
+            look()
 
     @property
     def shared_as(self) -> str:
@@ -381,3 +392,5 @@ def _notify(writes: list[_Write[Any]]) -> None:
 def _notify_here(writes: list[_Write[Any]]) -> None:
     for write in writes:
         write.notify()
+    if unsure := [write for write in writes if write.unsure]:
+        unsure[0].store.look_around()

@@ -36,14 +36,16 @@ _MOST: Final = 256
 class Unit:
     """One queued write function. ``due``: monotonic seconds before which it need not start.
 
-    ``error``: why none of it was written; ``None`` once it is committed.
+    ``error``: why none of it was written; ``None`` once it is committed. ``unsure``: its commit was asked for and
+    not answered, so it may be written all the same.
     """
 
-    __slots__ = ("due", "error")
+    __slots__ = ("due", "error", "unsure")
 
     def __init__(self, due: float) -> None:
         self.due = due
         self.error: BaseException | None = None
+        self.unsure = False
 
     @property
     def fn(self) -> Callable[..., object]:
@@ -139,25 +141,24 @@ class GroupWriter(Generic[U]):
 
     def _commit(self, first: U) -> list[U]:
         """Runs one transaction, and returns the units that it settled, in order."""
-        units, opened = [first], False
+        units, opened, asked = [first], False, False
         try:
-            with (
-                self._lock,
-                self._database.translating_errors(_ATTEMPTED),
-                self._begun() as (connection, now_us),
-            ):
-                opened = True
-                self._alone(first, connection, now_us)
-                # Adds the units that wait now, and those that arrive while the transaction is young.
-                most, until = 1 + min(len(self._waiting), _MOST), time.monotonic() + _OPEN_SECONDS
-                while self._waiting and (len(units) < most or time.monotonic() < until):
-                    if len(units) == 1:
-                        self._settle(first, connection)
-                        if first.error is not None:
-                            raise _Undone
-                    units.append(self._waiting.popleft())
-                    self._protected(units[-1], connection)
-                fault(Point.STORE_COMMIT, lambda: [unit.fn for unit in units])
+            with self._lock, self._database.translating_errors(_ATTEMPTED):
+                with self._begun() as (connection, now_us):
+                    opened = True
+                    self._alone(first, connection, now_us)
+                    # Adds the units that wait now, and those that arrive while the transaction is young.
+                    most, until = 1 + min(len(self._waiting), _MOST), time.monotonic() + _OPEN_SECONDS
+                    while self._waiting and (len(units) < most or time.monotonic() < until):
+                        if len(units) == 1:
+                            self._settle(first, connection)
+                            if first.error is not None:
+                                raise _Undone
+                        units.append(self._waiting.popleft())
+                        self._protected(units[-1], connection)
+                    fault(Point.STORE_COMMIT, lambda: [unit.fn for unit in units])
+                    asked = True
+                fault(Point.STORE_ANSWER, lambda: [unit.fn for unit in units])
         except _Undone:
             pass
         except BaseException as error:  # the thread survives: the callers of these units get the error
@@ -166,7 +167,7 @@ class GroupWriter(Generic[U]):
                     units.append(self._waiting.popleft())
             for unit in units:
                 if unit.error is None:
-                    unit.error = another(error)
+                    unit.error, unit.unsure = another(error), asked
         return units
 
     @contextmanager

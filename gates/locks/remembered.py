@@ -35,6 +35,7 @@ class Remembered:
         self._ends = 0
         store.observe(self._observe)
         store.hear(self._heard)
+        store.when_unsure(self._forget)
 
     @property
     def ends(self) -> int:
@@ -81,6 +82,11 @@ class Remembered:
     def _heard(self, recorded: Recorded) -> None:
         if isinstance(recorded.event, LocksReleased) and recorded.refs.task:
             self._ended(recorded.refs.task)
+
+    def _forget(self) -> None:
+        """A lock may have ended that nobody spoke of."""
+        self._ends += 1
+        self._kept.clear()
 
     def _ended(self, task: str) -> None:
         self._ends += 1

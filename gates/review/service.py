@@ -228,6 +228,8 @@ class Reviews:
 
     async def _close(self, candidate: Candidate, result: GateResult, events: Sequence[Event]) -> GateResult:
         def work(tx: Tx) -> None:
+            if gate_runs.run(tx, result.run).closed_us:
+                return  # by this, and the answer to its commit was lost
             for event in events:
                 _append(tx, candidate, result.run, event)
             gate_runs.close_run(tx, result.run, result)

@@ -32,6 +32,7 @@ from tests.far_end.repositories import commit, git
 from tests.far_end.reviewer import Asked, FakeReviewer, Think, attentive, blocking, obedient, wary
 from tests.scenarios.gate_house import Files, House, Judge, airboss_toml
 from tests.schema import load, problems
+from tests.sites import site_within
 
 REVIEW = '[gates.review]\nkind = "review"\n'
 CHANGE = "def price(net):\n    return net * 2\n"
@@ -124,11 +125,10 @@ async def test_a_review_without_objection_lets_a_change_pass(tmp_path: Path) -> 
         )
 
 
-async def test_an_answer_whose_commit_fails_is_not_asked_for_again(tmp_path: Path) -> None:
-    (work,) = (code for code in Reviews._close.__code__.co_consts if getattr(code, "co_name", "") == "work")
-    site = f"{Reviews.__module__}.{work.co_qualname}:{work.co_firstlineno}"
+@pytest.mark.parametrize("point", [Point.STORE_COMMIT, Point.STORE_ANSWER])
+async def test_an_answer_whose_commit_fails_is_not_asked_for_again(tmp_path: Path, point: Point) -> None:
     async with judging(tmp_path, attentive(CHANGE)) as (judge, server, candidate):
-        with injected(Fault(Point.STORE_COMMIT, site=site)) as away:
+        with injected(Fault(point, site=site_within(Reviews._close, "work"))) as away:
             verdict = await judge.pipeline.judge(candidate)
         assert away.raised == 1
         assert (verdict.outcome, len(server.asked)) == (Outcome.PASSED, 1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +18,10 @@ from bot.registry import Registry
 from fleet.config import Secrets
 from fleet.errors import Misused, Refused
 from fleet.model import ChatRef
-from fleet.store.chat import moves
+from fleet.store.chat import moves, outbox
+from fleet.supervise import alongside, first
 from tests.far_end.bot_api import TOKEN, BotApi
-from tests.far_end.bot_api_refusals import too_many_requests, webhook_is_set
+from tests.far_end.bot_api_refusals import Refusal, too_many_requests, webhook_is_set
 from tests.scenarios.telegram_house import ADA, OTTO, VERA, House, telegram_house
 
 
@@ -184,6 +187,73 @@ async def test_telegram_away_at_the_start_is_waited_for(tmp_path: Path, api: Bot
         (answer,) = await there.say(ADA, "/help")
         assert answer.text
         assert not there.adapter.contact.why
+
+
+async def test_a_beginning_that_is_cut_short_in_the_middle_is_made_again(tmp_path: Path, api: BotApi) -> None:
+    """Telegram answers who we are, and then nothing for as long as a start waits."""
+    env = Secrets({"AIRBOSS_TELEGRAM_TOKEN": TOKEN, "AIRBOSS_TELEGRAM_API": api.url})
+    adapter = from_secrets(env, tmp_path, Registry())
+    assert adapter is not None
+    heard, go_on = asyncio.Event(), threading.Event()
+
+    async def receive(_: object) -> bool:
+        heard.set()
+        return True
+
+    api.mangled["deleteWebhook"] = lambda result: (go_on.wait(60), result)[1]
+    async with alongside(adapter.start(receive), "start"):
+        while not api.called("deleteWebhook"):
+            await asyncio.sleep(0.01)
+    go_on.set()
+    api.say(ADA, "hello")
+    async with alongside(adapter.keep_up(), "keep up") as keeping:
+        await first(heard.wait(), keeping)
+        assert heard.is_set()
+    await adapter.close()
+
+
+@pytest.mark.parametrize("seconds", [10**15, "soon"])
+async def test_a_wait_that_makes_no_sense_loses_no_message_and_ends(
+    tmp_path: Path, api: BotApi, seconds: Any
+) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        api.world.person(ADA)
+        api.refusing["sendMessage"] = [Refusal(429, "Too Many Requests", retry_after=seconds)]
+        await _post(there, ChatRef("telegram", str(ADA)), "later")
+        await api.until(lambda: not api.refusing["sendMessage"], "it is refused")
+        due = None
+        while due is None:
+            await asyncio.sleep(0.01)
+            due = await there.store.read(lambda tx: outbox.next_due_us(tx, "telegram"))
+        assert 0 < due <= 3_600_000_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"ok":false,"error_code":500,"description":"Internal Server Error"}',
+        b'{"ok":true}',
+        b"[]",
+    ],
+)
+async def test_an_error_that_is_sent_as_a_success_loses_no_message(
+    tmp_path: Path, api: BotApi, answer: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        bad = [answer]
+        api.mangled["sendMessage"] = lambda result: bad.pop() if bad else result
+        await there.send(Card(line("kept")))
+        assert [message.text for message in api.screen(ADA)] == ["kept", "kept\nshown again"]
+        api.mangled["getUpdates"] = lambda _: answer
+        api.post([{}])  # ends the poll
+        while not there.adapter.contact.why:
+            await asyncio.sleep(0.01)
+        polls = len(api.called("getUpdates"))
+        api.mangled["getUpdates"] = lambda _: b'{"ok":true,"result":[7]}'
+        await api.until(lambda: len(api.called("getUpdates")) > polls + 1, "it is asked for again")
+        assert "Received data was" not in caplog.text, "the library would ask again at once, for ever"
+        del api.mangled["getUpdates"]
+        assert await there.say(ADA, "/help")
 
 
 async def test_a_second_poller_is_ended_in_words_and_the_first_goes_on(tmp_path: Path, api: BotApi) -> None:

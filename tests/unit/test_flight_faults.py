@@ -103,7 +103,7 @@ async def test_a_machine_that_fails_at_each_call_in_turn_costs_nothing(tmp_path:
 
 
 @pytest.mark.parametrize("play", [*sampled([_question, _late_answer], 1), _landing])
-@pytest.mark.parametrize("point", [Point.STORE_READ, Point.STORE_COMMIT])
+@pytest.mark.parametrize("point", [Point.STORE_READ, *sampled([Point.STORE_COMMIT, Point.STORE_ANSWER], 1)])
 @pytest.mark.parametrize("times", sampled([1, 3], 1))
 async def test_the_ledger_is_the_undisturbed_one(tmp_path: Path, play: Played, point: Point, times: int) -> None:
     expected, _ = await _played(tmp_path / "0", play, None)

@@ -18,14 +18,14 @@ from bot.chats.slack import files as slack_files
 from bot.chats.slack import inbox as slack_inbox
 from bot.chats.slack.calls import asked
 from bot.chats.slack.connection import Connection, HttpConnection, SocketConnection, Take
-from bot.chats.slack.errors import NOT_HERE, Rejected, Unsure, WrongToken, undeliverable
+from bot.chats.slack.errors import NOT_HERE, Rejected, WrongToken, undeliverable
 from bot.chats.slack.inbox import AppUser
 from bot.chats.slack.pace import RateLimiter
 from bot.chats.slack.post import SlackPost
 from bot.chats.slack.settings import Settings
 from bot.message import Attachment, Message
 from bot.outbox.contact import Contact, Way
-from bot.outbox.port import AdapterLimits, Outgoing, Receive, RetryAfter
+from bot.outbox.port import AdapterLimits, Outgoing, Receive, RetryAfter, Unsure
 from fleet.errors import AirbossError, Misused, Unavailable
 from fleet.model import PersonId
 from fleet.store.chat.moves import ELSEWHERE
@@ -69,7 +69,6 @@ class SlackAdapter:
         self._web: AsyncWebClient | None = None
         self._connection: Connection | None = None
         self._failed: asyncio.Future[None] | None = None
-        self._unsure: set[int] = set()
         self._answer_urls: dict[str, tuple[str, float]] = {}
 
     # --- receiving --------------------------------------------------------------------------------------
@@ -196,15 +195,15 @@ class SlackAdapter:
 
     async def deliver(self, outgoing: Outgoing) -> str:
         """Sends the card, or edits its message. A message that is gone is sent again."""
-        again = outgoing.again or outgoing.id in self._unsure
         if outgoing.edits == ELSEWHERE:
             return ELSEWHERE
         try:
-            sent = await self._post.carry(outgoing, user=self._pinged(outgoing), again=again)
-        except Unsure:
-            if not outgoing.edits:
-                self._unsure.add(outgoing.id)
+            return await self._post.carry(outgoing, user=self._pinged(outgoing))
+        except RetryAfter as later:
+            later.unsure = self._post.has_begun(outgoing)
             raise
+        except Unavailable as error:
+            raise self._away(outgoing, error, unsure=isinstance(error, Unsure)) from error
         except Rejected as error:
             if error.code in NOT_HERE:
                 await self._say_why(outgoing.chat.chat)
@@ -213,9 +212,11 @@ class SlackAdapter:
             _log.error("Slack accepts nothing now; messages are kept: %s", error)
             if isinstance(error, WrongToken):
                 self._fail(error)
-            raise Unavailable(attempted="reach Slack", cause=error.cause, hint=error.hint) from error
-        self._unsure.discard(outgoing.id)
-        return sent
+            raise self._away(outgoing, error) from error
+
+    def _away(self, outgoing: Outgoing, error: AirbossError, *, unsure: bool = False) -> Unavailable:
+        kind = Unsure if unsure or self._post.has_begun(outgoing) else Unavailable
+        return kind(attempted="reach Slack", cause=error.cause, hint=error.hint)
 
     def _pinged(self, outgoing: Outgoing) -> str:
         """The Slack user whom a new message mentions; empty for a person of another platform or workspace."""

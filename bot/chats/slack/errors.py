@@ -8,7 +8,7 @@ from typing import Final
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError, SlackRequestError
 
-from bot.outbox.port import RetryAfter, Undeliverable
+from bot.outbox.port import RetryAfter, Undeliverable, Unsure
 from fleet.errors import Misused, Unavailable
 
 WRONG_TOKEN: Final = frozenset(
@@ -21,7 +21,6 @@ _AWAY = frozenset(
     ("internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org", "http_error")
 )
 _DEFAULT_PATIENCE: Final = 30.0
-_LONGEST_PATIENCE: Final = 3_600.0
 
 
 class Rejected(Exception):
@@ -34,10 +33,6 @@ class Rejected(Exception):
 
 class WrongToken(Misused):
     """Slack rejects one of our tokens. Waiting does not help."""
-
-
-class Unsure(Unavailable):
-    """The response was lost: Slack may have done it or not."""
 
 
 def raised_by(error: BaseException, method: str) -> Exception:
@@ -84,7 +79,7 @@ def _patience(headers: object) -> float:
     found = {str(name).lower(): value for name, value in dict(headers or {}).items()}.get("retry-after", "")  # type: ignore[call-overload] # the library returns the headers untyped
     text = found[0] if isinstance(found, list) and found else found
     try:
-        return min(max(float(text), 0.0), _LONGEST_PATIENCE)
+        return float(text)
     except (TypeError, ValueError):
         return _DEFAULT_PATIENCE
 

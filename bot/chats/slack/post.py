@@ -55,18 +55,22 @@ class SlackPost:
     closed: Callable[[str], Awaitable[None]]
     _halves: dict[int, _Unfinished] = field(default_factory=dict)
 
-    async def carry(self, outgoing: Outgoing, *, user: str, again: bool) -> str:
+    def has_begun(self, outgoing: Outgoing) -> bool:
+        """Whether its words are shown, and not all of its files."""
+        return outgoing.id in self._halves
+
+    async def carry(self, outgoing: Outgoing, *, user: str) -> str:
         """Sends or edits, and returns the id of the message in our store. ``user`` is mentioned."""
-        if outgoing.edits and outgoing.id not in self._halves and await self._edited(outgoing, again):
+        if outgoing.edits and outgoing.id not in self._halves and await self._edited(outgoing):
             return outgoing.edits
-        return await self._sent(outgoing, user, again)
+        return await self._sent(outgoing, user)
 
     # --- edits --------------------------------------------------------------------------------------------
 
-    async def _edited(self, outgoing: Outgoing, again: bool) -> bool:
+    async def _edited(self, outgoing: Outgoing) -> bool:
         """Whether the message still exists and shows the card, or as much of it as Slack takes."""
         place, ts = outgoing.chat.chat, outgoing.edits
-        attempt = Offered(Target(place), outgoing.card, again=again, edit=True)
+        attempt = Offered(Target(place), outgoing.card, again=outgoing.again, edit=True)
         for _ in range(LONGEST):
             now = attempt.drawn()
             try:
@@ -86,13 +90,14 @@ class SlackPost:
 
     # --- new messages -------------------------------------------------------------------------------------
 
-    async def _sent(self, outgoing: Outgoing, user: str, again: bool) -> str:
+    async def _sent(self, outgoing: Outgoing, user: str) -> str:
         """The message, then its files. A retry after the message was sent continues with the files."""
         half = self._halves.get(outgoing.id)
         if half is None:
             place = Target(outgoing.chat.chat, outgoing.chat.thread or outgoing.root)
             broadcast = bool(outgoing.ping and place.thread)
-            half = await self._climb(Offered(place, outgoing.card, user=user, again=again, broadcast=broadcast))
+            offered = Offered(place, outgoing.card, user=user, again=outgoing.again, broadcast=broadcast)
+            half = await self._climb(offered)
             self._halves[outgoing.id] = half
         await self._files(outgoing, half)
         del self._halves[outgoing.id]

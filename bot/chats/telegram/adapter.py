@@ -29,7 +29,7 @@ from bot.chats.telegram.settings import OFFICIAL, TOKEN, Webhook
 from bot.chats.telegram.webhook import WebhookServer
 from bot.message import Message
 from bot.outbox.contact import Contact, Way
-from bot.outbox.port import AdapterLimits, ChatMoved, Outgoing, Receive, RetryAfter, Undeliverable, always
+from bot.outbox.port import AdapterLimits, ChatMoved, Outgoing, Receive, RetryAfter, Undeliverable, Unsure, always
 from fleet.errors import AirbossError, Misused, Refused, Unavailable
 from fleet.supervise import OwnedTasks
 
@@ -83,7 +83,6 @@ class TelegramAdapter:
         self._receive: Receive | None = None
         self._me = BotUser(0, "")
         self._addressed = Addressed()
-        self._maybe: set[int] = set()
         self._asides = OwnedTasks()
         self._connected = False
         self._conflicts: deque[float] = deque(maxlen=_CONFLICTS)
@@ -146,6 +145,8 @@ class TelegramAdapter:
         self._me = BotUser(me.id, me.username or "")
         self._asides.begin(self._show_menu(), "set the command menu")
         if self._webhook is None:
+            if self._updater.running:  # an earlier try was cut short in the middle
+                await self._updater.stop()
             await self._updater.start_polling(
                 timeout=timedelta(seconds=_POLL_SECONDS),
                 allowed_updates=ALLOWED_UPDATES,
@@ -251,42 +252,42 @@ class TelegramAdapter:
 
     async def deliver(self, outgoing: Outgoing) -> str:
         """Sends or edits; returns the id of the message in the store. Raises what the outbox expects."""
-        again = outgoing.again or outgoing.id in self._maybe
         try:
-            sent = await self._post.carry(outgoing, again=again)
+            sent = await self._post.carry(outgoing)
         except telegram.error.RetryAfter as error:
-            seconds = _seconds(error)
-            self._budget.close(outgoing.chat.chat, seconds)
-            raise RetryAfter(seconds) from None
+            later = RetryAfter(_seconds(error))
+            self._budget.close(outgoing.chat.chat, later.seconds)
+            later.unsure = self._post.has_begun(outgoing)
+            raise later from None
+        except RetryAfter as later:
+            later.unsure = self._post.has_begun(outgoing)
+            raise
         except ChatMigrated as error:
             raise ChatMoved(str(error.new_chat_id)) from None
         except NoSuchMethod as error:
-            raise _unavailable(error.message) from None
+            raise self._away(outgoing, error.message) from None
         except (BadRequest, Forbidden) as error:
             self._post.forget(outgoing)
             raise Undeliverable(error.message) from None
         except InvalidToken:
             self._fail(self._wrong_token())
-            raise _unavailable("the token is no longer valid") from None
+            raise self._away(outgoing, "the token is no longer valid") from None
         except NotSent as error:
-            raise _unavailable(error.message) from None
+            raise self._away(outgoing, error.message) from None
         except NetworkError as error:
             if "entity too large" in error.message.lower():
                 raise Undeliverable(error.message) from None
-            self._maybe.add(outgoing.id)  # it may be on the phone, so the next try is marked
-            raise _unavailable(error.message) from None
-        except TelegramError as error:
-            self._maybe.add(outgoing.id)  # an answer that cannot be read: it may have been accepted
-            raise _unavailable(error.message) from None
-        self._maybe.discard(outgoing.id)
+            raise self._away(outgoing, error.message, unsure=True) from None
+        except TelegramError as error:  # an answer that cannot be read: it may have been accepted
+            raise self._away(outgoing, error.message, unsure=True) from None
         self._post.forget(outgoing)
         return sent
+
+    def _away(self, outgoing: Outgoing, cause: str, *, unsure: bool = False) -> Unavailable:
+        kind = Unsure if unsure or self._post.has_begun(outgoing) else Unavailable
+        return kind(attempted="reach Telegram", cause=cause)
 
 
 def _seconds(error: telegram.error.RetryAfter) -> float:
     asked = error.retry_after
     return asked.total_seconds() if isinstance(asked, timedelta) else float(asked)
-
-
-def _unavailable(cause: str) -> Unavailable:
-    return Unavailable(attempted="reach Telegram", cause=cause)

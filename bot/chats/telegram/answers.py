@@ -17,6 +17,9 @@ from telegram.error import BadRequest
 
 _ID = re.compile(rb'"message_id"\s*:\s*(\d{1,18})')
 _OK = re.compile(rb'^\s*\{\s*"ok"\s*:\s*true')
+_REFUSED = re.compile(rb'^\s*\{\s*"ok"\s*:\s*false')
+_PATIENCE: Final = 30
+_LONGEST_PATIENCE: Final = 3_600
 _GIFTS: Final = dict.fromkeys(
     ("unlimited_gifts", "limited_gifts", "unique_gifts", "premium_subscription", "gifts_from_channels"), False
 )
@@ -40,6 +43,10 @@ def is_answer(status: int, payload: bytes) -> bool:
 
 def readable(url: str, status: int, payload: bytes) -> tuple[int, bytes]:
     """Status and payload in a form that the library can parse. Raises ``NoSuchMethod``."""
+    if status == HTTPStatus.OK and _REFUSED.match(payload):  # the library reads the status alone
+        status = _said_status(payload)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return status, _patient(payload)
     root, _, method = url.rpartition("/")
     name = method.lower()
     if status == HTTPStatus.NOT_FOUND and name == "deletewebhook":
@@ -59,6 +66,32 @@ def readable(url: str, status: int, payload: bytes) -> tuple[int, bytes]:
     if not isinstance(result, dict):
         return status, payload
     return status, json.dumps({"ok": True, "result": needed(result, root)}).encode()
+
+
+def _said_status(payload: bytes) -> int:
+    """The error that an answer names which was sent as a success."""
+    code = _fields(payload).get("error_code")
+    known = isinstance(code, int) and HTTPStatus.BAD_REQUEST <= code < 600
+    return int(code) if known and code is not None else HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _patient(payload: bytes) -> bytes:
+    """A refusal that asks for a wait which the library can parse, and that ends."""
+    parameters = _fields(payload).get("parameters")
+    seconds = parameters.get("retry_after") if isinstance(parameters, dict) else None
+    if not isinstance(seconds, int | float) or not seconds > 0:
+        seconds = _PATIENCE
+    return json.dumps(
+        {"ok": False, "parameters": {"retry_after": int(min(seconds, _LONGEST_PATIENCE)) or 1}}
+    ).encode()
+
+
+def _fields(payload: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(payload.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def _accepted(payload: bytes) -> bytes:

@@ -7,6 +7,7 @@ a message that is sent again must be marked. None of its errors names the addres
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from telegram.error import NetworkError, TimedOut
+from telegram.error import NetworkError, TelegramError, TimedOut
 from telegram.request import BaseRequest, RequestData
 
 from bot.chats.telegram.answers import is_answer, readable
@@ -25,6 +26,8 @@ from fleet.errors import LeadershipLost
 _CONNECT_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 20.0
 _UPLOAD_SECONDS: Final = 180.0
+
+_UPDATES: Final = re.compile(rb'\s*\{[^\[]{0,200}"result"\s*:\s*\[')
 
 _PAUSE_SECONDS: Final = 0.01
 """Between two polls: polling runs on the same loop as the answer that somebody waits for."""
@@ -102,13 +105,25 @@ class AiohttpRequest(BaseRequest):
                 payload = await found.read()
                 if not is_answer(found.status, payload):
                     raise NotSent(f"something else than Telegram answers {found.status}")
-                return readable(url, found.status, payload)
+                status, payload = readable(url, found.status, payload)
+                if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise NetworkError(f"Telegram answers {status}")
+                return status, payload
         except aiohttp.ClientConnectorError as error:
             raise NotSent(f"no connection to {error.host}:{error.port} ({type(error).__name__})") from None
         except (TimeoutError, aiohttp.ServerTimeoutError):
             raise TimedOut from None
         except (aiohttp.ClientError, OSError) as error:
             raise NetworkError(f"the connection to Telegram broke ({type(error).__name__})") from None
+
+    @staticmethod
+    def parse_json_payload(payload: bytes) -> dict[str, Any]:
+        """The parsed answer. Raises ``TelegramError`` for one that is neither a result nor a refusal: the library
+        would raise what it does for a bug of ours."""
+        answer: object = BaseRequest.parse_json_payload(payload)
+        if not isinstance(answer, dict) or not ("result" in answer or answer.get("ok") is False):
+            raise TelegramError("Telegram's answer has no result")
+        return answer
 
 
 class PollRequest(AiohttpRequest):
@@ -136,7 +151,7 @@ class PollRequest(AiohttpRequest):
         except NetworkError as error:
             self._contact.lost(Way.RECEIVE, str(error))
             raise
-        if status == HTTPStatus.OK and payload.lstrip().startswith(b"{"):
+        if status == HTTPStatus.OK and _UPDATES.match(payload):
             self._contact.found(Way.RECEIVE)
         else:
             self._contact.lost(Way.RECEIVE, f"it answers {status} when asked for messages")
@@ -147,9 +162,13 @@ class PollRequest(AiohttpRequest):
     @staticmethod
     def parse_json_payload(payload: bytes) -> dict[str, Any]:
         """The library's parsed response, with its updates ``unread``."""
-        answer = BaseRequest.parse_json_payload(payload)
+        answer = AiohttpRequest.parse_json_payload(payload)
         found = answer.get("result")
-        return {**answer, "result": [unread(update) for update in found]} if isinstance(found, list) else answer
+        if answer.get("ok") is False:
+            return answer
+        if not isinstance(found, list) or not all(isinstance(each, dict) and "update_id" in each for each in found):
+            raise TelegramError("Telegram's answer has no updates")
+        return {**answer, "result": [unread(update) for update in found]}
 
 
 def _proxy(root: str) -> str | None:

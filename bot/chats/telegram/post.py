@@ -61,7 +61,11 @@ class Post:
         self._halves.pop(outgoing.id, None)
         self._tries.pop(outgoing.id, None)
 
-    async def carry(self, outgoing: Outgoing, *, again: bool) -> str:
+    def has_begun(self, outgoing: Outgoing) -> bool:
+        """Whether its words are shown, and not all of its files."""
+        return outgoing.id in self._halves
+
+    async def carry(self, outgoing: Outgoing) -> str:
         """Sends or edits, and returns the id of the message in our store."""
         if outgoing.edits == ELSEWHERE:
             return ELSEWHERE
@@ -70,7 +74,7 @@ class Post:
             self._spend(outgoing, edit=not outgoing.soon)
             if await self._edited(outgoing, number):
                 return outgoing.edits
-        return await self._sent(outgoing, again, thread)
+        return await self._sent(outgoing, thread)
 
     def _spend(self, outgoing: Outgoing, *, edit: bool = False) -> None:
         wait = self.budget.take(outgoing.chat.chat, ping=outgoing.ping, edit=edit)
@@ -131,10 +135,10 @@ class Post:
 
     # --- new messages -------------------------------------------------------------------------------------
 
-    async def _sent(self, outgoing: Outgoing, again: bool, thread: int) -> str:
+    async def _sent(self, outgoing: Outgoing, thread: int) -> str:
         card, files = await telegram_files.enclosed(outgoing.card)
         person = _mentioned(card)
-        page = telegram_render.render(card, user=person if outgoing.ping else "", again=again)
+        page = telegram_render.render(card, user=person if outgoing.ping else "", again=outgoing.again)
         if page.rest:
             files.append(Enclosure(f"{outgoing.task or 'message'}.{page.suffix}", page.rest.encode()))
         half = self._halves.get(outgoing.id)
@@ -150,7 +154,7 @@ class Post:
                 card,
                 user=person if outgoing.ping else "",
                 person=person,
-                again=again,
+                again=outgoing.again,
                 silent=not outgoing.ping,
                 excerpt=page.excerpt,
             )

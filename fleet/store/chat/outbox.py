@@ -177,8 +177,9 @@ def delivered(tx: Tx, number: int, message_id: str) -> None:
     _LIVES.run(tx.connection, {"row": lives, "message_id": message_id})
 
 
-def retry(tx: Tx, number: int, not_before_us: int, why: str) -> None:
-    """It did not arrive; it waits until ``not_before_us``. An edit with a newer one is dropped."""
+def retry(tx: Tx, number: int, not_before_us: int, why: str, *, again: bool = False) -> None:
+    """It did not arrive; it waits until ``not_before_us``. An edit with a newer one is dropped. ``again``: a new
+    message may have arrived all the same."""
     row = _in_flight(tx, number)
     if row["kind"] is OutboxKind.EDIT and _outdated(tx, row):
         tx.connection.execute(delete(outbox).where(outbox.c.id == number))
@@ -190,6 +191,7 @@ def retry(tx: Tx, number: int, not_before_us: int, why: str) -> None:
         "attempts": attempts,
         "not_before_us": not_before_us,
         "why": why,
+        "again": row["again"] or (again and row["kind"] is OutboxKind.PUT),
     }
     tx.connection.execute(_CHANGE, values)
 
@@ -201,6 +203,12 @@ def gave_up(tx: Tx, number: int, why: str) -> None:
     if row["kind"] is OutboxKind.PUT:
         _drop_edits(tx, number)
         tx.connection.execute(delete(cards).where(cards.c.put == number))
+
+
+def is_in_flight(tx: Tx, number: int) -> bool:
+    """Whether this row is claimed and not settled."""
+    row = _ROW.one(tx.connection, {"row": number})
+    return row is not None and row.state is OutboxState.IN_FLIGHT
 
 
 def in_flight(tx: Tx, adapter: str) -> list[int]:
