@@ -148,19 +148,26 @@ def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: b
     if inner and _verb(inner) in verbs:
         verb, after = _verb(inner), within[inner.end() :]
     if slashed or (direct and verb in verbs and _addressed(after, threaded)):
-        return Spoken(verb, after.strip(), plain=not slashed, below=_below(after, verb, verbs))
+        return Spoken(
+            verb,
+            after.strip(),
+            plain=not slashed,
+            below=_below(after, verb, verbs, mention[0].strip() if mention and direct else ""),
+        )
     return Reply(text.strip())
 
 
-def _below(after: str, verb: str, verbs: Collection[str]) -> str:
-    """The first line below a command that is one as well: with a slash, or with the same verb. What is indented, or
-    in a block of code, is not."""
+def _below(after: str, verb: str, verbs: Collection[str], mention: str) -> str:
+    """The first line below a command that is one as well: with a slash, with the same mention of us, or with the
+    same verb. What is indented, or in a block of code, is not."""
     _, *later = after.split("\n")
     code = False
     for text in later:
         code ^= text.lstrip().startswith("```")
         bare = text.translate(_DROPPED)
-        slashed = bare[:1] in _SLASHES and bool(bare)
+        if ours := bool(mention) and bare.startswith(mention):
+            bare = bare[len(mention) :].lstrip()
+        slashed = ours or (bare[:1] in _SLASHES and bool(bare))
         found = None if code else _VERB.match(bare.lstrip(_SLASHES) if slashed else bare)
         if found and (_verb(found) in {*verbs, FLEET} if slashed else _verb(found) == verb):
             return f"/{bare.lstrip(_SLASHES)}".strip() if slashed else bare.strip()

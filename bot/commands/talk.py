@@ -72,7 +72,13 @@ async def say(context: Context, call: Call) -> Effect:
             if decidable:
                 _ask_again(context, call, posts, decidable)
                 return
-        left = notes.add(tx, task, text, call.actor)
+        try:
+            left = notes.add(tx, task, text, call.actor)
+        except Refused as error:
+            if not _AS_IF_TO_STOP.fullmatch(text.strip()):
+                raise
+            hint = f"/stop {task.id} ends it."
+            raise Refused(attempted=error.attempted, on=error.on, cause=error.cause, hint=hint) from error
         keep_files(tx, call, task.id, left.note)
         if left.withdrawn is not None:
             _withdrawn(context, call, posts, task, left.withdrawn)

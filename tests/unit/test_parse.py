@@ -31,6 +31,8 @@ VERBS = frozenset({"run", "status", "stop", "say", "sessions", "help"})
         ("/fleet run a\n/fleet run b", "/fleet run b"),
         ("@airboss /run a\n\u200b/run@airboss b", "/run@airboss b"),
         ("/run a\nrun b", "run b"),
+        ("@airboss run a\n@airboss run b", "/run b"),
+        ("@airboss run a\n@otto run b", ""),
         ("/run document these:\n /stop ends one", ""),
         ("/run document these:\n```\n/stop t1\n```\n/etc/hosts too", ""),
         ("/run document these:\n```\n/stop t1\n```\n/status too", "/status too"),

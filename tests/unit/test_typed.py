@@ -95,6 +95,10 @@ async def test_words_that_sound_like_stop_come_with_its_button(tmp_path: Path) -
         _, (card,) = await there.hand_over(there.message("cancel that", reply_to="m1"))
         await there.press(card, "Stop t1")
         assert await there.store.read(lambda tx: tasks.stop_requested(tx, "t1"))
+        result, _ = await there.say("/run mend that")  # waits in the queue
+        for text, said in (("stop it!", f"/stop {result.task} ends it."), ("and the docs", "Edit the message")):
+            _, (card,) = await there.say(f"/say {result.task} {text}")
+            assert "has not started yet" in everything(card) and said in everything(card)
 
 
 @pytest.mark.parametrize(
