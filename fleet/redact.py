@@ -23,6 +23,23 @@ _TELEGRAM = re.compile(r":[\w-]{35}")
 _GITHUB = re.compile(r"g(?:h[pousr]_|ithub_pat_)")
 
 
+_ISSUED: Final = (
+    "npm_",
+    "hf_",
+    "gsk_",
+    "k_live_",
+    "shpat_",
+    "shpca_",
+    "shppa_",
+    "shpss_",
+    "hvs.",
+    "xai-",
+    "ATATT3",
+    "AGE-SECRET-KEY-1",
+)
+"""How npm, Hugging Face, Groq, Stripe, Shopify, Vault, xAI, Atlassian and age begin theirs."""
+
+
 class _SecretShape(NamedTuple):
     """A kind of secret. ``pattern`` cannot match a text that contains none of ``needles`` (lower-cased if
     ``lower``), or no ``hint``. Looking for these first is many times faster than the pattern.
@@ -85,6 +102,14 @@ _SHAPES: tuple[_SecretShape, ...] = (
         hint=_GITHUB,
     ),
     _SecretShape("gitlab-token", ("glpat-",), re.compile(r"glpat-[\w-]{20,}+")),
+    _SecretShape(
+        "access-token",
+        _ISSUED,
+        re.compile(
+            r"(?<![A-Za-z0-9])(?:(?:npm|hf|gsk|[rs]k_live|shp(?:at|ca|pa|ss))_[A-Za-z0-9]{20,}+"
+            r"|hvs\.[\w-]{24,}+|xai-[A-Za-z0-9]{40,}+|ATATT3[\w=-]{40,}+|AGE-SECRET-KEY-1[A-Z0-9]{40,}+)"
+        ),
+    ),
     _SecretShape("aws-key", ("AKIA", "ASIA"), re.compile(r"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])")),
     _SecretShape(
         "aws-secret",
@@ -137,8 +162,11 @@ def _suspicious(text: str) -> bool:
         or "glpat-" in text
         or "-----BEGIN " in text
         or "hooks.slack.com/" in text
-        or ("A" in text and ("AKIA" in text or "ASIA" in text or "AIza" in text))
-        or ("_" in text and _GITHUB.search(text))
+        or ("A" in text and ("AKIA" in text or "ASIA" in text or "AIza" in text or "ATATT3" in text))
+        or "AGE-SECRET-KEY-1" in text
+        or "hvs." in text
+        or "xai-" in text
+        or ("_" in text and (_GITHUB.search(text) or any(start in text for start in _ISSUED)))
         or (":" in text and _TELEGRAM.search(text))
     ):
         return True
@@ -158,12 +186,14 @@ _PATTERNS: Final = tuple(
     for pattern in (
         rb":(?://|[\w\x80-\xff-]{35})",
         rb"-----BEGIN ",
-        rb"A(?:KIA|SIA|Iza)",
+        rb"A(?:KIA|SIA|Iza|TATT3|GE-SECRET-KEY-1)",
         rb"eyJ",
-        rb"g(?:h[pousr]_|ithub_pat_|lpat-)",
-        rb"hooks\.slack\.com/",
-        rb"sk-",
-        rb"x(?:ox|app-)",
+        rb"g(?:h[pousr]_|ithub_pat_|lpat-|sk_)",
+        rb"h(?:ooks\.slack\.com/|f_|vs\.)",
+        rb"k_live_",
+        rb"npm_",
+        rb"s(?:k-|hp(?:at|ca|pa|ss)_)",
+        rb"x(?:ox|app-|ai-)",
     )
 )
 _LINE_END: Final = re.compile(rb"\\n")

@@ -1,4 +1,4 @@
-"""Secrets of 20 kinds go through a real controller, and are found in nothing that it keeps or shows."""
+"""Secrets of 23 kinds go through a real controller, and are found in nothing that it keeps or shows."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ KINDS = {
     "github": f"ghp_{LETTERS[:36]}",
     "github fine-grained": f"github_pat_{LETTERS[:36]}",
     "gitlab": f"glpat-{LETTERS[:24]}",
+    "npm": f"npm_{LETTERS[:36]}",
+    "stripe": f"sk_live_{LETTERS[:24]}",
     "aws key": "AKIACANARY0123456789",
     "google": f"AIza{LETTERS[:35]}",
     "jwt": f"eyJhbGciOiJI.eyJzdWIiOiJD.{LETTERS[:30]}",

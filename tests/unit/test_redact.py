@@ -37,6 +37,14 @@ SHAPES = {
     "telegram-token": ["123456789:" + "AA" + body(33)],
     "github-token": ["gh" + "p_" + body(36), "github" + "_pat_" + body(60)],
     "gitlab-token": ["gl" + "pat-" + body(20)],
+    "access-token": [
+        *(start + "_" + body(36) for start in ("np" + "m", "h" + "f", "gs" + "k", "sk" + "_live", "rk" + "_live")),
+        *("sh" + f"p{which}_" + "0123456789abcdef" * 2 for which in ("at", "ca", "pa", "ss")),
+        "hv" + "s." + body(40),
+        "xa" + "i-" + body(60),
+        "ATA" + "TT3xFfGF0" + body(60) + "=1A2B3C4D",
+        "AGE-" + "SECRET-KEY-1" + "QPZRY9X8GF2TVDW0" * 3,
+    ],
     "aws-key": ["AK" + "IA" + "ABCDEFGHIJKLMNOP"],
     "google-key": ["AI" + "za" + body(35)],
     "jwt": ["ey" + "JhbGciOiJIUzI1NiJ9." + "ey" + "JzdWIiOiIxIn0aaaa." + body(43)],
@@ -181,6 +189,7 @@ def test_twice_is_once(text: str) -> None:
 PIECES = st.sampled_from(
     [secret for each in SHAPES.values() for secret in each]
     + [
+        "npm_", "hf_", "k_live_", "shpat_", "hvs.", "xai-", "ATATT3", "AGE-SECRET-KEY-1",
         "sk-", "ant-", "eyJ", ".", "://", "a:", "p@", "AKIA", "hooks.slack.com/", "services/", "gh", "p_", "12345",
         ":", "Authorızation: ", "AUTHORIZATION=", "bEaReR ", "Bearer\t", "token ", "X-API-KEY: ",
         "x-goog-api-\u212aey=", "aws_\u017fecret_acce\u017f\u017f_key=", "AWS_SECRET_ACCESS_KEY: ",
