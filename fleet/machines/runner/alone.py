@@ -6,13 +6,12 @@ It holds where there are no namespaces. Everything is frozen before it is killed
 from __future__ import annotations
 
 import os
-import re
-import signal
 import time
 
 from .facts import LINUX, command_output, kill_each, login_name, processes, start_time
 from .files import attempt, read_path
 from .leavings import HomeOfTask, Leavings
+from .light_signal import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,11 +60,15 @@ def of_login(uid: int) -> list[int]:
     found = []
     for name in os.listdir("/proc"):
         text = read_path("/proc/%s/status" % name) if name.isdigit() else None
-        ids = re.search(rb"^Uid:\s+(.*)$", text or b"", re.MULTILINE)
-        state = re.search(rb"^State:\s+(\S)", text or b"", re.MULTILINE)
-        if ids and state and str(uid).encode() in ids[1].split() and state[1] not in b"ZX":
+        state = status_words(text or b"", b"State")
+        if state and str(uid).encode() in status_words(text or b"", b"Uid") and state[0][:1] not in b"ZX":
             found.append(int(name))
     return found
+
+
+def status_words(text: bytes, name: bytes) -> list[bytes]:
+    """What /proc/PID/status says of this."""
+    return (b"\n" + text).partition(b"\n" + name + b":")[2].partition(b"\n")[0].split()
 
 
 def ours(links: list[list[object]]) -> set[int]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 
 from .children import default_signals
 from .facts import signal_group
+from .light_signal import signal
 
 #: Ends by itself when the supervisor was killed. A Mac's caffeinate watches the process itself.
 WATCH = 'while kill -0 "$1" 2> /dev/null; do sleep 2; done'

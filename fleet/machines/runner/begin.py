@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import struct
 import sys
 
+from . import light_json as json
 from . import seccomp
 from .alone import clear, inside
 from .children import exec_command
@@ -48,6 +47,8 @@ def missing(program: str, cwd: str, path: Optional[str]) -> str:
         return "directory %s: it is a link" % cwd
     if not os.path.isdir(cwd):
         return "directory %s: No such file or directory" % cwd
+    import shutil  # it costs milliseconds, which each supervisor would pay, too
+
     if not shutil.which(os.path.join(cwd, program) if "/" in program else program, path=path):
         return "program %s: No such file or directory" % program
     return ""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
-import signal
 import warnings
 
+from . import light_json as json
 from .files import write_all
 from .frames import RequestError
+from .light_signal import signal
 
 #: ``os.execvpe`` imports it on its first PATH search; inside a run's walls this Python's library may be missing.
 NEEDED_BY_EXEC = warnings

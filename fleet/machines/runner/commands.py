@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import signal
 import time
 
+from . import light_json as json
 from .children import default_signals, high_pipe, spawn_command
 from .facts import signal_group
 from .files import CHUNK, attempt, parse, read_all, write_all
 from .frames import RequestError
 from .jobs import Link, RunnerJob
+from .light_signal import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import signal
 
+from . import light_json as json
 from . import seccomp
 from .children import default_signals, high_pipe, wake_on_child
 from .facts import LINUX, login_name, signal_group
 from .files import parse, read_all, write_all
 from .libc import Libc
+from .light_signal import signal
 from .session import SessionWallBuilder
 from .usage import tasks_below
 from .walls import WallBuilder, loopback_up, probe

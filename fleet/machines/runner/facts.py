@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
-import signal
 import sys
 
 from .files import attempt, read_path
+from .light_signal import signal
 
 LINUX = sys.platform.startswith("linux")
 MARK = "AIRBOSS_PIPE"  # in the environment of every process of a pipe: the pipe's id

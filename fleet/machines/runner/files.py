@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
+
+from . import light_json as json
 
 TYPE_CHECKING = False  # importing typing costs three milliseconds at each start
 if TYPE_CHECKING:
@@ -95,9 +96,25 @@ def parse(data: bytes | None) -> Json:
     return value if isinstance(value, dict) else {}
 
 
+def removed_at_once(path: str) -> bool:
+    """Removes a tree that may be removed, by descriptors: a link that is put in the way is not followed."""
+    try:
+        for _, directories, files, at in os.fwalk(path, topdown=False):
+            for name in files:
+                os.unlink(name, dir_fd=at)
+            for name in directories:
+                os.rmdir(name, dir_fd=at)
+        os.rmdir(path)
+    except OSError:
+        return False
+    return True
+
+
 def remove(path: str) -> Json:
     """Removes a tree, including directories that were made read-only."""
-    import shutil
+    if removed_at_once(path):
+        return {"ok": True}
+    import shutil  # it costs more than most trees
 
     tried: set[str] = set()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import struct
+
+from . import light_json as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import shutil
 import stat
 
 from .facts import LINUX, command_output, login_home
@@ -79,6 +77,8 @@ class Leavings:
 
     def scheduled(self) -> None:
         """Cron and at."""
+        import shutil  # as in begin
+
         if shutil.which("crontab") and command_output(["crontab", "-l"]):
             command_output(["crontab", "-r"])
             self.say(
@@ -175,6 +175,8 @@ def places() -> list[str]:
     """Directories where every login may write."""
     found = list(SHARED_PLACES)
     if not LINUX:
+        import contextlib
+
         with contextlib.suppress(ValueError, OSError):
             found.append(os.confstr(DARWIN_TEMPORARY) or "/tmp")
     return sorted({os.path.realpath(place) for place in found if os.path.isdir(place)})

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import re
 import resource
 import time
 
@@ -64,8 +63,9 @@ class RunnerLimits:
 
         Before Linux 6.14 the file is the whole machine's, and is left alone.
         """
-        release = re.match(r"(\d+)\.(\d+)", os.uname().release)
-        if release and (int(release[1]), int(release[2])) >= (6, 14):
+        major, _, rest = os.uname().release.partition(".")
+        minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+        if major.isdigit() and minor and (int(major), int(minor)) >= (6, 14):
             attempt(write, "/proc/sys/kernel/pid_max", str(max(SMALLEST_PID_MAX, self.processes + SPARE)))
 
     def step(self, now: float, main: int, ours: int, spooled: int) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
+from . import light_json as json
 from .files import read_path
 
 TYPE_CHECKING = False

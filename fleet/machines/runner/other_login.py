@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import struct
 import sys
 import time
 
+from . import light_json as json
 from .files import attempt, parse
 from .start import START
 

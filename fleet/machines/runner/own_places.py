@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 IN_HOME = (
     *(".local/bin", ".local/share/mise/shims", ".asdf/shims", ".volta/bin", ".pyenv/shims", ".rbenv/shims"),
@@ -40,4 +39,6 @@ def nvm_node(home: str) -> str:
 
 
 def numbers(version: str) -> list[int]:
+    import re  # few have nvm, and it costs milliseconds
+
     return [int(number) for number in re.findall(r"\d+", version)]

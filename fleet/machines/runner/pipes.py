@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
+from . import light_json as json
 from .facts import LINUX, boot, start_time, stat_fields
 from .files import attempt, now_us, parse, read_path, remove, write_all, write_path
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import signal
 import time
 
+from . import light_json as json
 from .alone import inside
 from .begin import UMASK, seal
 from .children import exec_command, high_pipe
 from .containment import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, contain
 from .facts import MARK, signal_group
 from .files import CHUNK, attempt, now_us, parse, write_all
+from .light_signal import signal
 from .limits import RunnerLimits, lower_priority
 from .other_login import as_login, ordered, packed, signal_all, start_env
 from .spool import Feed, Spool

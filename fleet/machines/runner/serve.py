@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import select
 import struct
@@ -11,6 +10,7 @@ import sys
 import time
 
 from . import kept_trees
+from . import light_json as json
 from .children import wake_on_child
 from .commands import AnswerJob, RunJob
 from .containment import can_contain, harden

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import struct
 import time
 
+from . import light_json as json
 from .alone import clear
 from .awake import Awake
 from .children import high_pipe, wake_on_child

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
-import signal
 
 from .facts import descendants, owner, start_time
 from .files import read_path
+from .light_signal import signal
 
 GONE_SECONDS = 10.0
 """This long after a stop nothing of a run is left, or its record says what is."""

@@ -8,7 +8,6 @@ checked from inside, not taken from the configuration, and goes into the exit re
 from __future__ import annotations
 
 import os
-import re
 import struct
 
 from .kept_trees import SPOILED, TREE, UPPER, WORK
@@ -44,7 +43,7 @@ KEPT = {
 }
 """Flags that a remount in a user namespace must repeat: the kernel refuses to drop them."""
 
-WRITABLE = re.compile(r"(%s(/tree)?|/tmp|/var/tmp|/proc|/dev(/.*)?)\Z" % INSIDE)
+WRITABLE = frozenset((INSIDE, INSIDE + "/tree", "/tmp", "/var/tmp", "/proc", "/dev"))
 
 
 class WallBuilder:
@@ -134,7 +133,7 @@ class WallBuilder:
 
     def writable(self, path: str) -> bool:
         """Whether a mount that can be written belongs to it alone."""
-        return bool(WRITABLE.match(path))
+        return path in WRITABLE or path.startswith("/dev/")
 
     def show(self, path: str, source: str = "") -> None:
         """Lets it read what is at ``path``, at the same place. ``source``: where that really is."""
@@ -211,9 +210,16 @@ def mounts() -> list[tuple[str, list[str]]]:
     with open(listed if os.path.exists(listed) else OLD + listed, "rb") as file:
         for line in file.read().decode("utf-8", "surrogateescape").splitlines():
             fields = line.split(" ")
-            path = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code.group(1), 8)), fields[4])
-            found.append((path, fields[5].split(",")))
+            found.append((unescaped(fields[4]), fields[5].split(",")))
     return found
+
+
+def unescaped(path: str) -> str:
+    """A path of the kernel's, in which some characters are three octal digits."""
+    plain, *escaped = path.split("\\")
+    for part in escaped:
+        plain += chr(int(part[:3], 8)) + part[3:]
+    return plain
 
 
 def loopback_up() -> None:
