@@ -63,6 +63,21 @@ async def test_an_alias_gives_host_port_and_key(sshd: Sshd, ssh: Path, tmp_path:
         await machine.close()
 
 
+@pytest.mark.parametrize(
+    ("ciphers", "used"),
+    [("", "aes256-gcm@openssh.com"), ("Ciphers chacha20*,aes256-ctr", "chacha20-poly1305@openssh.com")],
+)
+async def test_the_cipher_is_the_cheapest_unless_the_configuration_chooses(
+    sshd: Sshd, ssh: Path, tmp_path: Path, ciphers: str, used: str
+) -> None:
+    (ssh / "config").write_text(f"Host mac*\n  HostName 127.0.0.1\n  Port {sshd.port}\n  {ciphers}\n")
+    machine = executor(sshd, tmp_path, identity=str(sshd.identity))
+    try:
+        assert (await machine.connected()).get_extra_info("send_cipher") == used
+    finally:
+        await machine.close()
+
+
 def loopbacks() -> list[str]:
     """This machine's own addresses as people write them; of IPv6 only where it has that."""
     with socket.socket(socket.AF_INET6) as probe, contextlib.suppress(OSError):
