@@ -224,15 +224,18 @@ def unescaped(path: str) -> str:
 
 def loopback_up() -> None:
     """Brings up loopback, which is down in a new network namespace; tests of servers need it."""
+    import _socket  # socket itself makes enums
     import fcntl
-    import socket
 
     get_flags, set_flags, is_up = 0x8913, 0x8914, 1  # SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+    any_socket = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    try:
         name = b"lo".ljust(16, b"\0")
         answer = fcntl.ioctl(any_socket, get_flags, name + bytes(16))
         (flags,) = struct.unpack_from("=h", answer, 16)
         fcntl.ioctl(any_socket, set_flags, name + struct.pack("=h", flags | is_up) + bytes(14))
+    finally:
+        any_socket.close()
 
 
 def probe(walls: Optional[WallBuilder]) -> Json:
