@@ -44,7 +44,7 @@ def kept_classes(place: Path) -> Iterator[None]:
         del library["exec"]
     if used.keys() - kept.keys() and not sys.dont_write_bytecode:
         with contextlib.suppress(OSError):  # as Python does: not everybody may write beside it
-            files.replace(place, MAGIC_NUMBER + marshal.dumps(used), mode=0o644)
+            files.replace_durably(place, MAGIC_NUMBER + marshal.dumps(used), mode=0o644)
 
 
 def _read(place: Path) -> dict[str, CodeType]:

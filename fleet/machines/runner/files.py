@@ -103,9 +103,12 @@ def removed_at_once(path: str) -> bool:
             for name in files:
                 os.unlink(name, dir_fd=at)
             for name in directories:
-                os.rmdir(name, dir_fd=at)
+                try:
+                    os.rmdir(name, dir_fd=at)
+                except NotADirectoryError:  # a link to one
+                    os.unlink(name, dir_fd=at)
         os.rmdir(path)
-    except OSError:
+    except (OSError, RecursionError):
         return False
     return True
 
