@@ -46,4 +46,4 @@ try:
     if loads(dumps({"a": [1, "b"]})) != {"a": [1, "b"]}:
         raise ValueError("another JSON")
 except (ImportError, AttributeError, TypeError, ValueError):  # another Python has other parts
-    from json import dumps, loads  # type: ignore[assignment]
+    from json import dumps, loads  # type: ignore[assignment]  # they take more than these
