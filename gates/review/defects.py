@@ -114,6 +114,7 @@ _BY_ENDING: Final = {
     "py": _PYTHON,
     **dict.fromkeys(("js", "mjs", "cjs", "jsx", "ts", "tsx"), _SCRIPT),
 }
+_OTHER: Final = "another function"
 _VERBS: Final = ("load", "check", "collect", "apply", "store", "find", "merge", "export", "update", "read")
 _NOUNS: Final = ("invoice", "report", "entry", "record", "order", "item", "parcel", "badge", "ticket", "profile")
 
@@ -143,8 +144,10 @@ class Planted:
         return any(self._covers(each) and each.severity is RemarkSeverity.BLOCKING for each in findings)
 
     def without(self, findings: list[Remark]) -> list[Remark]:
-        """The findings about the change itself, with the numbers that its lines really have."""
-        return [self._moved(each) for each in findings if not self._covers(each) and self.name not in each.reason]
+        """The findings about the change itself, with the numbers that its lines really have. One at a line of its
+        own stays though its reason has the planted name, without it: a change may ask for names in each reason."""
+        kept = [each for each in findings if not self._covers(each) and (each.line or self.name not in each.reason)]
+        return [self._moved(replace(each, reason=each.reason.replace(self.name, _OTHER))) for each in kept]
 
     def _covers(self, finding: Remark) -> bool:
         return finding.file == self.path and (self.own_file or self.first <= finding.line <= self.last)

@@ -17,7 +17,9 @@ _HUNK: Final = re.compile(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _NEW: Final = b"+++ "
 _GONE: Final = b"+++ /dev/null"
 #: Letters and marks that count as printable, and show nothing.
-_BLANK: Final = re.compile("[\u115f\u1160\u3164\uffa0\u2800\u034f\ufe00-\ufe0e\U000e0100-\U000e01ef]")
+_BLANK: Final = re.compile(
+    "[\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0\u2800\u034f\ufe00-\ufe0e\U0001d159\U000e0100-\U000e01ef]"
+)
 _HIDDEN: Final = "‹redacted›"
 
 

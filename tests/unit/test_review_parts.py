@@ -57,9 +57,12 @@ def test_a_file_of_its_own_is_in_a_directory_that_the_change_leaves() -> None:
     assert "/" not in plant(read_patch(gone, None), random.Random(1)).path
 
 
-def test_a_remark_about_the_defect_elsewhere_is_dropped_too() -> None:
+def test_an_objection_at_a_line_of_its_own_stays_whatever_its_reason_names() -> None:
+    """A change could ask for the names of all functions in each reason."""
     planted = plant(CODE, random.Random(3))
-    assert planted.without([Remark("shop/cart.py", 2, RemarkSeverity.BLOCKING, f"like {planted.name}")]) == []
+    (kept,) = planted.without([Remark("shop/cart.py", 2, RemarkSeverity.BLOCKING, f"like {planted.name}")])
+    assert (kept.line, kept.reason) == (2, "like another function")
+    assert planted.without([Remark("shop/cart.py", 0, RemarkSeverity.BLOCKING, f"see {planted.name}")]) == []
 
 
 def test_a_minor_remark_is_no_catch() -> None:
