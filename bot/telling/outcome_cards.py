@@ -34,12 +34,15 @@ def subject(task: Task, limit: int = _TITLE) -> Line:
 
 def failed_card(task: Task, verdict: VerdictGiven, progress: Progress, base: str) -> Card:
     """A gate failed: what ran, its exit, where, on which commit, and the lines that matter."""
+    body = _tail(verdict.tail) if verdict.tail else None
     red = [seen for seen in _gates(verdict.gate_runs, progress) if not Outcome(seen.outcome).opens]
     title, fields, reasons = line(f"{task.id} · gates failed"), [], verdict.reasons
     if red:
-        title = line(f"{task.id} · gate {red[0].gate} failed: {red[0].exit or red[0].reason}")
+        title = line(f"{task.id} · gate {red[0].gate} failed: {_ended(red[0])}")
         fields = [field("Ran", _command(red[0].argv))]
-        reasons = verdict.reasons if len(red) > 1 else ()
+        # Why else it may have ended so is not lost among the lines of a long output.
+        why = red[0].reason.partition("; ")[2] if red[0].exit else ""
+        reasons = verdict.reasons if len(red) > 1 else (why,) if why and why not in str(body or "") else ()
     where = f"{red[0].machine} · " if red else ""
     tests = red[0].tests() if red else ""
     fields.append(field("On", where, f"{words.short(verdict.commit)} · {tests or f'turn {progress.turn}'}"))
@@ -53,7 +56,7 @@ def failed_card(task: Task, verdict: VerdictGiven, progress: Progress, base: str
         title=title,
         lines=(subject(task, _SHORT_TITLE), *(line(one_line(reason, 140)) for reason in reasons[:_GATES_SHOWN])),
         fields=tuple(fields),
-        body=_tail(verdict.tail) if verdict.tail else None,
+        body=body,
         actions=actions,
         footer=base,
         tone=Tone.BAD,
@@ -125,6 +128,12 @@ def setup_card(task: Task, recorded: Recorded, base: str) -> Card:
         tone=Tone.BAD,
         mention=task.requester,
     )
+
+
+def _ended(seen: GateSeen) -> str:
+    """How a gate ended, with what its status means: ``exit status 137: SIGKILL, as a shell says it``."""
+    meaning = re.split("; | \\(", seen.reason.removeprefix(seen.exit), maxsplit=1)[0]
+    return seen.exit + meaning if seen.exit and meaning.startswith(": ") else seen.exit or seen.reason
 
 
 def _gates(runs: Collection[str], progress: Progress) -> list[GateSeen]:

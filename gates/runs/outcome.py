@@ -14,7 +14,7 @@ from gates.runs import junit
 from gates.runs.definitions import Definition
 from gates.runs.endings import outcome_of, words_for_end
 from gates.runs.place import Run
-from gates.runs.surroundings import network_hint
+from gates.runs.surroundings import limit_hint, network_hint
 from gates.runs.watch import GateOutput
 
 
@@ -58,7 +58,7 @@ def result_of(
     if ended.reached:
         reason = f"{reason}; {words_for(ended.reached)}"
         tail = f"{words_for(ended.reached)}\n{tail}"
-    hint = network_hint(run, text.splitlines())
+    hint = network_hint(run, text.splitlines()) or ("" if ended.reached else limit_hint(ended.limits, text))
     if hint and outcome.red:
         reason, tail = f"{reason}; {hint}", f"{hint}\n{tail}"
     name, argv, failed = run.definition.name, run.definition.argv, report.failed if report else ()

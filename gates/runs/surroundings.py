@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
 from fleet.excerpts import lacks_network
 from fleet.isolation import INSIDE, Alone, Walls
+from fleet.limits import InForce, amount_of
 from fleet.ports import PipeSpec
 from gates.runs.place import Run, bare_path
 
 NO_NETWORK: Final = "this gate has no network"
+_TOO_LARGE: Final = re.compile(r"File size limit exceeded|File too large|EFBIG")
+_NO_PROCESS: Final = re.compile(r"[Cc]annot fork|fork: (retry|Resource)|can't start new thread")
 
 
 def process_of(run: Run) -> PipeSpec:
@@ -58,3 +62,15 @@ def network_hint(run: Run, output: Sequence[str]) -> str:
     if run.definition.network or not run.place.facts.walled:
         return ""
     return f"{NO_NETWORK}; `network = true` in its definition allows it" if lacks_network(output) else ""
+
+
+def limit_hint(limits: InForce | None, output: str) -> str:
+    """The limit that a command's own words are about, where the kernel held it before anyone looked; otherwise
+    empty."""
+    if limits is None:
+        return ""
+    if limits.disk and _TOO_LARGE.search(output):
+        return f"its machine's `run_disk` lets a run write {amount_of(limits.disk)}"
+    if limits.processes and _NO_PROCESS.search(output):
+        return f"its machine's `run_processes` lets a run have {limits.processes}"
+    return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.telling.outcome_cards import failed_card
-from bot.telling.progress import Progress
+from bot.telling.progress import GateSeen, Progress
 from fleet.events import VerdictGiven
 from fleet.verdict import JUnitCounts
 from gates.runs import junit
@@ -63,3 +63,36 @@ def test_tests_in_no_suite_count_and_their_reasons_are_shown() -> None:
     read = junit.read(f"<testsuites>{cases}{suite}</testsuites>".encode())
     assert read is not None and (read.counts, read.ran) == (JUnitCounts(5, 1, 0, 1), 3)
     assert "FAILED b\n    b is 3" in read.failures
+
+
+@pytest.mark.parametrize(
+    ("ended", "reason", "title"),
+    [
+        ("exit status 1", "exit status 1 (2 of 3 tests failed, by its own report)", "exit status 1"),
+        (
+            "exit status 137",
+            "exit status 137: SIGKILL, as a shell says it (1 of 3); memory limit 128 MB reached",
+            "exit status 137: SIGKILL, as a shell says it",
+        ),
+        ("killed by SIGSEGV", "killed by SIGSEGV; this gate has no network", "killed by SIGSEGV"),
+        ("", "layer 5 (canaries): forged", "layer 5 (canaries): forged"),
+    ],
+)
+def test_the_title_says_what_a_status_means(ended: str, reason: str, title: str) -> None:
+    progress = Progress()
+    progress.gates["r1"] = GateSeen("tests", ("make",), "m1", COMMIT, outcome="failed", reason=reason, exit=ended)
+    given = VerdictGiven(COMMIT, COMMIT, COMMIT, "failed", (reason,), ("r1",), "unsafe-same-user", 1, "")
+    shown = "".join(map(str, failed_card(TASK, given, progress, "claude").title))
+    assert shown.endswith(f"gate tests failed: {title}")
+
+
+def test_a_limit_is_said_where_a_long_output_has_no_room_for_it() -> None:
+    why = "its machine's `run_processes` lets a run have 50"
+    progress, reason = Progress(), f"exit status 1; {why}"
+    progress.gates["r1"] = GateSeen(
+        "tests", ("make",), "m1", COMMIT, outcome="failed", reason=reason, exit="exit status 1"
+    )
+    for tail, said in ((f"{why}\nred", False), (f"{why}\n" + "sh: 1: Cannot fork\n" * 200, True)):
+        given = VerdictGiven(COMMIT, COMMIT, COMMIT, "failed", (reason,), ("r1",), "unsafe-same-user", 1, tail)
+        card = failed_card(TASK, given, progress, "claude")
+        assert any(why in str(each) for each in card.lines) is said

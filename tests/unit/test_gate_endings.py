@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from fleet.exits import Exit, Exited, Lost, Signalled, TimedOut
+from fleet.limits import InForce
 from fleet.verdict import Outcome
 from gates.runs.endings import outcome_of, temporary, words_for_end
+from gates.runs.surroundings import limit_hint
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "gates.md").read_text("utf-8")
 
@@ -57,3 +59,20 @@ def test_signals_are_named_as_a_shell_says_them_too() -> None:
 def test_one_status_asks_for_the_same_machine_again() -> None:
     assert [code for code in range(256) if temporary(Exited(code))] == [75]
     assert not temporary(Signalled(signal.SIGKILL.name)) and not temporary(None)
+
+
+@pytest.mark.parametrize(
+    ("limits", "output", "words"),
+    [
+        (InForce(0, 0, 64_000_000), "dd: File size limit exceeded", "run_disk"),
+        (InForce(0, 0, 64_000_000), "OSError: [Errno 27] File too large", "run_disk"),
+        (InForce(0, 50, 0), "/bin/sh: 1: Cannot fork", "run_processes` lets a run have 50"),
+        (InForce(0, 50, 0), "RuntimeError: can't start new thread", "run_processes"),
+        (InForce(0, 50, 64_000_000), "1 failed", ""),
+        (InForce(0, 0, 0), "Cannot fork, File too large", ""),
+        (None, "Cannot fork", ""),
+    ],
+)
+def test_a_limit_that_only_the_kernel_saw_is_named(limits: InForce | None, output: str, words: str) -> None:
+    hint = limit_hint(limits, output)
+    assert words in hint and bool(words) == bool(hint)
