@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import hmac
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -13,10 +14,12 @@ import pytest
 from fleet.config import GateConfig, LayerName
 from gates.layers import kit
 from gates.layers.examination import LAYERS
+from gates.layers.kit.pytest_plugin import _written
 from gates.layers.protected import Protected
 from gates.layers.protocol import Case, LayerFinding, Runs, Toolchain, total
 from gates.layers.report import Phase, PhaseReport, baseline_of, unseal
 from gates.runs.definitions import define
+from tests.scenarios.gate_house import Files
 from tests.unit.test_layers import change
 
 TESTS = {"t::a": ("passed", 1.0), "t::b": ("passed", 1.0), "t::c": ("failed", 1.0)}
@@ -72,6 +75,7 @@ DOCTEST = '"""Adds.\n\n>>> add(1, 2)\n3\n"""\n'
     ("path", "before", "after", "words"),
     [
         ("rates.json", "1", "2", "changes data that tests of the base read"),
+        ("rates.json", None, "2", "adds data that tests of the base looked for"),
         ("rates.py", "X = 1\n", "X = 2\n", ""),
         ("other.json", "1", "2", ""),
         ("docs/use.md", ">>> add(1, 2)\n3\n", ">>> add(1, 2)\n4\n", "changes examples"),
@@ -87,12 +91,11 @@ DOCTEST = '"""Adds.\n\n>>> add(1, 2)\n3\n"""\n'
         ("check_it.py", "def check_a():\n    pass\n", "import json\n\n\ndef check_a():\n    pass\n", ""),
     ],
 )
-def test_what_tests_of_the_base_depend_on_is_held(path: str, before: str, after: str, words: str) -> None:
+def test_what_tests_of_the_base_depend_on_is_held(path: str, before: str | None, after: str, words: str) -> None:
+    old: Files = {} if before is None else {path: before}
     tests = dict.fromkeys(("docs/use.md::use.md", "shop.py::shop", "check_it.py::check_a[1]"), ("passed", 1.0))
     base = Phase(status=0, hello=True, end=0, tests=tests, data=["rates.json", "rates.py"])
-    case = Case(
-        define("tests", GateConfig(run=["pytest"])), Toolchain.PYTEST, change({path: before}, {path: after})
-    )
+    case = Case(define("tests", GateConfig(run=["pytest"])), Toolchain.PYTEST, change(old, {path: after}))
     found = Protected().judge(case, Runs(baseline_of(base, None), PhaseReport(head=but(HEAD, tests=tests)))).held
     assert [words in place.why for place in found] == ([True] if words else [])
 
@@ -230,6 +233,41 @@ def test_what_passes_only_while_it_is_seen_to_be_a_test_is_held() -> None:
     assert not judged(HEAD, check, without=LayerName.CANARIES).held
     every = judged(HEAD, but(check, every=True, tests={**check.tests, "t::b": ("passed", 1.0)}))
     assert every.failed == (), "alone, it may miss what is hidden"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"swallowed": [("kept.py", 7), ("kept.py", 7)]}, "keeps the failure to itself"),
+        ({"outside": ["t::a"]}, "fails in a program that no test runner started: t::a"),
+    ],
+)
+def test_what_only_a_hidden_run_hears_is_held(more: dict[str, object], words: str) -> None:
+    (place,) = judged(HEAD, but(CHECK, **more)).held
+    assert words in place.why
+    unharmed = but(CHECK, **more, canaries={"c::1": ("passed", 1.0)})
+    assert judged(HEAD, unharmed).held == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_held"),
+    [("1 2", "1 2", False), ("1 2", "2 1 3", False), ("1 2", "1 3", True), ("1", "", True)],
+)
+def test_a_test_keeps_the_values_that_it_gets(before: str, now: str, is_held: bool) -> None:
+    base = but(BASE, at={"t::a": f"kept.py:1:00000001|{before}"})
+    held = judged(but(HEAD, at={"t::a": f"kept.py:1:00000001|{now}"}), base=base).held
+    assert bool(held) is is_held
+
+
+@dataclass
+class Row:
+    total: int
+    left: list[int]
+
+
+def test_what_a_parameter_is_made_of_is_known_by_its_parts() -> None:
+    assert _written({"row": Row(200, [180, 75])}) == [".row.total=200", ".row.left.0=180", ".row.left.1=75"]
+    assert _written({"row": Row(200, []), "f": len}) == [] == _written({"made": object()})
 
 
 def test_what_differs_between_two_runs_of_the_base_is_left_out_and_named() -> None:
