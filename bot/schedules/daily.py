@@ -81,7 +81,9 @@ def offer(tx: Tx, owner: str, channel: ChatRef, zone: str, now_us: int) -> None:
 async def prepare(context: Context, schedule: Schedule, missed: int, now_us: int) -> Prepared:
     """Computes the post for the time that is due now, and writes its picture and receipt."""
     zone = ZoneInfo(schedule.zone)
-    day = local_time(now_us, zone).date()
+    # Of the last time that is due: a post that comes late is that day's, and the next one is today's.
+    due = local_time(schedule.next_us, zone).date() + timedelta(days=missed)
+    day = min(due, local_time(now_us, zone).date())
 
     def begin(tx: Tx) -> tuple[int, int, Line | None]:
         since, size = int(settings.get(tx, _key(schedule)) or 0), ledger.size(tx)
@@ -100,7 +102,7 @@ async def prepare(context: Context, schedule: Schedule, missed: int, now_us: int
         lines.append(look)
     if not any(map(bool, lines)):
         lines.append(line("No task ran."))
-    document, issued, beside = "", None, f"checkpoint: /receipt {wanted.day}"
+    document, issued, beside = "", None, f"checkpoint: /receipt {wanted.day}-{last}"
     try:
         path = await days.write(context.home, wanted, receipt, context.store.instance)
         document = str(path)

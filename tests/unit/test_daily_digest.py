@@ -84,7 +84,9 @@ async def test_one_post_a_day_with_a_receipt_that_verifies(tmp_path: Path) -> No
             "Calls: 1 failed · 1 unfinished · 50% err",
         ]
         assert len(card.lines) <= 8
-        assert rows[-2].startswith("Root ") and rows[-2].endswith("unwitnessed · checkpoint: /receipt 2026-11-28")
+        assert card.root is not None
+        named = f"/receipt 2026-11-28-{card.root.partition(':')[0]}"
+        assert rows[-2].startswith("Root ") and rows[-2].endswith(f"unwitnessed · checkpoint: {named}")
         assert [action.label for action in card.actions] == ["More", "Verify"]
         assert Path(card.picture).read_bytes().startswith(b"\x89PNG")
         assert await look(there) == []
@@ -98,7 +100,7 @@ async def test_one_post_a_day_with_a_receipt_that_verifies(tmp_path: Path) -> No
         assert "2026-11-28 · receipt verified" in text(cards[0])
         _, cards = await there.press(card, "More")
         assert shown(cards[0].title) == "Digest"
-        _, cards = await there.say("/receipt 2026-11-28")
+        _, cards = await there.say(named)
         assert cards[0].document == card.document
         (issued,) = await days(there)
         signed = tmp_path / "from-the-chat.note"
@@ -146,6 +148,10 @@ async def test_a_range_starts_where_the_last_one_ended_and_missed_days_are_named
         first, second = await days(there)
         assert second.first_seq == first.last_seq + 1
         assert await look(there) == []
+        late = await posted(there, clock, "2026-12-04T10:00")  # no day is left out, and none has two posts
+        assert text(late).startswith("Digest · Thu 3 Dec\n") and "Not posted: Wed 2 Dec. They" in text(late)
+        assert text(await posted(there, clock, "2026-12-04T19:00")).startswith("Digest · Fri 4 Dec\n")
+        assert [each.day[-2:] for each in await days(there)] == ["28", "01", "03", "04"]
 
 
 async def test_a_failed_commit_posts_nothing_and_a_full_disk_posts_without_a_receipt(tmp_path: Path) -> None:
