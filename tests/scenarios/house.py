@@ -27,6 +27,7 @@ import tomlkit
 from fleet.events import Recorded
 from fleet.store import ledger, reconciling, sessions
 from fleet.store.core import Store
+from tests.conftest import living_in
 from tests.empty_store import filled
 from tests.far_end.repositories import git, make_bare
 from tests.far_end.sshd import Sshd, running_sshd
@@ -317,8 +318,7 @@ def house(files: dict[str, str | bytes] | None = None, *, walls: bool = False) -
 
 
 def _end_pipes(directory: Path) -> None:
-    """Ends what a scenario deliberately left running on its machines."""
-    for entry in Path("/proc").glob("[0-9]*") if Path("/proc/self").exists() else ():
-        with contextlib.suppress(OSError, ProcessLookupError):
-            if str(directory).encode() in (entry / "cmdline").read_bytes():
-                os.kill(int(entry.name), signal.SIGKILL)
+    """Ends what a scenario deliberately left running on its machines, or failed beside."""
+    for pid in living_in(directory):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
