@@ -31,6 +31,7 @@ BUNDLE_NAMESPACES = ("airboss-bundle-v1", "airboss-checkpoint-v1")
 PRINCIPAL = "airboss"
 KEY_FILE = "receipt_ed25519"
 PINNED = "this-controller.pub"
+_RESTORE = "restore it from a backup, or move it away to start with a new key, which people must pin"
 """Where a home pins its own key."""
 _MAGIC = b"SSHSIG"
 _KEY_TYPE = b"ssh-ed25519"
@@ -222,8 +223,16 @@ def load_or_create(home: Path) -> Ed25519PrivateKey:
     fresh = not path.exists()
     key = load_or_create_at(path)
     if fresh:
+        _keep_lost(home / "pinned" / PINNED, public_of(key))
         announce(home, public_of(key))
     return key
+
+
+def _keep_lost(pinned: Path, new: PublicKey) -> None:
+    """Another key signed before, and is gone: what it signed still verifies here."""
+    if pinned.exists() and not (text := pinned.read_text(encoding="utf-8")).startswith(new.line):
+        name = f"lost-{hashlib.sha256(text.encode()).hexdigest()[:8]}.pub"
+        files.replace_durably(pinned.with_name(name), text.encode(), mode=0o644)
 
 
 def load_or_create_at(path: Path) -> Ed25519PrivateKey:
@@ -237,12 +246,11 @@ def load_or_create_at(path: Path) -> Ed25519PrivateKey:
             attempted="read the key that signs receipts",
             on=str(path),
             cause=str(error),
-            hint="restore it from a backup, or move it away to start with a new key, which people must pin",
+            hint=_RESTORE,
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise Unavailable(
-            attempted="read the key that signs receipts", on=str(path), cause="it is not an Ed25519 key"
-        )
+        cause = "it is not an Ed25519 key"
+        raise Unavailable(attempted="read the key that signs receipts", on=str(path), cause=cause, hint=_RESTORE)
     return key
 
 

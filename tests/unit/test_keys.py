@@ -55,6 +55,17 @@ def test_what_an_old_key_signed_verifies_after_a_rotation(
     run(home, "verify", str(receipts[0]), "--allowed-signers", str(stranger))
 
 
+def test_what_a_lost_key_signed_still_verifies_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path, "keys", "make")
+    receipt = issue.write_signed(tmp_path, "t1.json", landed().statement())
+    (tmp_path / "keys" / sshsig.KEY_FILE).unlink()
+    run(tmp_path, "keys", "make")
+    run(tmp_path, "verify", str(receipt))
+    newer = issue.write_signed(tmp_path, "t2.json", landed().statement())
+    run(tmp_path, "verify", str(newer))
+    assert len(list((tmp_path / "pinned").iterdir())) == 2
+
+
 def test_a_rotation_that_was_interrupted_is_done_again(tmp_path: Path) -> None:
     old = sshsig.public_of(sshsig.load_or_create(tmp_path))
     for failing in range(1, 12):
