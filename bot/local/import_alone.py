@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.base import leading
+from bot.home_lock import HomeInUse
 from bot.local import import_intake
 from bot.local.owner import caller
 from fleet.errors import Unavailable
@@ -17,6 +18,13 @@ async def add_alone(home: Path, requests: list[dict[str, Any]]) -> list[dict[str
     try:
         async with leading(home) as store:
             return [await import_intake.answer(store, request, actor) for request in requests]
+    except HomeInUse as error:
+        raise Unavailable(
+            attempted="import sessions",
+            on=str(home),
+            cause="another command has this home, or a controller that starts",
+            hint="Run it again when that is done: nothing is counted twice.",
+        ) from error
     except PermissionError as error:
         raise Unavailable(
             attempted="import sessions",

@@ -71,11 +71,13 @@ def run(options: argparse.Namespace, home: Path) -> int:
     if options.json:
         print_json(said)
     else:
-        sys.stdout.write(_words(tally, added))
+        sys.stdout.write(_words(agent, tally, added))
     return Unavailable.status if tally.unreadable else 0
 
 
-def _words(tally: Tally, added: ImportCounts) -> str:
+def _words(agent: ImportedAgent, tally: Tally, added: ImportCounts) -> str:
+    if not tally.files and not tally.unreadable:
+        return f"There is no session file of {agent} here: {_PATTERNS[agent]}*.jsonl. Nothing was imported.\n"
     bad = [(tally.malformed, "malformed"), (tally.half, "unfinished"), (tally.huge, "too long")]
     skipped = ", ".join(f"{count:,} {name}" for count, name in bad if count)
     lines = [

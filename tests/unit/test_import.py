@@ -14,6 +14,7 @@ import pytest
 
 from bot.cli import main
 from bot.days import days_of
+from bot.home_lock import only_one
 from bot.local import importing
 from fleet.agents.codex_files import CodexFile
 from fleet.events import Refs, Source, ToolCallEnded, ToolCallStarted
@@ -208,6 +209,22 @@ def test_a_session_that_was_forked_or_resumed_elsewhere_repeats_nothing(home: Ho
 def test_a_directory_that_is_none_is_refused(home: Home, tmp_path: Path) -> None:
     assert main(["--home", str(home.path), "import", "claude", str(tmp_path / "gone")]) == 2
     assert not home.path.exists()
+
+
+def test_where_nothing_is_to_import_or_another_command_is_at_work_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--home", str(tmp_path / "home"), "import"]
+    ClaudeSession("s1", AT).write(tmp_path / "projects")
+    assert main([*words, "codex", str(tmp_path / "projects")]) == 0
+    assert "no session file of codex here: rollout-*.jsonl" in capsys.readouterr().out
+    session = ClaudeSession("s1", AT)
+    session.call(1)
+    session.write(tmp_path / "projects")
+    (tmp_path / "home").mkdir()
+    with only_one(tmp_path / "home"):
+        assert main([*words, "claude", str(tmp_path / "projects")]) == 3
+    assert "another command has this home" in capsys.readouterr().err
 
 
 def test_the_same_ids_in_two_sessions_are_two_calls_and_a_copied_history_is_one(home: Home, tmp_path: Path) -> None:
