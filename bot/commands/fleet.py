@@ -32,6 +32,7 @@ from fleet.store.named import plain_id
 from gates.people import RIGHTS, Right, Role
 
 _ENDED_SHOWN = 8
+_PEOPLE = 8  # of a page, beside what the roles may do
 _CHANGES = frozenset(("revoke", "remove", "delete", "add"))
 _TASK = re.compile(r"[tT]?\d{1,18}(?:\.\d+)*")
 
@@ -180,15 +181,18 @@ async def people(context: Context, call: Call) -> Effect:
     if keyword("".join(split(call.args)[:1])) in _CHANGES:
         hint = "/revoke ID ends the rights of an id; airboss people add, on the controller, gives some."
         raise Misused(attempted="change the people", cause="/people only shows them", hint=hint)
-    lines = [line(f"{person.name} · {person.role} · {', '.join(person.ids)}") for person in config.people]
+    page = Page.of(wanted(call.args), len(config.people), _PEOPLE)
+    shown = config.people[page.first : page.upto]
+    lines = [line(f"{person.name} · {person.role} · {', '.join(person.ids)}") for person in shown]
     lines += [line(f"{role}: {', '.join(sorted(RIGHTS[role]))}") for role in Role]
     call.result.data = {
         "people": [person.model_dump(mode="json") for person in config.people],
         "rights": {str(role): sorted(RIGHTS[role]) for role in Role},
     }
     card = Card(
-        line(words.count(len(config.people), "person", "people")),
-        capped(lines, "and {n} more"),
+        line(f"{words.count(len(config.people), 'person', 'people')}{page.span}"),
+        tuple(lines),
+        actions=page.actions("/people "),
         footer=footed(config.isolation, "airboss people add"),
     )
     return reply(call, card)

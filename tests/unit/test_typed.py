@@ -86,6 +86,18 @@ async def test_a_lone_word_in_reply_to_a_card_is_about_that_card(tmp_path: Path)
         assert "t1 · stopping" in await replied("/stop it now", of_task)
 
 
+async def test_everybody_is_on_a_page_of_people(tmp_path: Path) -> None:
+    more = "".join(f'[[people]]\nname = "P{n}"\nrole = "viewer"\nids = ["phone::p{n}"]\n' for n in range(18))
+    async with house(tmp_path, fleet_toml=FLEET + more) as there:
+        _, (card,) = await there.say("/people")
+        seen = everything(card)
+        while any(action.label == "More" for action in card.actions):
+            _, (card,) = await there.press(card, "More")
+            seen += everything(card)
+        assert all(f"phone::{name} " in seen.replace("\n", " ") for name in ("vera", "ada", "p0", "p17"))
+        assert "21 people · 17-21" in shown(card.title)
+
+
 async def test_words_that_sound_like_stop_come_with_its_button(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         await Flight.begin(there)
