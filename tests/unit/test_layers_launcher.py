@@ -331,7 +331,22 @@ def test_piped():
     assert shop.piped()
 
 def test_tried(tmp_path):
+    (tmp_path / "a").touch()
     assert shop.tried() == 180
+
+@pytest.fixture(params=[1])
+def till(request):
+    return shop.Till()
+
+def test_till(till):
+    assert till.left == 190
+
+def test_asks(request):
+    assert request.node.name == "test_asks" and shop.piped()
+
+@pytest.mark.parametrize("number", [3])
+def test_each(number, tmp_path):
+    assert shop.piped() and number == 3 and tmp_path.is_dir()
 
 def test_expected():
     with pytest.raises(shop.Closed):
@@ -348,7 +363,7 @@ def test_what_the_tested_code_keeps_to_itself_is_heard(tmp_path: Path) -> None:
     (tmp_path / "tree" / "test_kept.py").write_text(KEPT_TO_ITSELF)
     parts = {"plugin": "pytest_plugin.py", "canaries": "canaries.py.txt"}
     parts |= {name: f"pytest_{name}.py" for name in ("watching", "equality", "hiding", "swallowing", "outside")}
-    tests = ("block", "ended", "told", "piped", "tried", "expected")
+    tests = ("block", "ended", "told", "piped", "tried", "till[1]", "asks", "each[3]", "expected")
     known: Any = {"baseline": {f"test_kept.py::test_{name}": ("failed", 1.0) for name in tests}, "broken": []}
     pytest_alone = ("env", "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1", sys.executable, "-m", "pytest")
     more: Any = {**{name: kit(file) for name, file in parts.items()}, **known, "watched": True, "check": True}
@@ -359,4 +374,4 @@ def test_what_the_tested_code_keeps_to_itself_is_heard(tmp_path: Path) -> None:
     assert ["", "math.isclose"] in head["replaced"]
     assert len(check["bodies"]) == len(tests)
     assert sorted(check["swallowed"]) == [["test_kept.py", line] for line in (7, 11, 16)]
-    assert check["outside"] == ["test_kept.py::test_piped"]
+    assert check["outside"] == ["test_kept.py::test_piped", "test_kept.py::test_each[3]"]

@@ -4,6 +4,7 @@ test runner started: what a program could measure of its own process says nothin
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ _SECONDS = 60
 #: What plugins give each test, and no test of a plain function needs.
 _OF_PLUGINS = {"event_loop_policy", "_session_faker", "_session_event_loop"}
 _PROGRAM = """
-import importlib, json, sys, types
+import ast, importlib, json, pathlib, sys, tempfile, types
 given, sys.argv, out = json.loads(sys.stdin.read()), ["main.py"], sys.stdout
 def run():
     sys.path[:], text = given["path"], given.pop("text")
@@ -36,7 +37,10 @@ def run():
     case = hasattr(owner, "debug")
     body = owner(given["name"]).debug if case else getattr(owner() if owner else module, given["name"])
     del sys.modules[given["module"]]
-    return body
+    arguments = ast.literal_eval(given["arguments"])
+    if given["room"]:
+        arguments["tmp_path"] = pathlib.Path(tempfile.mkdtemp())
+    return lambda: body(**arguments)
 def file_of(error):
     trace, found = error.__traceback__, ""
     while trace is not None:
@@ -53,6 +57,7 @@ except BaseException as error:
 out.write("\\n" + json.dumps(dict(said, token=given["token"])))
 out.flush()
 """
+_OF_TMP_PATH = {"tmp_path_factory", "request"}
 _run, _path, _texts, _asked = subprocess.run, list[str](), dict[str, str](), list[str]()
 
 
@@ -71,14 +76,27 @@ def fails(item: Any, seems: str) -> bool:
     pytest can be asked. ``seems``: the file that it seems to be in."""
     place, names = str(item.path), item.nodeid.partition("[")[0].split("::")[1:]
     before = _configuration(place)
-    needs = set(getattr(item, "fixturenames", ["?"])) - _OF_PLUGINS or hasattr(item, "callspec") or len(names) > 2
-    if needs or before is None or place not in _texts or len(_asked) >= MOST:
+    fixtures = set(getattr(item, "fixturenames", ["?"])) - _OF_PLUGINS
+    got = getattr(item, "funcargs", {})
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    values = {name: value for name, value in params.items() if got.get(name) is value}  # no fixture's own
+    direct = set(getattr(getattr(item, "_fixtureinfo", None), "argnames", ()))
+    needs = (direct - values.keys() - {"tmp_path"}) or fixtures - direct - _OF_TMP_PATH
+    if (
+        needs
+        or len(names) > 2
+        or not _is_literal(values)
+        or before is None
+        or place not in _texts
+        or len(_asked) >= MOST
+    ):
         return False
     _asked.append(item.nodeid)
     token = os.urandom(8).hex()
     given = {
         "path": _path, "module": item.module.__name__, "as": seems, "text": _texts[place], "before": before,
         "owner": names[0] if names[1:] else "", "name": names[-1], "token": token,
+        "arguments": repr(values), "room": "tmp_path" in fixtures,
     }  # fmt: skip
     try:
         done = _run(
@@ -97,6 +115,14 @@ def fails(item: Any, seems: str) -> bool:
     file = watching.within(said.get("file", ""))
     ours = file not in ("..", watching.within(seems)) and not watching.of_tests(file)
     return bool((said.get("loaded") or ours) and not said.get("passed") and not said.get("skipped"))
+
+
+def _is_literal(values: Any) -> bool:
+    """Whether these values are all that their text says."""
+    try:
+        return bool(ast.literal_eval(repr(values)) == values)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
 
 
 def _configuration(place: str) -> Any:
