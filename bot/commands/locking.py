@@ -42,9 +42,9 @@ async def show_locks(context: Context, call: Call) -> Effect:
         return now, [(hold, locks.of_hold(tx, hold.id)) for hold in sorted(live, key=lambda hold: hold.since_us)]
 
     now, held = await context.store.read(read)
-    waiting = context.locks.line
-    rows = [_held_line(hold, some, now) for hold, some in held]
-    rows += [_waiting_line(waiter, now) for waiter in waiting]
+    waiting, alone = context.locks.line, len(context.config().repos) == 1
+    rows = [_held_line(hold, some, now, alone=alone) for hold, some in held]
+    rows += [_waiting_line(waiter, now, alone=alone) for waiter in waiting]
     call.result.data = {
         "held": [
             {
@@ -154,17 +154,22 @@ def _split(args: str) -> tuple[str, str]:
     return ((found[1] or found[2]).strip(), found[3].strip()) if found else ("", "")
 
 
-def _held_line(hold: Hold, some: list[Lock], now: int) -> Line:
-    what = ", ".join(lock.resource.name + lock.marks for lock in some[:_NAMED]) or "nothing yet"
+def _held_line(hold: Hold, some: list[Lock], now: int, *, alone: bool) -> Line:
+    what = ", ".join(_named(lock.resource, alone) + lock.marks for lock in some[:_NAMED]) or "nothing yet"
     more = f" +{len(some) - _NAMED:,}" if len(some) > _NAMED else ""
     since, left = words.duration(now - hold.since_us), words.duration(hold.expires_us - now)
     return line(one_line(hold.holder, 30), " · ", one_line(what, 60), f"{more} · {since}, {left} left")
 
 
-def _waiting_line(waiter: Waiter, now: int) -> Line:
-    names = ", ".join(want.resource.name for want in waiter.request.wants[:3])
+def _waiting_line(waiter: Waiter, now: int, *, alone: bool) -> Line:
+    names = ", ".join(_named(want.resource, alone) for want in waiter.request.wants[:3])
     since = words.duration(now - waiter.since_us)
     return line("⏳ ", one_line(waiter.request.holder, 30), " waits for ", one_line(names, 40), f" · {since}")
+
+
+def _named(resource: Resource, alone: bool) -> str:
+    """As ``/unlock`` takes it: a path without its repository where that is the only one, ``alone``."""
+    return resource.name if alone else str(resource)
 
 
 COMMANDS = (

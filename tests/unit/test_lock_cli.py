@@ -19,7 +19,7 @@ from bot.cli import main
 from bot.local import lock_cli
 from fleet.errors import Unavailable
 from fleet.locks import Granted, LockCause, LockMode, Resource, Want
-from fleet.supervise import own
+from fleet.supervise import alongside, own
 from gates.locks.book import Request
 from tests.console_house import served
 from tests.schema import load, problems
@@ -174,6 +174,24 @@ async def test_each_lock_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureF
             "deploy (advisory)",
             "path:shop:docs (shared)",
         ]
+
+
+async def test_where_there_are_several_repositories_each_lock_says_of_which(tmp_path: Path) -> None:
+    other = '[repos.other]\nurl = "/srv/other.git"\n'
+    async with served(tmp_path, ME + other) as (there, _):
+        wants = Want(Resource("src", "shop")), Want(Resource("deploy"))
+        service = there.core.context.locks
+        await service.acquire(Request("h0", wants, 600_000_000, LockCause.COMMAND))
+        wanted = Request("h1", wants[:1], 600_000_000, LockCause.COMMAND)
+        async with alongside(service.acquire(wanted, wait_seconds=600), "h1 waits"):
+            while not service.line:
+                await asyncio.sleep(0.01)
+            _, cards = await there.say("/locks")
+        held, waits = (shown(each) for each in cards[0].lines)
+        assert held.startswith("h0 · path:shop:src, deploy (advisory) · ")
+        assert "h1 waits for path:shop:src" in waits
+        _, cards = await there.say("/unlock path:shop:src as the card names it")
+        assert "1 lock taken away" in shown(cards[0].title)
 
 
 @pytest.mark.parametrize(
