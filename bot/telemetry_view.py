@@ -17,7 +17,7 @@ from fleet.config import FleetConfig, MachineConfig
 from fleet.events import AgentSaid, GateOpened, Recorded, ToolCallStarted, VerdictGiven
 from fleet.figures import ACTIVE_US, ToolCalls
 from fleet.machines.watch import DiskSeen, MachineSeen, MachineState
-from fleet.model import ENDS, STOPPED_EARLY, Session, Task, TaskState
+from fleet.model import ENDS, Session, Task, TaskState
 from fleet.store import approvals, base_tips, controllers, hooked, landing_line, queue, recent, rollups, windows
 from fleet.store.controllers import ControllerSeen
 from fleet.store.core import Tx
@@ -292,8 +292,8 @@ def session_lines(view: FleetView, count: int, room: int) -> list[Line]:
 def session_line(session: Session, view: FleetView, *, short: bool = False) -> Line:
     """``▸ t12 shop · fix the discount · evo-x2 · 4 min ✗1 · Bash pytest``.
 
-    The task, where it runs, for how long, its gate results (``…``: gates are running), and what it does. ``short``:
-    one line of a phone, without the last.
+    The task, where it runs, for how long, its gate results (``…``: gates are running), and why it waits, else what
+    it does. ``short``: one line of a phone, without the last.
     """
     task = view.overview.tasks[session.task]
     state = "ending" if task.state in ENDS else str(task.state)
@@ -305,7 +305,7 @@ def session_line(session: Session, view: FleetView, *, short: bool = False) -> L
         room = _WIDTH - len(f"▸ {task.id} {task.repo} ·  · {where}")
         title = one_line(task.prompt, max(_SHORTEST_TITLE, room))
         return line(f"▸ {task.id} {task.repo} · ", title, f" · {where}")
-    doing = task.why if task.state in STOPPED_EARLY else view.doing.get(session.task, "")
+    doing = task.why or view.doing.get(session.task, "")
     acts = (" · ", one_line(doing, _DOING_WIDTH)) if doing else ()
     return line(f"▸ {task.id} {task.repo} · ", one_line(task.prompt, _TITLE_WIDTH), f" · {where}", *acts)
 

@@ -111,6 +111,14 @@ async def test_what_waits_for_a_person_comes_first(tmp_path: Path) -> None:
         assert first[2] == "✋ and 3 more waiting for a person"
 
 
+async def test_a_task_that_waits_says_for_what(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await Flight.begin(there)
+        await there.store.write(lambda tx: tasks.explain(tx, "t1", "waiting for a lock: it is anna's"))
+        _, (card,) = await there.say("/status")
+        assert "· waiting for a lock" in everything(card)
+
+
 async def test_everything_at_once_fits_a_phone(tmp_path: Path) -> None:
     many = FLEET + "".join(f'[machines.box-{n}]\nexecutor = "local"\n' for n in range(4))
     async with house(tmp_path, fleet_toml=many) as there:
