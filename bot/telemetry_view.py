@@ -305,7 +305,7 @@ def session_line(session: Session, view: FleetView, *, short: bool = False) -> L
         room = _WIDTH - len(f"▸ {task.id} {task.repo} ·  · {where}")
         title = one_line(task.prompt, max(_SHORTEST_TITLE, room))
         return line(f"▸ {task.id} {task.repo} · ", title, f" · {where}")
-    doing = task.why or view.doing.get(session.task, "")
+    doing = (task.why if task.state not in ENDS else "") or view.doing.get(session.task, "")
     acts = (" · ", one_line(doing, _DOING_WIDTH)) if doing else ()
     return line(f"▸ {task.id} {task.repo} · ", one_line(task.prompt, _TITLE_WIDTH), f" · {where}", *acts)
 
