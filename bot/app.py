@@ -152,6 +152,7 @@ class App:
                 "locks": base.locks.run,
                 "lock renewal": LockKeeper(store, base.locks, config, services.clock).run,
                 "voice messages": core.voices.run,
+                "control socket": lambda: server.listening.keep(lambda: config().console.group),
                 "hooks on machines": hooks.run,
                 "backups": backups.run,
                 "fleet.toml": Reloads(config, services, base.executors, dispatcher, standing, server.open).run,

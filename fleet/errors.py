@@ -33,12 +33,23 @@ The rule for catching: **catch an error only where you own what it is about.**
 - ``StoreUnavailable`` ends nothing. It propagates to the loop that started the work (a flight, or the supervisor),
   which waits with backoff and starts again from the store.
 - ``LeadershipLost`` propagates to the supervisor and ends the controller with exit status 3.
+- An error of the system that ``is_shortage`` (too many open files, no memory) makes a step of a flight wait.
 - An internal error ends the task, message or component that it hit, with its traceback in the log.
 
 ``bot/explain.py`` renders errors for people; nothing else formats an error.
 """
 
 from __future__ import annotations
+
+import errno
+from typing import Final
+
+_SHORTAGES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS))
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether this process, or its machine, has no file, memory or process to give for now. It is no bug."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SHORTAGES)
 
 
 class AirbossError(Exception):

@@ -71,7 +71,21 @@ QUIET_LOGGERS = (
 
 
 class _PrivateLog(logging.handlers.RotatingFileHandler):
-    """A rotating log that only its owner can read."""
+    """A rotating log that only its owner can read. Where somebody moved it away, the next line begins a new one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one line."""
+        with contextlib.suppress(OSError, ValueError):
+            if self.stream is not None and not self._is(self.stream):
+                self.stream.close()
+                self.stream = self._open()
+        super().emit(record)
+
+    def _is(self, stream: TextIOWrapper) -> bool:
+        try:
+            return os.path.samestat(Path(self.baseFilename).stat(), os.fstat(stream.fileno()))
+        except FileNotFoundError:
+            return False
 
     def _open(self) -> TextIOWrapper:
         for older in Path(self.baseFilename).parent.glob(f"{Path(self.baseFilename).name}.*"):

@@ -83,7 +83,7 @@ class ControlServer:
         reset: Reset | None = None,
         more: Mapping[str, Verb] = MappingProxyType({}),
     ) -> None:
-        self._listening = Listening(home)
+        self.listening = Listening(home)
         self._core, self._console, self._notifier, self._deliverer = core, console, notifier, deliverer
         self._store, self._locks = core.context.store, core.context.locks
         self._clock, self._reset_ledger = SystemClock(), reset
@@ -110,24 +110,24 @@ class ControlServer:
     @property
     def path(self) -> Path:
         """Where the socket is."""
-        return self._listening.path
+        return self.listening.path
 
     @property
     def trouble(self) -> str:
         """Why the group that fleet.toml names cannot open the socket; empty when it can."""
-        return self._listening.trouble
+        return self.listening.trouble
 
     async def start(self) -> None:
         """Raises ``Unavailable`` when another controller answers here; a dead one's socket is replaced."""
-        await self._listening.start(self._accept, self._core.context.config().console.group)
+        await self.listening.start(self._accept, self._core.context.config().console.group)
 
     def open(self) -> None:
         """Opens the socket to the group that fleet.toml names now, and to no other."""
-        self._listening.open_to(self._core.context.config().console.group)
+        self.listening.open_to(self._core.context.config().console.group)
 
     async def close(self) -> None:
         """Takes no further clients, and lets every client go."""
-        self._listening.close()
+        self.listening.close()
         await self._clients.end()
 
     def _observe(self, tx: Tx, recorded: Recorded) -> None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import grp
+import logging
 import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from bot.local.client import LINE_LIMIT, SOCKET
 from bot.local.sockets import short
 from bot.local.wire import somebody_answers
 from fleet.errors import Misused, Unavailable
 from fleet.logins import login_name
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS: Final = 5.0
 
 Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
 
@@ -24,6 +30,7 @@ class Listening:
     def __init__(self, home: Path) -> None:
         self.path, self.trouble = home / SOCKET, ""
         self._server: asyncio.Server | None = None
+        self._accept: Accept = lambda reader, writer: None
 
     async def start(self, accept: Accept, group: str) -> None:
         """Raises ``Unavailable`` when another controller answers here; a dead one's socket is replaced."""
@@ -36,11 +43,25 @@ class Listening:
                     hint="Use it (airboss chat), or stop it first.",
                 )
             self.path.unlink()
+        self._accept = accept
+        await self._open(group)
+
+    async def keep(self, group: Callable[[], str]) -> None:
+        """Until cancelled: makes the socket anew where somebody removed it. Raises ``Misused`` as :meth:`start`."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if not self.path.exists():
+                _log.warning("the control socket was removed: making it anew")
+                if self._server is not None:
+                    self._server.close()
+                await self._open(group())
+
+    async def _open(self, group: str) -> None:
         try:
             with short(self.path) as path:
                 old = os.umask(0o177)
                 try:
-                    self._server = await asyncio.start_unix_server(accept, path, limit=LINE_LIMIT)
+                    self._server = await asyncio.start_unix_server(self._accept, path, limit=LINE_LIMIT)
                 finally:
                     os.umask(old)
         except OSError as error:

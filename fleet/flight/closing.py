@@ -5,7 +5,16 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from fleet.errors import AirbossError, DiskFull, LeadershipLost, LeaseLost, Misused, Refused, StoreUnavailable
+from fleet.errors import (
+    AirbossError,
+    DiskFull,
+    LeadershipLost,
+    LeaseLost,
+    Misused,
+    Refused,
+    StoreUnavailable,
+    is_shortage,
+)
 from fleet.events import SessionEndedV2
 from fleet.flight import attachments, by_hand, commits, keeping, leftovers, own_files, own_login, surroundings
 from fleet.flight.agent_process import AgentProcess
@@ -26,7 +35,7 @@ async def close_sessions(services: Services, task: Task, agent: AgentProcess) ->
     """Closes every session of an ended task. A landed workspace is removed; others stay for reading.
 
     If a machine cannot clean up, the session records what was left behind. Raises only errors of the store and the
-    leases, and ``DiskFull``, as the work cannot be saved then; the caller repeats it.
+    leases, and ``DiskFull`` and shortages, as the work cannot be saved then; the caller repeats it.
     """
     for session in await services.store.read(lambda tx: sessions.of_task(tx, task.id)):
         if session.ended_us:
@@ -41,6 +50,8 @@ async def close_sessions(services: Services, task: Task, agent: AgentProcess) ->
         except (StoreUnavailable, LeaseLost, LeadershipLost, DiskFull):
             raise
         except Exception as error:
+            if is_shortage(error):
+                raise
             if not isinstance(error, AirbossError):
                 _log.exception("closing session %s failed", session.id)
             why = f"left behind on {session.machine}: {error}"

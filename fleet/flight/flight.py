@@ -24,6 +24,7 @@ from fleet.errors import (
     TakenAway,
     Unavailable,
     Unreachable,
+    is_shortage,
 )
 from fleet.events import LinkChanged
 from fleet.flight import lacking
@@ -97,7 +98,12 @@ class Flight:
             _log.info("task %s: %s", self.task.id, error)
             await self._agent.close()
             await self._waits.wait(1.0)
-        except Exception:
+        except Exception as error:
+            if is_shortage(error):
+                said = getattr(error, "strerror", None) or "out of memory"
+                _log.warning("task %s in %s: %s", self.task.id, self.task.state, said)
+                await self._wait_because(f"waiting: the controller's system says: {said}", _FULL_S)
+                return True
             _log.exception("task %s in %s", self.task.id, self.task.state)
             if self.task.state in ENDS:
                 raise

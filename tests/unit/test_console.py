@@ -17,9 +17,11 @@ from bot.local.listening import Listening
 from bot.outbox.port import Outgoing
 from fleet.errors import Unavailable
 from fleet.store.core import Tx
+from fleet.supervise import alongside
 from fleet.untrusted import Untrusted
 from gates.people import CONSOLE_MAIN
 from tests.chat_house import house
+from tests.scenarios.fault_house import PacedLoop
 
 
 def card(number: int) -> Outgoing:
@@ -118,3 +120,20 @@ async def test_a_home_may_lie_deeper_than_a_sockets_path_may_be_long(tmp_path: P
         listening.close()
     with pytest.raises(client.NotServed):
         client.connect(str(home))
+
+
+def test_a_control_socket_that_somebody_removed_is_made_anew(tmp_path: Path) -> None:
+    async def play() -> None:
+        listening = Listening(tmp_path)
+        await listening.start(lambda _, writer: writer.close(), "")
+        try:
+            listening.path.unlink()
+            async with alongside(listening.keep(lambda: ""), "keep"):
+                while not listening.path.exists():
+                    await asyncio.sleep(0.1)
+                (await asyncio.to_thread(client.connect, str(tmp_path))).close()
+        finally:
+            listening.close()
+
+    with asyncio.Runner(loop_factory=lambda: PacedLoop(50)) as runner:
+        runner.run(play())

@@ -265,6 +265,18 @@ def test_a_log_holds_no_secret_in_message_arguments_or_traceback(logs: Path) -> 
     assert logs.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_log_that_was_moved_away_is_begun_anew(logs: Path) -> None:
+    log = logging.getLogger("airboss.test")
+    log.info("before")
+    logs.rename(logs.with_suffix(".moved"))
+    log.info("after")
+    assert "before" not in (text := logs.read_text()) and "after" in text
+    assert logs.stat().st_mode & 0o777 == 0o600
+    logs.unlink()
+    log.info("once more")
+    assert "once more" in logs.read_text()
+
+
 def test_a_log_that_others_could_read_is_closed_to_them_also_after_it_rotates(tmp_path: Path) -> None:
     log, older = tmp_path / "airboss.log", tmp_path / "airboss.log.1"
     for path in (log, older):
