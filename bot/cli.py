@@ -120,6 +120,7 @@ def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
 
     _add_serving(commands)
     if words[:1] == ["serve"]:
+        add_version(parser, commands)
         return parser
     add_talking(commands)
     add = commands.add_parser("demo", help="run one task from chat to receipt in a temporary directory")
@@ -131,7 +132,6 @@ def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     add_init(commands)
     add_attaching(commands)
     _gates(commands)
-
     add_reviewing(commands)
 
     slack = commands.add_parser("slack", help="the Slack app").add_subparsers(metavar="COMMAND", required=True)

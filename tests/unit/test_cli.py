@@ -295,3 +295,13 @@ def test_one_that_says_that_it_lives_is_waited_for(controller: Path) -> None:
 
         assert list(client.answers(here, silent)) == [{"out": "a"}, {"end": 1}]
     assert len(silences) >= 5
+
+
+def test_what_serve_says_of_a_wrong_word_is_what_other_commands_say(capsys: pytest.CaptureFixture[str]) -> None:
+    """It makes no options of the others."""
+    said = []
+    for words in (["serve", "bogus"], ["doctor", "bogus"]):
+        with pytest.raises(SystemExit):
+            main(words)
+        said.append(capsys.readouterr().err)
+    assert said[0] == said[1] and "unrecognized arguments: bogus" in said[0]
