@@ -20,7 +20,7 @@ from fleet import files
 
 def place_of(name: str) -> Path:
     """Where it is kept for a command: beside what Python itself keeps of this module."""
-    return Path(cache_from_source(__file__.replace(".py", f"_{name}.py")))
+    return Path(cache_from_source(str(Path(__file__).with_name(f"kept_classes_{name}.py"))))
 
 
 @contextlib.contextmanager
