@@ -32,6 +32,7 @@ def embedded(home: Path, converse: Callable[[], int]) -> int:
     """Runs a controller while ``converse`` (blocking, on a thread) runs. Returns its status."""
     setup_logging(home, console=False)
     _no_thread_a_process()
+    gc.enable()  # loading has disabled it
     return asyncio.run(_embedded(home, converse))
 
 

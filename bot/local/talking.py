@@ -83,6 +83,9 @@ def _chat(options: argparse.Namespace) -> int:
         return 2
     if not options.embedded:
         return _converse(options, home, PATIENCE_S)
+    from bot.local.loading import load_controller
+
+    load_controller()
     from bot.local.owner import as_owner
     from bot.local.serving import embedded
 
