@@ -12,6 +12,7 @@ import inspect
 import os
 import pathlib
 import sys
+import time
 import types
 import zlib
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         if item.nodeid in hidden and isinstance(item, pytest.Function):
             hiding.hide(str(item.path))
             swallowing.learn(str(item.path))
-            outside.learn(str(item.path))
+            outside.learn(item)
     path = pathlib.Path(watching.asked["canary"])
     pytest.register_assert_rewrite(path.stem)
     module = pytest.Module.from_parent(session, path=path)
@@ -137,8 +138,9 @@ def _unseen(item: pytest.Item) -> Iterator[None]:
         filters = own or bool(item.config.getoption("pythonwarnings"))
         seems = hiding.file_of_tests()
         with hiding.hidden(fixtures, filters), swallowing.heard(str(item.path), seems):
+            began = time.monotonic()
             yield
-            if outside.fails(item, seems):
+            if outside.fails(item, seems, time.monotonic() - began):
                 watching.say("outside", what=item.nodeid)
         for place in equality.equal_to_everything():
             watching.say("equal", what=place)
