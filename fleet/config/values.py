@@ -163,7 +163,7 @@ def _url(url: str) -> str:
     if not url or url.startswith("-") or any(ch < " " for ch in url):
         raise wrong(f"is not a repository address ({url!r})", "give a path, or an ssh:// or https:// URL")
     if re.match(r"^[a-z+]+://[^/@]*:[^/@]*@", url):
-        raise wrong("contains a password", "remove it: use an SSH key, or git's credential helper")
+        raise wrong("contains a password", "remove it: use an SSH key, or ~/.netrc of the controller's login")
     if "::" in url or ("://" in url and not _ALLOWED_URL.match(url)):
         raise wrong("uses a transport that could run commands or is not encrypted", "use ssh, https or a path")
     if "://" not in url and not url.startswith(("/", "~", ".")) and ":" in url and not _SCP_LIKE.match(url):

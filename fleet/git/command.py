@@ -64,6 +64,7 @@ _KEPT = (
         "NO_PROXY",
     ),
 )
+_ASKED_WHO = re.compile(r"could not read (?:Username|Password) for|Authentication failed for")
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 _CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
 _CHUNK = 1 << 16
@@ -87,6 +88,12 @@ def is_object_id(text: str) -> bool:
 def without_credentials(text: str) -> str:
     """``text`` with the user part of each URL replaced by ``***``."""
     return _CREDENTIALS.sub(r"\1***@", text)
+
+
+def access_hint(words: str, otherwise: str) -> str:
+    """What helps where a server of https asks who we are; for other words ``otherwise``."""
+    asked = _ASKED_WHO.search(words)
+    return "Put a user and a token for it into ~/.netrc of the controller's login." if asked else otherwise
 
 
 def as_config(settings: Sequence[str] = CLEAN_CONFIG) -> list[str]:
@@ -215,7 +222,7 @@ def _failure(attempted: str, on: str, hint: str, code: int, words: str) -> Refus
         )
     if os.strerror(errno.ENOSPC) in words:
         return DiskFull(attempted=attempted, on=on, cause=cause, hint="Free some disk space on the controller.")
-    return Unavailable(attempted=attempted, on=on, hint=hint, cause=cause)
+    return Unavailable(attempted=attempted, on=on, hint=access_hint(words, hint), cause=cause)
 
 
 def _sink(attempted: str, path: Path) -> Sink:

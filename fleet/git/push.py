@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from fleet.git.command import access_hint
 from fleet.git.repository import Repository
 from fleet.untrusted import shortened
 
@@ -50,7 +51,12 @@ def unusable(words: str) -> tuple[str, str] | None:
         at = words.rfind("\n", 0, closed.start()) + 1
         line = words[at:].partition("\n")[0].removeprefix("remote:").strip()
         return failure(line), "Make room there, or let the login that pushes write: its owner can."
-    return (failure(words), _ACCESS) if _NOT_LET_IN.search(words) else None
+    if "HTTP 413" in words:
+        return (
+            "its server takes no push of this size (HTTP 413)",
+            "Its owner can raise that limit, or name an ssh url.",
+        )
+    return (failure(words), access_hint(words, _ACCESS)) if _NOT_LET_IN.search(words) else None
 
 
 def rejection(words: str) -> str:

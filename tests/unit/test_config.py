@@ -149,7 +149,7 @@ def test_all_problems_at_once_each_with_line_field_and_remedy() -> None:
         ('timeout = "90s"', "timeout = 90", 24, "repos.shop.gates.tests.timeout", "must be text"),
         ("/srv/git/shop.git", "ext::sh -c id", 20, "repos.shop.url", "transport"),
         ("/srv/git/shop.git", "--upload-pack=id", 20, "repos.shop.url", "not a repository address"),
-        ("/srv/git/shop.git", "https://me:hunter2@example.org/x", 20, "repos.shop.url", "contains a password"),
+        ("/srv/git/shop.git", "https://me:hunter2@example.org/x", 20, "repos.shop.url", "~/.netrc"),
         ('agent = "claude"', 'base = "-f"', 21, "repos.shop.base", "not a branch name"),
         (
             'driver = "claude"',

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from fleet.errors import OriginAway
 from fleet.git.push import rejection, unusable
+from fleet.git.repository import Repository
 
 PORCELAIN = "To /srv/git/shop.git\n!\tabc:refs/heads/main\t[remote rejected] (%s)\nDone\n"
 
@@ -47,6 +51,7 @@ def test_a_rejected_push_says_the_repositorys_own_reason(words: str, told: str) 
         ("git@far: Permission denied (publickey).\nfatal: Could not read from remote repository.", "(publickey)"),
         ("fatal: could not read Username for 'https://far': terminal prompts disabled", "could not read Username"),
         ("fatal: unable to access 'https://far/': The requested URL returned error: 503", "error: 503"),
+        ("error: RPC failed; HTTP 413 curl 22 The requested URL returned error: 413", "no push of this size"),
         ("error: RPC failed; HTTP 503\nfatal: the remote end hung up unexpectedly", ""),
         (PORCELAIN % "pre-receive hook declined", ""),
     ],
@@ -54,3 +59,17 @@ def test_a_rejected_push_says_the_repositorys_own_reason(words: str, told: str) 
 def test_what_the_repositorys_owner_can_correct_is_told_from_a_refusal(words: str, told: str) -> None:
     found = unusable(words)
     assert (found is not None and told in found[0]) if told else found is None
+
+
+async def test_who_is_asked_for_a_password_is_told_where_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "fatal: could not read Username for 'https://far': terminal prompts disabled"
+    found = unusable(words)
+    assert found is not None and "~/.netrc" in found[1]
+    fake = tmp_path / "ssh"
+    fake.write_text(f'#!/bin/sh\necho "{words}" >&2; exit 1\n')
+    fake.chmod(0o700)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(fake))
+    with pytest.raises(OriginAway, match=r"~/\.netrc"):
+        await Repository("p", "ssh://far.example/p.git", "main", tmp_path / "p.git").tip()
