@@ -30,6 +30,7 @@ from fleet.untrusted import Untrusted, clean
 
 APPROVES: Final = "Approving covers this command line, not the files it reads"
 FIXES: Final = "Reply to this card, and the agent fixes it in the same conversation."
+ANSWERS: Final = "Reply to this card, and the agent goes on in the same conversation."
 SHOWN_CHARACTERS: Final = 2_400
 SHOWN_LINES: Final = 24
 REMIND_US: Final = 30 * 60_000_000

@@ -327,8 +327,10 @@ def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, context: No
             refused = locked.last_refusal(tx, task.id) if moved.new == TaskState.REFUSED else None
             if refused is not None and refused.by in moved.why:
                 retry = (*locked.ways_out(tx, task, refused, context.name), *retry)
-            if refusals.may_continue(tx, task):
+            if refusals.denied(tx, task) is not None:
                 why = (*why, line(asks.FIXES))
+            if refusals.unchanged(tx, task):
+                why = (*why, line(asks.ANSWERS))
             if failing := overrides.failing(tx, task.id):
                 retry = (*retry, Action("Override…", f"/override {task.id} {min(failing)}", once=False))
             card = Card(title, why, actions=retry, footer=base, tone=Tone.BAD, mention=task.requester)

@@ -14,8 +14,8 @@ from fleet.errors import Refused, Unreachable
 from fleet.flight import attachments
 from fleet.model import ENDS, Session, Task, TaskState
 from fleet.ports import Executor
-from fleet.store import approvals, halts, landings, refusals, sessions, stalls, tasks
-from fleet.store.approvals import Approval
+from fleet.store import approvals, halts, landings, refusals, sessions, stalls, tasks, trees
+from fleet.store.approvals import Approval, ApprovalDecision
 from fleet.store.core import Store, Tx
 from fleet.store.sessions import Note
 from fleet.store.states import ApprovalKind
@@ -33,7 +33,7 @@ class Reach(Enum):
     NEXT_TURN = auto()
     BEFORE_LANDING = auto()
     WITHDRAWS = auto()  # immediately: the held change is withdrawn
-    GOES_ON = auto()  # immediately: its turn had stopped early
+    GOES_ON = auto()  # immediately: its turn had stopped early, or changed nothing
     FIXES = auto()  # immediately: its change was denied, and the task continues
 
 
@@ -49,31 +49,34 @@ class Added:
 def add(tx: Tx, task: Task, text: str, actor: str) -> Added:
     """Stores a person's message for the task's agent, and returns when the agent reads it.
 
-    A task whose change was denied continues. Raises ``Refused`` if the agent would never read it: before the agent
-    is placed, and once the task lands, stops or has ended otherwise.
+    A task whose change was denied continues, and one whose agent changed nothing. Raises ``Refused`` if the agent
+    would never read it: before the agent is placed, and once the task lands, stops or has ended otherwise.
     """
-    reopened = refusals.may_continue(tx, task)
-    task = _reopened(tx, task)
+    task, opened = _reopened(tx, task)
     found = sessions.of_task(tx, task.id)
     _check(tx, task, begun=bool(found))
     session = found[-1]
-    reach, held = Reach.FIXES if reopened else _reach(tx, task, session), None
+    reach, held = opened or _reach(tx, task, session), None
     if reach is Reach.WITHDRAWS:
         held = approvals.withdraw_hold(tx, task.id, by=actor, why=MORE_WAS_SAID)
-    if reach is Reach.GOES_ON:
+    if reach is Reach.GOES_ON and not opened:
         held = stalls.withdraw(tx, task.id, by=actor, why=MORE_WAS_SAID)
     return Added(sessions.add_note(tx, session.id, text, actor), reach, held)
 
 
-def _reopened(tx: Tx, task: Task) -> Task:
-    """The task; open again if its change was denied, since a message lets the agent fix that."""
+def _reopened(tx: Tx, task: Task) -> tuple[Task, Reach | None]:
+    """The task; open again if a message lets its agent fix its change, or answers what it asked."""
+    if refusals.unchanged(tx, task):
+        tree = trees.of_session(tx, sessions.of_task(tx, task.id)[-1])
+        trees.open_again(tx, tree, ApprovalDecision.GO_ON)
+        return tasks.task(tx, task.id), Reach.GOES_ON
     held = refusals.denied(tx, task)
     if held is None:
-        return task
+        return task, None
     if not refusals.closed(tx, task):
         raise _undeliverable(task, "its change was denied just now", "Try again in a moment.")
     refusals.reopen(tx, task, held)
-    return tasks.task(tx, task.id)
+    return tasks.task(tx, task.id), Reach.FIXES
 
 
 def _check(tx: Tx, task: Task, *, begun: bool) -> None:

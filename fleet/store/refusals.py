@@ -1,5 +1,5 @@
-"""A task whose held change a person did not release is refused, but its work and its conversation are kept: a
-message to it lets the agent fix the change.
+"""What a message opens again: a task whose held change a person did not release, so that its agent fixes it, and
+one whose agent changed nothing, as it may have asked something. Both have ended; their conversations are kept.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from fleet.store.core import Tx
 from fleet.store.tables import approvals
 
 REOPENED = "a person sent a message"
+UNCHANGED = "the agent finished without changing a file"
 
 
 def overdue(tx: Tx, session_id: str) -> bool:
@@ -30,9 +31,10 @@ def denied(tx: Tx, task: Task) -> Approval | None:
     return held if held is not None and held.decision is ApprovalDecision.DENY else None
 
 
-def may_continue(tx: Tx, task: Task) -> bool:
-    """Whether a message lets this ended task continue."""
-    return denied(tx, task) is not None
+def unchanged(tx: Tx, task: Task) -> bool:
+    """Whether it ended as its agent changed nothing, which may have asked something, and was not retried."""
+    ended = task.state is TaskState.FAILED and task.why.startswith(UNCHANGED)
+    return ended and tasks.retried_as(tx, task.id) is None
 
 
 def closed(tx: Tx, task: Task) -> bool:

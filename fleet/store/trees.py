@@ -7,7 +7,7 @@ decided in one transaction, done, and settled in another; a row in between says 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, insert, or_, select
@@ -199,9 +199,23 @@ def settle(tx: Tx, tree: Unlanded) -> None:
 def go_on(tx: Tx, task: Task, decision: ApprovalDecision, by: str) -> None:
     """Opens an ended task again: its agent continues (``GO_ON``), or its newest snapshot is judged (``JUDGE``).
 
+    Raises ``Refused`` as :func:`open_again` does.
+    """
+    ended_as = f"it ended as {task.state}: {task.why}" if task.why else f"it ended as {task.state}"
+    tree = of_task(tx, task)
+    open_again(tx, tree, decision)
+    stall = approvals.open_stall(
+        tx, session=tree.session, commit=tree.commit, tree=tree.saved.tree if tree.saved else "", reason=ended_as
+    )
+    stalls.decide(tx, stall, decision, by)
+
+
+def open_again(tx: Tx, tree: Unlanded, decision: ApprovalDecision) -> None:
+    """Opens an ended task again, for what follows.
+
     Raises ``Refused`` while its tree is being removed or its session is not closed yet.
     """
-    tree, attempted = of_task(tx, task), f"continue {task.id}"
+    task, attempted = tree.task, f"continue {tree.task.id}"
     if tree.row.state in (*_GOING, TreeState.DELETED):
         raise Refused(attempted=attempted, cause=f"its work is {tree.row.state}", hint="Try again in a moment.")
     if not tree.session.ended_us or left_running.being_ended(tx, tree.session.id):
@@ -221,12 +235,9 @@ def go_on(tx: Tx, task: Task, decision: ApprovalDecision, by: str) -> None:
         )
     sessions.reopen(tx, tree.session.id)
     tasks.forget_stop(tx, task.id)
-    ended_as = f"it ended as {task.state}: {task.why}" if task.why else f"it ended as {task.state}"
+    if tree.row.state is TreeState.EMPTY:  # of what comes now nobody knows
+        put(tx, replace(tree.row, state=TreeState.HERE))
     tasks.move(tx, task.id, TaskState.STALLED, "a person continues it", AIRBOSS)
-    stall = approvals.open_stall(
-        tx, session=tree.session, commit=tree.commit, tree=tree.saved.tree if tree.saved else "", reason=ended_as
-    )
-    stalls.decide(tx, stall, decision, by)
 
 
 def _may_remove(tx: Tx, tree: Unlanded, decision: TreeDecision) -> None:

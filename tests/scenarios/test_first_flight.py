@@ -72,7 +72,11 @@ def test_what_git_ignores_stays_behind_and_what_was_committed_comes_along(served
 def test_a_turn_without_a_change_is_no_success(served: House) -> None:
     answer = served.say("/run tell me that all is well", wait=True)
     assert answer.status == 1
-    assert "without changing a file" in answer.shown
+    assert "without changing a file" in answer.shown and "Reply to this card" in answer.shown
+    told = f"/say {answer.task} write GOOD, as you asked"
+    served.until(lambda: served.say(told).status == 0, "what it may have asked is answered")
+    assert served.wait(answer.task).status == 0
+    assert (served.main(), served.state(answer.task)) == ("GOOD, as you asked", "landed")
     stashed = served.say("/run Fix it.\nshell echo GOOD > work.txt; git stash", wait=True)
     assert "without changing a file" in stashed.shown
     assert "kept: the stash" in stashed.shown
