@@ -205,5 +205,11 @@ def test_a_host_key_is_taken_as_people_copy_it(sshd: Sshd) -> None:
     ):
         assert pinned(text) == key
     assert pinned(f"macbook ssh-rsa {rsa}") == f"ssh-rsa {rsa}"
-    for text in ("", "macbook", "ssh-ed25519 AAAA", f"macbook ssh-rsa {key.split()[1]}", f"macbook ssh-rsa {rsa}AAAA"):
+    for text in (
+        "",
+        "macbook",
+        "ssh-ed25519 AAAA",
+        f"macbook ssh-rsa {key.split()[1]}",
+        f"macbook ssh-rsa {rsa}AAAA",
+    ):
         assert pinned(text) == ""
