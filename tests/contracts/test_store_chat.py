@@ -79,6 +79,15 @@ def test_a_chats_messages_leave_one_by_one_in_their_order(store: Store) -> None:
         assert outbox.claim(tx, "slack", 10) == [] and outbox.next_due_us(tx, "slack") is None
 
 
+def test_what_waits_for_a_day_leaves_now_as_the_clock_was_ahead(store: Store) -> None:
+    with store.transaction() as tx:
+        first, day_us = put(tx, "one"), 86_400_000_000
+        assert claim(tx) == ["one"]
+        outbox.retry(tx, first, tx.now_us() + day_us, "429")
+        assert outbox.next_due_us(tx, "tg") == 0
+        assert claim(tx) == ["one"]
+
+
 def test_the_next_one_leaves_when_the_first_is_settled(store: Store) -> None:
     with store.transaction() as tx:
         numbers = [put(tx, card) for card in ("one", "two", "three")]

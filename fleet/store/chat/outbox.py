@@ -21,6 +21,9 @@ from fleet.store.tables import cards, outbox
 _UNSETTLED: Final = tuple(
     literal_column(f"'{state}'", Text()) for state in (OutboxState.WAITING, OutboxState.IN_FLIGHT)
 )
+_LONGEST_US: Final = 7_200_000_000
+"""Nothing waits for so long: the clock was ahead when this row's time was reckoned, so it is due."""
+
 _SOON_PRIORITY = 1  # an edit that answers a button press goes with the replies
 _EDIT_PRIORITY = 100  # after every put: edits do not notify, so nobody waits for them
 _INSERT = Statement(insert(outbox).returning(outbox.c.id))
@@ -146,7 +149,8 @@ def redraw(tx: Tx, number: int, card_json: str) -> None:
 
 def claim(tx: Tx, adapter: str, limit: int) -> list[Delivery]:
     """Takes up to ``limit`` rows that may be delivered now, most urgent first; each must be settled later."""
-    rows = _CLAIM.all(tx.connection, {"a": adapter, "now": tx.now_us(), "most": limit})
+    now = tx.now_us()
+    rows = _CLAIM.all(tx.connection, {"a": adapter, "now": now, "latest": now + _LONGEST_US, "most": limit})
     _CLAIMED.many(tx.connection, [{"row": row.id, "state": OutboxState.IN_FLIGHT} for row in rows])
     return [
         Delivery(
@@ -273,7 +277,8 @@ def backlog(tx: Tx, chat: ChatRef) -> int:
 def next_due_us(tx: Tx, adapter: str) -> int | None:
     """In how many microseconds :func:`claim` will return something; ``None``: only new rows can change that."""
     first = _DUE.one(tx.connection, {"a": adapter}).first
-    return None if first is None else max(0, first - tx.now_us())
+    left = 0 if first is None else first - tx.now_us()
+    return None if first is None else max(0, left) if left <= _LONGEST_US else 0
 
 
 def _ready() -> Select[Any]:
@@ -306,7 +311,7 @@ def _ready() -> Select[Any]:
 # Built once: building and hashing such a statement takes longer than running it.
 _CLAIM = Statement(
     _ready()
-    .where(outbox.c.not_before_us <= bindparam("now"))
+    .where(or_(outbox.c.not_before_us <= bindparam("now"), outbox.c.not_before_us > bindparam("latest")))
     .order_by(outbox.c.priority, outbox.c.id)
     .limit(bindparam("most"))
 )
