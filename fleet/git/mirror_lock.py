@@ -36,6 +36,12 @@ async def one_process(mirror: Path) -> AsyncIterator[None]:
         os.close(lock)
 
 
+def forget_beginning(mirror: Path) -> None:
+    """Of a mirror whose making was cut short: git would refuse for ever to make it over its own lock files."""
+    for name in ("config.lock", "HEAD.lock"):
+        (mirror / name).unlink(missing_ok=True)
+
+
 def _locked(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,6 +14,7 @@ from fleet.errors import Misused, Refused, Unavailable
 from fleet.git import origin
 from fleet.git.changes import ChangedPath, Stat
 from fleet.git.command import RAW_ATTRIBUTES, Git, GitEnded, is_object_id
+from fleet.git.mirror_lock import forget_beginning
 from fleet.git.objects import COMMIT_BYTES, ObjectKind, ObjectReader, header, reader
 from fleet.git.origin import OpenedRepository
 from fleet.git.tree_walk import differences, entry_at, survey
@@ -340,6 +341,7 @@ class Repository:
             return
         with files.writing("make the mirror", self.mirror):
             self.mirror.parent.mkdir(parents=True, exist_ok=True)
+            forget_beginning(self.mirror)
         await self.git.run(
             "init", "--quiet", "--bare", "--template=", "--object-format=sha1", "--", str(self.mirror),
             attempted="make the mirror", on=str(self.mirror),

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from fleet import files
 from fleet.errors import OriginAway, RepositoryUnusable, Unavailable
 from fleet.git.command import CLEAN_ENV, GitEnded, without_credentials
-from fleet.git.mirror_lock import one_process
+from fleet.git.mirror_lock import forget_beginning, one_process
 from fleet.git.objects import ObjectKind, ObjectReader
 from fleet.git.origin import local_path
 from fleet.git.repository import BROKEN, Repository
@@ -96,6 +96,7 @@ async def _mirrored(repository: Repository, place: Path) -> None:
         return
     with files.writing("make the mirror of a submodule", place):
         place.parent.mkdir(parents=True, exist_ok=True)
+        forget_beginning(place)
     await repository.git.run(
         "init", "--quiet", "--bare", "--template=", "--object-format=sha1", "--", str(place),
         attempted="make the mirror of a submodule", on=str(place),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import Misused, Refused, Unavailable
-from fleet.git import merging
+from fleet.git import merging, submodule_mirrors
 from fleet.git.changes import ChangedPath, Stat
 from fleet.git.command import Git, without_credentials
 from fleet.git.repository import Repository
@@ -250,6 +250,15 @@ async def test_a_git_that_is_missing_or_slow(tmp_path: Path) -> None:
     slow.chmod(0o700)
     with pytest.raises(Unavailable, match="more than"):
         await Git(str(slow)).run("version", attempted="ask git", timeout=0.3)
+
+
+async def test_a_mirror_whose_making_was_cut_short_is_made(tmp_path: Path, origin: Path) -> None:
+    repository, inner = Repository("shop", str(origin), "main", tmp_path / "mirror.git"), tmp_path / "inner.git"
+    for place in (repository.mirror, inner):
+        place.mkdir()
+        (place / "config.lock").touch()
+    await submodule_mirrors._mirrored(repository, inner)
+    assert await repository.fetch() == git(origin, "rev-parse", "main")
 
 
 async def test_endless_output_is_cut(tmp_path: Path) -> None:
