@@ -162,7 +162,7 @@ def test_a_request_that_a_controller_drops_each_time_is_not_sent_for_ever(
 
 def test_a_request_that_is_too_long_is_not_sent(controller: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Misused, match="at once"):
-        client.ask(str(controller), "say", text="x" * client.LINE_LIMIT)
+        client.ask(str(controller), "say", text="x" * client.LINE_LIMIT, patience_s=1)
     assert capsys.readouterr() == ("", "")
 
 
