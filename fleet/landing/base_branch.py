@@ -203,7 +203,7 @@ class BaseBranch:
             )
         if (wrong := push.unusable(words)) is not None:
             raise self._unusable(*wrong)
-        if "unstaged changes" in words or "staged changes" in words or "overwrit" in words:
+        if any(said in words for said in ("staged changes", "overwrit", "Could not update working tree")):
             raise self._dirty(self._repository.path or Path())
         if push.is_rejection(words):
             people = 'mode = "branch" in fleet.toml pushes what passes as a branch, for people to merge.'

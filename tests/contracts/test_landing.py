@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.local import hooking
-from fleet.errors import Misused, Refused, Unavailable
+from fleet.errors import Misused, Refused, RepositoryUnusable, Unavailable
 from fleet.events import FencedBy
 from fleet.git import merging
 from fleet.git.command import Git
@@ -214,6 +214,11 @@ async def test_uncommitted_work_of_the_owner_is_kept(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="uncommitted"):
         await BaseBranch(repository).swap(base, new)
     assert (work / "new.txt").read_text() == "untracked, and in the way"
+    (work / "new.txt").unlink()
+    (work / "new.txt").mkdir()
+    (work / "new.txt" / "inside").write_text("untracked, too")
+    with pytest.raises(RepositoryUnusable, match="uncommitted"):
+        await BaseBranch(repository).swap(base, new)
 
 
 async def test_a_worktree_of_a_bare_repository_counts_as_a_checkout(tmp_path: Path) -> None:
