@@ -209,7 +209,9 @@ class Flight:
 
     async def _wait_because(self, why: str, seconds: float) -> None:
         """Waits for news, at most ``seconds``; the task shows why, unless it has ended: then it shows that."""
-        if self.task.state not in ENDS and not lacking.says(self.task.why, why):
+        # The step may have changed what it showed.
+        now = await self._services.store.read(lambda tx: tasks.task(tx, self.task.id))
+        if now.state not in ENDS and not lacking.says(now.why, why):
             await self._services.store.write(lambda tx: tasks.explain(tx, self.task.id, why))
         await self._waits.wait(seconds)
 

@@ -21,7 +21,7 @@ from fleet.flight.moves import move, to_running
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
 from fleet.git import merging
-from fleet.landing.outcome import ChangeToLand, NewerBase
+from fleet.landing.outcome import FETCH, ChangeToLand, NewerBase
 from fleet.locks import LockRefusal
 from fleet.model import Session, Task, TaskState, Turn, TurnCause
 from fleet.store import merges, recent, sessions, tasks
@@ -52,7 +52,7 @@ class MergeBack:
         when that does not help."""
         repository, store = self._services.repositories(task.repo), self._services.store
         looked_us = await store.read(lambda tx: tx.now_us())
-        current = await self._waits.unless_stopped(repository.fetch(), "fetch the base")
+        current = await self._waits.unless_stopped(repository.fetch(), FETCH)
         if current == session.base:  # it has all of that; the next step takes the snapshot again
             await store.write(lambda tx: sessions.rebase(tx, session.id, current, looked_us))
             return True

@@ -24,6 +24,7 @@ from fleet.flight.stalling import NOT_GONE, Stalling, why_lost
 from fleet.flight.turn_wait import TurnWait
 from fleet.flight.waits import Waits
 from fleet.git.handed_over import TreeRefused, WorktreeGone
+from fleet.landing.outcome import FETCH
 from fleet.model import AIRBOSS, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate
 from fleet.store import approvals, merges, queue, refusals, sessions, takeovers, tasks
@@ -107,7 +108,7 @@ class Steps:
         if locked:
             await self._give_back(task)
             return
-        base = await self._waits.unless_stopped(preparing.checked_base(self._services, task), "fetch the base")
+        base = await self._waits.unless_stopped(preparing.checked_base(self._services, task), FETCH)
         config = self._services.config()
 
         def work(tx: Tx) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
+from fleet.landing.outcome import FETCH
 from fleet.model import ENDS, Task
 from fleet.ports import Clock
 from fleet.store import landings, tasks
@@ -16,6 +17,8 @@ T = TypeVar("T")
 
 WAITING: Final = "waiting"
 """How the words of a task begin that cannot go on for now."""
+
+_PATIENCE_S: Final = 20.0
 
 
 class StopWanted(Exception):
@@ -35,6 +38,7 @@ class Waits:
     def __init__(self, store: Store, clock: Clock, task_id: str) -> None:
         self._store, self._clock, self._task_id = store, clock, task_id
         self._woken = asyncio.Event()
+        self.patience_s = _PATIENCE_S
 
     def wake(self) -> None:
         """Something about the task changed in the store. Ends the current wait, or else the next one."""
@@ -70,13 +74,22 @@ class Waits:
     async def unless_stopped(self, work: Coroutine[Any, Any, T], what: str) -> T:
         """The result of ``work``. If the task is stopped first, cancels ``work`` and raises ``StopWanted``.
 
-        Only for work that may be interrupted and started again.
+        Only for work that may be interrupted and started again. What another host may hold up for long is told.
         """
         async with alongside(work, f"{self._task_id}: {what}") as doing:
             while True:
                 self._woken.clear()
                 if await self.stopped():
                     raise StopWanted
-                await first(doing, self._woken.wait())
+                try:
+                    async with asyncio.timeout(self.patience_s if what == FETCH else None):
+                        await first(doing, self._woken.wait())
+                except TimeoutError:
+                    await self._tell_of_silence()
+                    await first(doing, self._woken.wait())
                 if doing.done():
                     return await doing
+
+    async def _tell_of_silence(self) -> None:
+        why = f"{WAITING} for its repository: it has not answered for {self.patience_s:.0f} s"
+        await self._store.write(lambda tx: tasks.explain(tx, self._task_id, why))

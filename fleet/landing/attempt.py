@@ -32,6 +32,7 @@ from fleet.landing.leased import LeasedLanding
 from fleet.landing.line import After, Next, Tip, Wait, plan
 from fleet.landing.merges import Merges
 from fleet.landing.outcome import (
+    FETCH,
     ChangeToLand,
     Conflicting,
     Interrupted,
@@ -143,7 +144,7 @@ class LandingAttempt:
     async def _at_the_tip(self, interruptible: Interruptible) -> LandingOutcome | None:
         """Merges with the branch as it is, and lands that if it passes. ``None``: the branch moved meanwhile."""
         looked_us = await self._store.read(lambda tx: tx.now_us())
-        current = await interruptible(self._repository.fetch(), "fetch the base")
+        current = await interruptible(self._repository.fetch(), FETCH)
         if not self._context.pushes_a_branch:
             await foreign.look(self._context, self._task.repo, current)
         moved = await is_rewritten(self._repository, self._session.base, current)

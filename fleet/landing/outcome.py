@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from fleet.git.repository import Repository
 from fleet.landing.base_branch import BaseBranch
@@ -18,6 +18,10 @@ T = TypeVar("T")
 
 Judge = Callable[[Candidate], Coroutine[Any, Any, Verdict]]
 Stands = Callable[[Candidate], Awaitable[bool]]
+
+
+FETCH: Final = "fetch the base"
+"""What is said of work that waits for a repository."""
 
 
 class Interruptible(Protocol):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleet.config import parse_fleet
-from fleet.errors import LeaseLost, MachineFaulty, MachineFull, NotLetIn, StoreUnavailable, Unreachable
+from fleet.errors import LeaseLost, MachineFaulty, MachineFull, StoreUnavailable, Unreachable
 from fleet.faults import Fault, Point, injected
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.flight import Flight
@@ -22,7 +22,7 @@ from fleet.landing.outcome import ChangeToLand
 from fleet.landing.queue import LandingQueue
 from fleet.model import PipeEnd, Task, TaskMode, TaskState
 from fleet.ports import Candidate, Executor, PipeEvent
-from fleet.store import approvals, leases, pool_slots, sessions, stalls, tasks
+from fleet.store import approvals, leases, sessions, stalls, tasks
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Precondition, Tx
 from fleet.supervise import Supervisor, alongside, own
@@ -32,7 +32,6 @@ from gates.locks.service import LockService
 from tests.far_end.machine import Machine
 from tests.far_end.repositories import git, make_bare
 from tests.flying import FLEET, PERSON, World, passed, world
-from tests.rows import placed
 
 
 @pytest.fixture
@@ -137,35 +136,6 @@ async def test_a_faulty_machine_is_waited_for_with_its_reason(there: World) -> N
         await _until_why(there, task, "box gives faulty answers: no JSON")
         assert (await there.now(task)).state is TaskState.RUNNING
     assert ("link.changed", {"up": False, "why": "faulty answer: no JSON"}) in await there.told()
-
-
-async def test_a_machine_that_no_longer_lets_us_in_ends_nothing_that_runs_there(there: World) -> None:
-    there.machine.trouble = NotLetIn(attempted="connect", on="box", cause="its host key is not the pinned one")
-    task = await there.running()
-    async with alongside(Flight(there.services, task).run(), "fly"):
-        await _until_why(there, task, "waiting for the link: its host key is not the pinned one")
-        await _until_back(there, task)
-    there.machine.trouble = NotLetIn(attempted="connect", on="box", cause="its host key is not the pinned one")
-    new = await there.task(TaskState.PREPARING)
-    async with alongside(Flight(there.services, new).run(), "fly"):
-        while (now := await there.now(new)).state is TaskState.PREPARING:
-            await asyncio.sleep(0.01)
-    assert now.state is TaskState.REFUSED and "not the pinned one" in now.why, "whoever asked is still there"
-
-
-async def test_a_slot_may_answer_before_it_lets_us_in(there: World) -> None:
-    there.machine.trouble = NotLetIn(attempted="log in", on="box", cause="Permission denied for user agents")
-    task = await there.task(TaskState.PREPARING)
-
-    def up(tx: Tx) -> None:
-        asked = pool_slots.ask(tx, instance="i", pool="big", terms="{}", price_udollar=0)
-        placed(tx, task.id, asked.slot)
-
-    await there.store.write(up)
-    there.config = parse_fleet(FLEET.format(url="/nowhere").replace("machines.box", "machines.big-1"), "fleet.toml")
-    async with alongside(Flight(there.services, task).run(), "fly"):
-        await _until_why(there, task, "waiting for the link: Permission denied for user agents")
-        assert (await there.now(task)).state is TaskState.PREPARING
 
 
 async def test_a_full_disk_of_its_machine_is_waited_for(there: World) -> None:
