@@ -57,6 +57,16 @@ def machine_zone() -> str:
     return "UTC"
 
 
+def wrong_zone() -> str:
+    """What is wrong with TZ, for whoever starts the controller; empty: nothing. A wrong one is passed over."""
+    told = os.environ.get("TZ", "").removeprefix(":")
+    if not told or _exists(told):
+        return ""
+    near = nearest_zone(told)
+    meant = f" (perhaps {near} is meant)" if near else ""
+    return f"TZ={told} is no time zone here{meant}: days begin and schedules run by {machine_zone()}"
+
+
 def _exists(name: str) -> bool:
     try:
         ZoneInfo(name)

@@ -16,6 +16,7 @@ from bot.app import App
 from bot.leading import StandBy
 from fleet.logs import setup_logging
 from fleet.supervise import first
+from fleet.zones import wrong_zone
 
 
 def serve(home: Path, *, standby: bool = False, join: bool = False) -> int:
@@ -55,7 +56,7 @@ async def _serve(home: Path, standby: StandBy | None) -> int:
     try:
         async with App.open(home, standby) as app:
             _say(f"airboss serves {home}. Talk to it with: airboss chat")
-            for line in app.off:
+            for line in filter(None, (wrong_zone(), *app.off)):
                 _say(line)
             gc.freeze()  # what is loaded by now stays: collections need not look through it again
             gc.enable()

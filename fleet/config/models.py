@@ -21,6 +21,7 @@ from fleet.config.setups import SetupConfig
 from fleet.config.speech import SpeechConfig
 from fleet.config.values import (
     FILTER_PATTERN,
+    FULL_PATH_PATTERN,
     HOST_PATTERN,
     ONE_LINE_PATTERN,
     PROGRAM_PATTERN,
@@ -145,7 +146,7 @@ class MachineConfig(_Section):
     """TCP ports for servers that agents start: each task has ten of them, the first is `AIRBOSS_PORT`."""
     python: Annotated[str, StringConstraints(pattern=PROGRAM_PATTERN)] = "python3"
     """The Python (3.9 or later) that runs the runner there."""
-    home: str = ""
+    home: Annotated[str, StringConstraints(pattern=FULL_PATH_PATTERN, max_length=1024)] = ""
     """Where the `.airboss` directory is, if not in the login's home."""
     hooks: dict[Login, HookedLoginConfig] = {}
     """ssh only: people's logins there whose hooks may ask this controller."""

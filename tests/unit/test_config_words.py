@@ -108,6 +108,7 @@ AGENT = '[agents.a]\ndriver = "claude"\nprogram = ["claude"]\n'
     [
         (f'{MACHINE}run_memory = "1K"', "machines.box.run_memory", "is not a size ('1K')", '"500M", "8G", "1T"'),
         (f'{MACHINE}run_memory = "8g"', "machines.box.run_memory", "is not a size ('8g')", "M, G or T"),
+        (f'{MACHINE}home = "~/work"', "machines.box.home", "is not a full path ('~/work')", "from the root on"),
         (f"{MACHINE}slots = 0", "machines.box.slots", "is too small (0)", "write 1 or more"),
         (f"{MACHINE}slots = 9999", "machines.box.slots", "is too large (9999)", "write 1,000 or less"),
         (f'{MACHINE}labels = ["Xcode"]', "machines.box.labels[0]", "is not a label ('Xcode')", "in lower case"),

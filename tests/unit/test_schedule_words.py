@@ -16,6 +16,7 @@ from fleet.errors import Misused
 from fleet.schedule.model import Job, Overlap
 from fleet.schedule.spec import Calendar, Weekday
 from fleet.schedule.times import instant, local_time, upcoming
+from fleet.zones import wrong_zone
 
 UTC = ZoneInfo("UTC")
 NOW = instant(datetime.fromisoformat("2026-11-28T18:30"), UTC)  # a Saturday
@@ -272,3 +273,11 @@ _WORDS = st.sampled_from(
 def test_reading_any_of_its_own_words_never_fails_otherwise(text: str) -> None:
     with contextlib.suppress(Misused):
         read(text, NOW, "Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("told", "said"), [("Europe/Berln", "perhaps Europe/Berlin is meant"), ("Europe/Berlin", "")]
+)
+def test_a_wrong_zone_of_the_controller_is_said(monkeypatch: pytest.MonkeyPatch, told: str, said: str) -> None:
+    monkeypatch.setenv("TZ", told)
+    assert said in wrong_zone() and bool(said) == bool(wrong_zone())
