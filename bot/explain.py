@@ -17,6 +17,7 @@ from fleet.errors import (
     LeadershipLost,
     LeaseLost,
     Misused,
+    NotLetIn,
     Refused,
     StoreUnavailable,
     Unavailable,
@@ -69,7 +70,7 @@ def explain(error: BaseException) -> Explanation:
     match error:
         case Refused():
             return _worded(error, "🚫", "Refused to", "")
-        case Misused():
+        case Misused() | NotLetIn():
             return _worded(error, "✋", "Cannot", "")
         case Unavailable():
             return _worded(error, "🔌", "Could not", "Try again in a moment." if error.retry else "")

@@ -124,6 +124,8 @@ class NotUsable(Unreachable):
 class NotLetIn(NotUsable):
     """We are not let in until a person sets that right: a host key that changed, a key that it does not take."""
 
+    status = 2
+
 
 class OriginAway(Unavailable):
     """A repository on another machine does not answer, or does not know the controller."""

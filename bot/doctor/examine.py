@@ -23,7 +23,7 @@ from bot.explain import explain
 from bot.logins import typed
 from fleet.agents.versions import OLDEST, TESTED, Fit, fit, install, version_in, written
 from fleet.config import FleetConfig, MachineConfig
-from fleet.errors import AirbossError, Unavailable
+from fleet.errors import AirbossError, NotLetIn, Unavailable
 from fleet.exits import succeeded
 from fleet.flight.surroundings import walls_of_sessions
 from fleet.machines.runner.facts import boot
@@ -132,7 +132,8 @@ async def _connect(
 def _failed(subject: str, error: AirbossError) -> Finding:
     words = explain(error)
     what = " ".join(part for part in (words.headline, words.detail) if part)
-    return Finding(Severity.BAD, subject, what, words.remedy, unavailable=isinstance(error, Unavailable))
+    away = isinstance(error, Unavailable) and not isinstance(error, NotLetIn)
+    return Finding(Severity.BAD, subject, what, words.remedy, unavailable=away)
 
 
 def _overlaps(present: list[_Login], config: FleetConfig) -> list[Finding]:
