@@ -67,6 +67,15 @@ def test_what_is_damaged_or_of_another_python_is_made_anew(tmp_path: Path, kept:
     assert codes_in(place)
 
 
+def test_what_another_python_compiled_is_not_run(tmp_path: Path) -> None:
+    place = tmp_path / "kept"
+    made(place)
+    wrong = {text: compile("raise SystemError", "<string>", "exec") for text in codes_in(place)}
+    place.write_bytes(b"\1\2\r\n" + marshal.dumps(wrong))
+    assert made(place)(1).x == 1
+    assert codes_in(place).keys() == wrong.keys()
+
+
 def test_who_may_not_write_there_starts_all_the_same(tmp_path: Path) -> None:
     assert made(tmp_path / "missing" / "kept")(1).x == 1
     assert list(tmp_path.iterdir()) == []

@@ -77,6 +77,16 @@ assert light_json.loads is json.loads and light_json.dumps is json.dumps
     subprocess.run([*ISOLATED, program], check=True)
 
 
+def test_what_is_not_json_is_refused_where_the_library_is_out_of_reach() -> None:
+    """As inside a run's walls: the library's own error could not be made there."""
+    program = f"""{RUNNER}
+sys.modules["json"] = sys.modules["json.decoder"] = None
+from runner.files import parse
+assert parse(b'{{"a": 1}}') == {{"a": 1}} and parse(b"{{half") == parse(b"[1") == {{}}
+"""
+    subprocess.run([*ISOLATED, program], check=True)
+
+
 def test_a_tree_is_removed_and_what_its_links_name_stays(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     (outside / "deep").mkdir(parents=True)
