@@ -158,12 +158,14 @@ def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         add.add_argument("--json", action="store_true")
         add.set_defaults(run=_list_of(name))
     add = commands.add_parser("digest", help="figures for a period")
-    add.add_argument("span", nargs="?", default="24h", metavar="24h|7d|all")
+    add.add_argument(
+        "span", nargs="?", default="", metavar="24h|7d|all", help="the last hours or days (default: 24h)"
+    )
     add.add_argument("--json", action="store_true")
     add.add_argument("--csv", action="store_true", help="a table of the days: --from and --to")
     add.add_argument("--from", default="", metavar="DATE", dest="first", help="the first day, as 2026-11-01")
     add.add_argument("--to", default="", metavar="DATE", dest="last", help="the last day, included")
-    add.add_argument("--tz", default="UTC", metavar="ZONE", help="whose days these are (default: UTC)")
+    add.add_argument("--tz", default="", metavar="ZONE", help="whose days --from and --to are (default: UTC)")
     add.set_defaults(run=_digest)
     add = commands.add_parser("receipt", help="where a landed task's receipt is")
     add.add_argument("task", metavar="TASK")
@@ -319,8 +321,16 @@ def _list_of(name: str) -> Run:
 
 
 def _digest(options: argparse.Namespace) -> int:
-    if options.first or options.last or options.csv:
+    days = options.first or options.last or options.csv
+    if (days and options.span) or (options.tz and not days):
+        from fleet.errors import Misused
+
+        cause = "--from, --to, --csv and --tz are for days, and a span is of the last hours or days"
+        raise Misused(attempted="make a digest", cause=cause, hint="Give one or the other.")
+    if days:
+        options.tz = options.tz or "UTC"
         return _admin_command("digest_days")(options)
+    options.span = options.span or "24h"
     return _called(options, f"/digest {options.span}", "digest")
 
 

@@ -41,7 +41,10 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add.add_argument("receipt", type=word, metavar="FILE", help="a receipt (RECEIPT.json)")
     add.add_argument(
-        "--checkpoint", type=word, metavar="NOTE", help="theirs (default: the last that was signed here)"
+        "--checkpoint",
+        type=word,
+        metavar="NOTE",
+        help="theirs (default: the last that witnesses signed too, or the ledger's end)",
     )
     add.add_argument(
         "-o", "--output", type=word, metavar="PROOF", help="where to write it (default: beside the receipt)"
