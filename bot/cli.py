@@ -158,9 +158,7 @@ def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         add.add_argument("--json", action="store_true")
         add.set_defaults(run=_list_of(name))
     add = commands.add_parser("digest", help="figures for a period")
-    add.add_argument(
-        "span", nargs="?", default="", metavar="24h|7d|all", help="the last hours or days (default: 24h)"
-    )
+    add.add_argument("span", nargs="?", default="", metavar="24h|7d|all", help="up to now (default: 24h)")
     add.add_argument("--json", action="store_true")
     add.add_argument("--csv", action="store_true", help="a table of the days: --from and --to")
     add.add_argument("--from", default="", metavar="DATE", dest="first", help="the first day, as 2026-11-01")
@@ -321,16 +319,8 @@ def _list_of(name: str) -> Run:
 
 
 def _digest(options: argparse.Namespace) -> int:
-    days = options.first or options.last or options.csv
-    if (days and options.span) or (options.tz and not days):
-        from fleet.errors import Misused
-
-        cause = "--from, --to, --csv and --tz are for days, and a span is of the last hours or days"
-        raise Misused(attempted="make a digest", cause=cause, hint="Give one or the other.")
-    if days:
-        options.tz = options.tz or "UTC"
+    if options.first or options.last or options.csv or options.tz:
         return _admin_command("digest_days")(options)
-    options.span = options.span or "24h"
     return _called(options, f"/digest {options.span}", "digest")
 
 

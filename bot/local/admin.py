@@ -272,7 +272,10 @@ def digest_days(options: argparse.Namespace, home: Path) -> int:
     from fleet.figures import UNFINISHED
     from fleet.reading_figures import figures_in
 
-    days = days_of(options.first, options.last, options.tz)
+    if options.span:
+        cause = "--from, --to, --csv and --tz are for days, and this is a span up to now"
+        raise Misused(attempted="make a digest", on=options.span, cause=cause, hint="Give one or the other.")
+    days = days_of(options.first, options.last, options.tz or "UTC")
     with _open(home) as store:
         figures = asyncio.run(figures_in(store, days.period, days.zone)).figures
     if options.csv:
