@@ -79,8 +79,14 @@ def _on_signals(act: Callable[[int], object]) -> None:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    """Where nobody can read it (a full disk, a pipe that was closed), the controller goes on, and says no more."""
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 async def _embedded(home: Path, converse: Callable[[], int]) -> int:

@@ -7,6 +7,7 @@ ever: a process that is frozen keeps its lock.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import time
@@ -19,6 +20,7 @@ from fleet import files
 
 _LOOK_SECONDS: Final = 0.05
 _PATIENCE_SECONDS: Final = 30.0
+_STALE_SECONDS: Final = 60.0
 
 
 @asynccontextmanager
@@ -40,6 +42,13 @@ def forget_beginning(mirror: Path) -> None:
     """Of a mirror whose making was cut short: git would refuse for ever to make it over its own lock files."""
     for name in ("config.lock", "HEAD.lock"):
         (mirror / name).unlink(missing_ok=True)
+
+
+def forget_stale(lock: Path) -> None:
+    """Of a git that died: the next would refuse for ever. One that lives holds a ref's lock for milliseconds."""
+    with contextlib.suppress(FileNotFoundError):
+        if time.time() - lock.stat().st_mtime > _STALE_SECONDS:
+            lock.unlink()
 
 
 def _locked(lock: int) -> bool:

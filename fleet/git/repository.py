@@ -14,7 +14,7 @@ from fleet.errors import Misused, Refused, Unavailable
 from fleet.git import origin
 from fleet.git.changes import ChangedPath, Stat
 from fleet.git.command import RAW_ATTRIBUTES, Git, GitEnded, is_object_id
-from fleet.git.mirror_lock import forget_beginning
+from fleet.git.mirror_lock import forget_beginning, forget_stale
 from fleet.git.objects import COMMIT_BYTES, ObjectKind, ObjectReader, header, reader
 from fleet.git.origin import OpenedRepository
 from fleet.git.tree_walk import differences, entry_at, survey
@@ -338,6 +338,7 @@ class Repository:
 
     async def _init(self) -> None:
         if (self.mirror / "info" / "attributes").exists():
+            forget_stale(self.mirror / f"{self._base_ref}.lock")
             return
         with files.writing("make the mirror", self.mirror):
             self.mirror.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.errors import Refused
+from fleet.errors import Refused, Unavailable
 from fleet.git.repository import Repository
 from tests.far_end.repositories import advance, commit, git, make_bare
 
@@ -138,3 +138,14 @@ async def test_a_base_whose_commit_is_in_a_store_that_was_added_since_is_found(
     (origin / "objects/info/alternates").write_text(f"{other}/.git/objects\n")
     git(origin, "update-ref", "refs/heads/main", new)
     assert await repository.tip() == new
+
+
+async def test_the_lock_of_a_git_that_died_is_taken_away(tmp_path: Path, origin: Path) -> None:
+    repository = Repository("shop", str(origin), "main", tmp_path / "mirror.git")
+    await repository.fetch()
+    new = advance(origin, {"a.txt": "two\n"})
+    (lock := repository.mirror / "refs/airboss/base/main.lock").touch()
+    with pytest.raises(Unavailable, match="File exists"):
+        await repository.fetch()  # a git that lives may hold it
+    os.utime(lock, (1, 1))
+    assert await repository.fetch() == new

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from bot.chats.console.render import render
 from bot.local import client
 from bot.local.control import ControlServer
 from bot.local.listening import Listening
+from bot.local.serving import _say
 from bot.outbox.port import Outgoing
 from fleet.errors import Unavailable
 from fleet.store.core import Tx
@@ -120,6 +123,14 @@ async def test_a_home_may_lie_deeper_than_a_sockets_path_may_be_long(tmp_path: P
         listening.close()
     with pytest.raises(client.NotServed):
         client.connect(str(home))
+
+
+def test_a_controller_goes_on_where_nobody_can_read_what_it_says() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed, contextlib.redirect_stdout(closed):
+        _say("airboss serves")
+        _say("Slack is off")
 
 
 def test_a_control_socket_that_somebody_removed_is_made_anew(tmp_path: Path) -> None:
