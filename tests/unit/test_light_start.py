@@ -77,12 +77,15 @@ assert light_json.loads is json.loads and light_json.dumps is json.dumps
     subprocess.run([*ISOLATED, program], check=True)
 
 
-def test_what_is_not_json_is_refused_where_the_library_is_out_of_reach() -> None:
-    """As inside a run's walls: the library's own error could not be made there."""
+@pytest.mark.parametrize("reach", ["", "sys.path.clear()"])
+def test_what_is_not_json_is_refused_although_the_library_is_not_loaded(reach: str) -> None:
+    """Inside a run's walls it may be out of reach, too."""
     program = f"""{RUNNER}
-sys.modules["json"] = sys.modules["json.decoder"] = None
 from runner.files import parse
-assert parse(b'{{"a": 1}}') == {{"a": 1}} and parse(b"{{half") == parse(b"[1") == {{}}
+{reach}
+assert parse(b'{{"a": 1}}') == {{"a": 1}}
+for half in (b"{{half", b"[1", b'"a', b'"\\u12"', b"nul", b"-", b'{{"a" 1}}', b'{{"a":', b"1 2"):
+    assert parse(half) == {{}}, half
 """
     subprocess.run([*ISOLATED, program], check=True)
 

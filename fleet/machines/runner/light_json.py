@@ -26,7 +26,11 @@ def loads(data: bytes | bytearray | str) -> Any:
     text = (data if isinstance(data, str) else data.decode("utf-8", "surrogatepass")).strip(" \t\r\n")
     try:
         value, end = SCAN(text, 0)
-    except (StopIteration, ImportError):  # the module of its error may be out of reach inside walls
+    except (
+        StopIteration,
+        ImportError,
+        SystemError,
+    ):  # the library, which has its error, is not loaded, or not there
         raise ValueError("no JSON value") from None
     if end != len(text):
         raise ValueError("more than one JSON value")
