@@ -112,7 +112,7 @@ async def test_a_bug_is_said_once_and_holds_up_nothing(tmp_path: Path, caplog: p
 @pytest.mark.parametrize(
     ("branch", "words"),
     [
-        ("nope", "it has no branch nope; it has feature, main"),
+        ("nope", "it has no branch nope; it has main, feature"),
         ("--upload-pack=touch", "is not usable"),
         ("a..b", "is not usable"),
     ],
