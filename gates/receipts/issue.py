@@ -96,23 +96,27 @@ def _write(home: Path, task: str, data: bytes, commit: str) -> Issued:
 
 
 def _write_both(home: Path, name: str, data: bytes) -> Path:
-    write_signed(home, f"{RESULTS}/{Path(name).name}", results.result_of(data))
-    return write_signed(home, name, data)
+    path = home / "receipts" / name
+    result = home / "receipts" / RESULTS / path.name
+    said = results.result_of(data)
+    steps = [_beside(home, result, said) | _beside(home, path, data), {result: said}, {path: data}]
+    files.replace_in_order(steps, mode=0o644)
+    return path
 
 
 def write_signed(home: Path, name: str, data: bytes) -> Path:
     """Writes a statement with its signature and the signer's line beside it. Raises ``OSError``."""
-    key = sshsig.load_or_create(home)
     path = home / "receipts" / name
-    folder, name = path.parent, path.name
-    folder.mkdir(parents=True, exist_ok=True)
-    # The signature goes first: then a statement on disk always has its signature.
-    _public(folder / f"{name}.sig", sshsig.sign(key, data).encode())
-    _public(folder / f"{name}.dsse", dsse.seal(key, data))
-    _public(folder / "allowed_signers", keys.allowed_signers(home).encode())
-    _public(path, data)
+    files.replace_in_order([_beside(home, path, data), {path: data}], mode=0o644)
     return path
 
 
-def _public(path: Path, data: bytes) -> None:
-    files.replace_durably(path, data, mode=0o644)
+def _beside(home: Path, path: Path, data: bytes) -> dict[Path, bytes]:
+    """What stands beside a statement. It is there first: then a statement on disk always has its signature."""
+    key = sshsig.load_or_create(home)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return {
+        path.with_name(f"{path.name}.sig"): sshsig.sign(key, data).encode(),
+        path.with_name(f"{path.name}.dsse"): dsse.seal(key, data),
+        path.with_name("allowed_signers"): keys.allowed_signers(home).encode(),
+    }

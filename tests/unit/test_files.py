@@ -28,6 +28,31 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o644)
 
 
+def test_files_that_need_each_other_are_replaced_in_order_and_only_where_they_differ(tmp_path: Path) -> None:
+    signature, signers, statement = (tmp_path / name for name in ("a.sig", "signers", "a"))
+    steps = [{signature: b"of one", signers: b"us"}, {statement: b"one"}]
+    for first in (1, 2, 3):
+        with injected(Fault(Point.FILE_WRITE, first=first)), pytest.raises(OSError, match="No space left"):
+            files.replace_in_order(steps)
+        assert list(tmp_path.iterdir()) == [], "none of them"
+    files.replace_in_order(steps, mode=0o644)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "a.sig": b"of one",
+        "signers": b"us",
+        "a": b"one",
+    }
+    assert statement.stat().st_mode & 0o777 == 0o644
+    before = signers.stat().st_ino
+    files.replace_in_order([{signature: b"of two", signers: b"us"}, {statement: b"two"}])
+    assert (signature.read_bytes(), statement.read_bytes(), signers.stat().st_ino) == (b"of two", b"two", before)
+    signature.unlink()
+    signature.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        files.replace_in_order([{signature: b"of three"}, {statement: b"three"}])
+    assert statement.read_bytes() == b"two", "not before its signature"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a.sig", "signers"]
+
+
 def test_a_sink_writes_everything_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     with files.Sink(tmp_path / "a") as sink:
         sink.write(b"x" * 3_000_000)
