@@ -30,6 +30,7 @@ _ARGV: Final = (
 _ENDED: Final = (0, 200)  # without finds, with finds
 _SECONDS: Final = 300.0
 _KEPT_SECONDS: Final = 60.0
+_QUICK_SECONDS: Final = 15.0
 _PREFIX: Final = "airboss-search-"
 _PIPE: Final = "none"
 _ENVIRONMENT: Final = ("HOME", "PATH", "XDG_CACHE_HOME")
@@ -131,6 +132,20 @@ class SecretSearches:
     def __init__(self) -> None:
         self._ready: asyncio.Task[SecretSearch] | None = None
         self._tasks = OwnedTasks()
+        self._quick: set[str] = set()  # agents that were done soon after their last session began
+
+    def session_began(self, agent: str) -> None:
+        """Prepares for an agent that is usually quick: the process has its rules by the time that it is done.
+        Beside one that works for long it would end again without a text."""
+        if agent in self._quick:
+            self.prepare()
+
+    def session_took(self, agent: str, seconds: float) -> None:
+        """So long it was from the session's begin to the end of its first turn; ``inf``: it did not complete it."""
+        if seconds < _QUICK_SECONDS:
+            self._quick.add(agent)
+        else:
+            self._quick.discard(agent)
 
     def prepare(self) -> None:
         """There will soon be a text: a process loads its rules, and waits a minute for it."""

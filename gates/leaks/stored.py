@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
+from math import inf
 from typing import Final
 
 from fleet.agent_events import TurnOutcome
-from fleet.events import Recorded, SecretsReleased, Source, TurnClosed
+from fleet.events import Recorded, SecretsReleased, SessionPlacedV2, Source, TurnClosed
 from fleet.model import TaskMode
-from fleet.store import ledger, tasks
+from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Store, Tx
 from gates.leaks import rules
 
@@ -16,11 +18,22 @@ _PAGE: Final = 500
 
 
 def foreseen(tx: Tx, recorded: Recorded) -> None:
-    """An observer of the ledger: once a turn is completed, its change will be searched."""
-    event, task = recorded.event, recorded.refs.task
-    completed = isinstance(event, TurnClosed) and event.outcome == TurnOutcome.COMPLETED
-    if completed and task and recorded.source is not Source.IMPORT and tasks.task(tx, task).mode is TaskMode.CHANGE:
-        tx.after_commit(rules.SEARCHES.prepare)
+    """An observer of the ledger: once a turn is completed, its change will be searched. That of a quick agent will
+    be soon after its session began."""
+    event, refs, searches = recorded.event, recorded.refs, rules.SEARCHES
+    if recorded.source is Source.IMPORT or not isinstance(event, TurnClosed | SessionPlacedV2):
+        return
+    if not refs.task or tasks.task(tx, refs.task).mode is not TaskMode.CHANGE:
+        return
+    if isinstance(event, SessionPlacedV2):
+        tx.after_commit(partial(searches.session_began, event.agent))
+        return
+    completed, session = event.outcome == TurnOutcome.COMPLETED, sessions.session(tx, refs.session)
+    if len(sessions.turns(tx, session.id)) == 1:
+        seconds = (tx.now_us() - session.started_us) / 1_000_000 if completed else inf
+        tx.after_commit(partial(searches.session_took, session.agent, seconds))
+    if completed:
+        tx.after_commit(searches.prepare)
 
 
 class SecretsInStore:

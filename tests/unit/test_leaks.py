@@ -5,22 +5,31 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import math
 import os
 import signal
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from fleet import files
+from fleet.agent_events import TurnOutcome
 from fleet.errors import Unavailable
+from fleet.events import SessionPlacedV2, TurnClosed
 from fleet.git.repository import Repository
 from fleet.leaks import Leak, from_json, to_json
+from fleet.model import TaskMode
+from fleet.store import sessions
+from fleet.store.recording import record
 from gates.leaks import known, rules, scan
 from gates.leaks.added import AddedLines, added
+from gates.leaks.stored import foreseen
 from tests.far_end.repositories import commit, git, make_bare
+from tests.flying import world
 
 VALUE = "demo/Key+81ZQ.0123456789_abcdef"
 NAMES = {"DEMO_KEY": VALUE}
@@ -158,6 +167,39 @@ async def test_a_process_that_stands_ready_is_used_once_replaced_if_it_died_and_
     scans.prepare()
     await scans.close()
     assert not rooms()
+
+
+async def test_a_process_stands_ready_from_the_begin_of_a_session_whose_agent_was_quick_the_last_time() -> None:
+    scans = scan.SecretSearches()
+    for seconds, ready in ((None, False), (3.0, True), (600.0, False), (3.0, True), (math.inf, False)):
+        if seconds is not None:
+            scans.session_took("quick", seconds)
+        scans.session_began("quick")
+        scans.session_began("another")
+        assert (scans._ready is not None) == ready
+        await scans.close()
+
+
+async def test_the_ledger_says_which_agents_are_quick_and_when_a_search_is_coming(tmp_path: Path) -> None:
+    there, searches, ready = world(tmp_path), rules.SEARCHES, []
+    with there.store:
+        there.store.observe(foreseen)
+        for mode in (TaskMode.ASK, TaskMode.CHANGE):
+            task = await there.running(mode)
+            session = await there.session(task)
+            (turn,) = await there.store.read(partial(sessions.turns, session_id=session.id))
+            placed = SessionPlacedV2(session.machine, session.agent, session.base, session.isolation, (), "")
+            for event in (
+                placed,
+                TurnClosed("", TurnOutcome.COMPLETED, "", ""),
+                placed,
+                TurnClosed("", TurnOutcome.FAILED, "", ""),
+                placed,
+            ):
+                await there.store.write(partial(record, event=event, session=session, turn=turn.id))
+                ready.append(searches._ready is not None)
+                await searches.close()
+    assert ready == [*[False] * 5, False, True, True, False, False]
 
 
 async def test_what_a_killed_controller_left_waiting_ends() -> None:
