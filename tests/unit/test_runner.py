@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 import asyncio
 import graphlib
+import hmac
 import importlib.util
 import json
+import math
 import os
+import select
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -25,11 +29,13 @@ from fleet.machines.channel import Channel
 from fleet.machines.local import LocalExecutor
 from fleet.machines.login_session import relay_command
 from fleet.machines.runner.facts import LINUX, MARK
+from fleet.machines.runner.follow import AttachJob
+from fleet.machines.runner.forks import Forks, StartJob
 from fleet.machines.runner.frames import frame, whole_frames
 from fleet.machines.runner.image import build
 from fleet.machines.runner.jobs import ROOM, Link, RunnerJob
 from fleet.machines.runner.other_login import KILL
-from fleet.machines.runner.start import START
+from fleet.machines.runner.pipes import status
 
 PACKAGE = Path(__file__).parents[2] / "fleet/machines/runner"
 ISOLATED = [sys.executable, "-I", "-S", "-E"]
@@ -54,26 +60,96 @@ def test_no_shell_can_change_the_installing_command() -> None:
         compile(command[5].partition('"""')[2].rpartition('"""')[0].replace("~", "\n"), "command", "exec")
 
 
-def test_a_supervisor_runs_from_standard_input_alone(tmp_path: Path) -> None:
-    image = build(json.loads(runner_sources()))
-    spec: dict[str, Any] = {
-        "id": "p",
-        "root": str(tmp_path),
-        "argv": ["cat", f"/proc/{os.getpid()}/stat"],
-        "cwd": "/",
-        "env": {},
-    }
+def supervised(root: Path, pipe: str, *argv: str) -> bytes:
+    """What a supervisor reads of a run."""
+    spec: dict[str, Any] = {"id": pipe, "root": str(root), "argv": argv, "cwd": "/", "env": {}, "around": {}}
     spec |= {"stdin": False, "merge": False, "contain": False, "walls": None, "limits": None, "alone": None}
-    spec |= {"proxy": None, "timeout_us": 0, "grace_us": 0, "expect_trees": [], "beside": []}
-    text = json.dumps(spec).encode()
-    started = subprocess.run(
-        [*ISOLATED, "-c", START, "runner", "supervise", "p"],
-        input=struct.pack(">I", len(image)) + image + struct.pack(">I", len(text)) + text + b"nonce",
-        capture_output=True,
-        check=True,
-    )
-    assert json.loads(started.stdout) == {"ok": "started"}
-    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".py", ".pyc", ".pyz")]
+    spec |= {"proxy": None, "timeout_us": 0, "grace_us": 0, "keep_awake": False, "expect_trees": [], "beside": []}
+    text = json.dumps(spec | {"large": [], "submodules": []}).encode()
+    return struct.pack(">I", len(text)) + text + b"nonce"
+
+
+class Started(Link):
+    """A link on which runs are started; ``said`` are the answers."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(str(root))
+        self.forks = Forks(build(json.loads(runner_sources())))
+
+    def start(self, pipe: str, *argv: str) -> dict[str, Any]:
+        told = supervised(Path(self.root), pipe, *argv or ["true"])
+        self.jobs[1] = job = StartJob(self, 1, self.forks, told)
+        while 1 in self.jobs:
+            time.sleep(0.01)
+            job.step(time.monotonic())
+        ((said, _),) = whole_frames(self.outgoing)
+        return said
+
+
+def ended(root: Path, pipe: str) -> bytes:
+    while not (record := root / "pipes" / pipe / "exit").exists():
+        time.sleep(0.01)
+    return record.read_bytes()
+
+
+def test_a_supervisor_is_forked_from_a_process_that_read_the_runner_from_standard_input_alone(
+    tmp_path: Path,
+) -> None:
+    link = Started(tmp_path)
+    try:
+        assert [link.start(pipe).get("ok") for pipe in ("p", "q", "p")] == ["started", "started", "found"]
+        for pipe in ("p", "q"):
+            line, signature = ended(tmp_path, pipe).splitlines()
+            assert json.loads(line)["status"] == 0
+            assert hmac.new(b"nonce", line, "sha256").hexdigest() == signature.decode()
+        assert not [path for path in tmp_path.rglob("*") if path.suffix in (".py", ".pyc", ".pyz")]
+    finally:
+        link.forks.end()
+
+
+def test_the_process_that_supervisors_are_forked_from_is_replaced_once_it_was_ended_or_stopped(
+    tmp_path: Path,
+) -> None:
+    link = Started(tmp_path)
+    try:
+        assert link.start("p")["ok"] == "started"
+        first = link.forks.pid
+        os.kill(first, signal.SIGKILL)
+        os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+        assert link.start("q")["ok"] == "started"
+        second = link.forks.pid
+        assert second != first
+        os.kill(second, signal.SIGSTOP)
+        link.jobs[1] = job = StartJob(link, 1, link.forks, supervised(tmp_path, "r", "true"))
+        job.step(job.deadline)
+        ((said, _),) = whole_frames(link.outgoing)
+        assert said["error"] == "unavailable" and "no answer" in said["cause"]
+        assert link.start("r")["ok"] == "started"
+    finally:
+        link.forks.end()
+    assert json.loads(ended(tmp_path, "r").splitlines()[0])["status"] == 0, "it goes on without it"
+
+
+def test_who_follows_a_pipe_is_woken_by_the_end_of_its_supervisor(tmp_path: Path) -> None:
+    link, directory = Started(tmp_path), str(tmp_path / "pipes" / "p")
+    try:
+        assert link.start("p", "sleep", "300")["ok"] == "started"
+        link.jobs[2] = job = AttachJob(link, 2, directory, 0)
+        job.step(time.monotonic())
+        job.wake = math.inf
+        if LINUX:
+            ((watched, _),) = job.interest()
+            while not (main := status(directory)["main"]):
+                time.sleep(0.01)
+            os.kill(main, signal.SIGKILL)
+            assert select.select([watched], [], [], 60)[0]
+            job.woken()
+            assert job.wake == 0 and job.interest() == [], "or the loop would not wait any more"
+            while 2 in link.jobs:
+                job.step(max(time.monotonic(), job.wake))
+            assert [head["ev"] for head, _ in whole_frames(link.outgoing) if "ev" in head][-1] == "end"
+    finally:
+        link.forks.end()
 
 
 def test_frames_are_taken_whole_from_any_pieces() -> None:

@@ -1,4 +1,4 @@
-"""Entry point: ``serve ROOT``, ``supervise ID``; ``begin`` and ``clear`` as a run's own login."""
+"""Entry point: ``serve ROOT``, ``forks``; ``begin`` and ``clear`` as a run's own login."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import sys
 
 
 def main(image: bytes) -> None:
-    """Runs what the command line names; ``supervise`` does not return. ``image``: the compiled runner."""
+    """Runs what the command line names; ``forks`` does not return. ``image``: the compiled runner."""
     os.umask(0o077)
     if sys.argv[1:2] == ["serve"] and len(sys.argv) == 3:
         from .serve import serve
 
         serve(sys.argv[2], image)
-    elif sys.argv[1:2] == ["supervise"] and len(sys.argv) == 3:
-        from .supervise import supervise
+    elif sys.argv[1:] == ["forks"]:
+        from .forks import fork_supervisors
 
-        supervise(sys.argv[2], image)
+        fork_supervisors(image)
     elif sys.argv[1:] == ["begin"]:
         from .begin import begin
 
@@ -26,4 +26,4 @@ def main(image: bytes) -> None:
 
         clear_here()
     else:
-        sys.exit("usage: runner serve ROOT | supervise ID | begin | clear")
+        sys.exit("usage: runner serve ROOT | forks | begin | clear")

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 
 class RunJob(RunnerJob):
-    """A short command, or a function of ours in a child process so that it does not block the loop. ``ours``: its
-    input is not the controller's, which then hears nothing of how much was taken."""
-
-    ours = False
+    """A short command, or a function of ours in a child process so that it does not block the loop."""
 
     def __init__(self, serve: Link, number: int, request: Json, work: Optional[Callable[[], Any]] = None) -> None:
         super().__init__(serve, number)
@@ -113,7 +110,7 @@ class RunJob(RunnerJob):
         if self.stdin < 0 and self.stdin_pending:  # it closed its input: the rest is dropped
             taken += len(self.stdin_pending)
             self.stdin_pending.clear()
-        if taken and not self.ours:
+        if taken:
             self.say({"ev": "credit", "n": taken})
         if self.stdin_last and not self.stdin_pending:
             self.close_stdin()

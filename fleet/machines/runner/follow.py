@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 
 from .facts import LINUX, boot, kill_each, marked, start_time, tree_of
 from .files import CHUNK, read_path
 from .frames import RequestError
 from .jobs import Link, RunnerJob
-from .pipes import alive, frozen, notify, starting, state, status
+from .pipes import alive, frozen, notify, starting, state, status, watch
 from .sweeping import refuses
 
 PULSE_SECONDS = 4.0
@@ -31,6 +32,14 @@ class AttachJob(RunnerJob):
         self.pulsed_at = 0.0
         self.give_up = 0.0
         self.gone_at = 0.0  # when its supervisor was seen to be gone, or what it left was killed
+        self.watched = -1  # a descriptor that is readable once its supervisor has ended
+        self.over = False
+
+    def interest(self) -> list[tuple[int, int]]:
+        return [(self.watched, select.POLLIN)] if self.watched >= 0 and not self.over else []
+
+    def woken(self) -> None:
+        self.over, self.wake = True, 0.0
 
     def step(self, now: float) -> None:
         if now < self.wake:
@@ -47,9 +56,13 @@ class AttachJob(RunnerJob):
                 self.wake = now + 0.01
                 return
         # Checks liveness before the spool: if the supervisor is gone by now, it has already written everything.
-        if now - self.checked_at > (0.05 if LINUX else PULSE_SECONDS / 2) or self.recorded():
+        if self.over:
+            self.seen_alive = False
+        elif now - self.checked_at > (0.05 if LINUX else PULSE_SECONDS / 2) or self.recorded():
             self.seen_alive = alive(self.directory)
             self.checked_at = now
+            if self.watched < 0 and self.seen_alive:
+                self.watched = watch(self.directory)
         self.send_status(now)
         data = os.pread(self.fd, CHUNK, self.offset)
         if data:
@@ -101,12 +114,15 @@ class AttachJob(RunnerJob):
         self.finish(
             {"ev": "end", "missing": missing, "doubled": doubled, "recorded": record is not None}, record or b""
         )
-        if self.fd >= 0:
-            os.close(self.fd)
+        self.close()
+
+    def close(self) -> None:
+        for fd in (self.fd, self.watched):
+            if fd >= 0:
+                os.close(fd)
 
     def drop(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
+        self.close()
         self.serve.jobs.pop(self.number, None)
 
 

@@ -1,8 +1,8 @@
 """The runner's image: compiled by the Python that runs it, and loaded from memory.
 
 The runner is never loaded from a file of the login: an agent or gate running as this login could have changed it
-between two starts. The sources come from the controller over each link, and a supervisor gets the compiled image
-from its parent on standard input.
+between two starts. The sources come from the controller over each link, and what supervisors are forked from gets
+the compiled image from its parent on standard input.
 """
 
 from __future__ import annotations

@@ -97,6 +97,9 @@ class RunnerJob:
     def interest(self) -> list[tuple[int, int]]:
         return []
 
+    def woken(self) -> None:
+        """One of the descriptors of ``interest`` is ready; ``step`` comes next."""
+
     def step(self, now: float) -> None:
         """Makes progress; sends at most one chunk."""
 

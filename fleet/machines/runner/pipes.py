@@ -94,6 +94,18 @@ def alive(directory: str) -> bool:
     return bool(known.get("start")) and start_time(known["pid"]) == known["start"] and known["boot"] == boot()
 
 
+def watch(directory: str) -> int:
+    """A descriptor that is readable once that supervisor has ended; -1 where the system has none."""
+    try:
+        fd = os.pidfd_open(state(directory)["pid"])
+    except (AttributeError, KeyError, TypeError, OverflowError, OSError):  # no Linux, an old one, or no such state
+        return -1
+    if alive(directory):  # so it is not that of another process with its number
+        return fd
+    os.close(fd)
+    return -1
+
+
 def frozen(directory: str) -> bool:
     """Whether the supervisor was stopped by a signal, as only a process of its own login or root can do."""
     if not (LINUX and state(directory) and alive(directory)):

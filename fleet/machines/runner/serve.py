@@ -17,12 +17,12 @@ from .containment import can_contain, harden
 from .facts import LINUX, boot, start_time
 from .files import attempt, now_us, remove, write_all, write_path
 from .follow import AttachJob, StopJob
+from .forks import Forks, StartJob
 from .frames import RequestError, whole_frames
 from .jobs import Link, RunnerJob
 from .offers import look, memory, release
 from .own_places import own_places
 from .pipes import forget, notify
-from .start import START
 from .transfers import ReadJob, WriteJob
 
 TYPE_CHECKING = False
@@ -51,7 +51,7 @@ class Serve(Link):
 
     def __init__(self, root: str, image: bytes) -> None:
         super().__init__(root)
-        self.image = image
+        self.forks = Forks(image)
         self.incoming = bytearray()
         self.contained: Optional[bool] = None
         self.walled = self.layered = False
@@ -158,13 +158,9 @@ class Serve(Link):
         if spec["alone"]:
             spec["alone"]["links"] = [[os.getpid(), start_time(os.getpid())]] if not spec["alone"]["login"] else []
         spec["root"], spec["cwd"] = self.root, self.resolve(spec["cwd"] or self.directory)
+        spec["around"] = self.base_env(request.get("path", []))
         text = json.dumps(spec).encode()
-        argv = [sys.executable, "-I", "-S", "-E", "-c", START, "runner", "supervise", spec["id"]]
-        job = AnswerJob(self, request["id"], {"argv": argv, "stdin": True, "timeout": 30.0})
-        job.ours = True
-        job.feed(struct.pack(">I", len(self.image)) + self.image, False)
-        job.feed(struct.pack(">I", len(text)) + text + secrets, True)
-        return job
+        return StartJob(self, request["id"], self.forks, struct.pack(">I", len(text)) + text + secrets)
 
     def do_attach(self, request: Json, payload: bytes) -> RunnerJob:
         return AttachJob(self, request["id"], self.pipe(request["pipe"]), request["offset"])
@@ -286,15 +282,18 @@ class Serve(Link):
             if self.outgoing:
                 poller.register(1, select.POLLOUT)
             now = time.monotonic()
-            pause = 5.0
+            pause, waiting = 5.0, {}
             for job in self.jobs.values():
                 for fd, events in job.interest():
                     poller.register(fd, events)
+                    waiting[fd] = job
                 pause = min(pause, max(0.0, job.wake - now))
             ready = dict(poller.poll(pause * 1000 + (0.5 if pause else 0)))
             if wake in ready:
                 os.read(wake, 4096)
                 self.reap_orphans()
+            for fd in ready.keys() & waiting.keys():
+                waiting[fd].woken()
             if 0 in ready:
                 linked = self.receive()
             now = time.monotonic()

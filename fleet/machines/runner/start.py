@@ -1,4 +1,4 @@
-"""The start program of a supervisor's process: it reads the runner from standard input and runs it."""
+"""The start program of a process of ours: it reads the runner from standard input and runs it."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import struct
@@ -10,8 +11,8 @@ import time
 from . import light_json as json
 from .alone import clear
 from .awake import Awake
-from .children import high_pipe, wake_on_child
-from .containment import PR_SET_CHILD_SUBREAPER, harden
+from .children import wake_on_child
+from .containment import PR_SET_CHILD_SUBREAPER, PR_SET_NAME, harden
 from .facts import LINUX, kill_each, login_name, tree_of
 from .files import behind_link, now_us, read_all, read_exactly, write_all
 from .other_login import clear_as
@@ -252,37 +253,37 @@ class PipeSupervisor:
                 pause = min(1.0, pause * 2)
 
 
-def supervise(pipe: str, image: bytes) -> NoReturn:
-    """Reads ``length, spec, nonce`` from standard input and detaches; the first output line reports the result.
+def shown(pipe: str) -> bytes:
+    """How a process list names its supervisor: by what tells most, without the store."""
+    return pipe.partition("-")[2].encode()[:15]
 
-    ``pipe`` only makes the process list readable; the spec has the id too.
-    """
+
+def supervise(image: bytes) -> NoReturn:
+    """Reads ``length, spec, nonce`` from standard input; what it writes to standard output reports the result."""
     libc = harden()
-    answer, answer_writer = high_pipe()
-    if os.fork():
-        os.close(answer_writer)
-        write_all(1, read_all(answer))
-        os._exit(0)
-    os.close(answer)
     os.setsid()
     if libc:
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     (size,) = struct.unpack(">I", read_exactly(0, 4))
     spec = json.loads(read_exactly(0, size))
+    if libc:
+        libc.call("prctl", PR_SET_NAME, shown(spec["id"]))
+    os.environ.clear()
+    os.environ.update(spec.pop("around"))
     supervisor = PipeSupervisor(spec.pop("root"), spec, libc, image)
+    answer = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
-    os.dup2(null, 2)
     try:
         supervisor.directory.claim(spec)
     except FileExistsError:
-        write_all(answer_writer, b'{"ok": "found"}')
+        write_all(answer, b'{"ok": "found"}')
         os._exit(0)
     except OSError as error:
-        write_all(answer_writer, json.dumps({"error": "unavailable", "cause": str(error)}).encode())
+        write_all(answer, json.dumps({"error": "unavailable", "cause": str(error)}).encode())
         os._exit(0)
-    write_all(answer_writer, b'{"ok": "started"}')
-    os.close(answer_writer)
+    write_all(answer, b'{"ok": "started"}')
+    os.close(answer)
     if spec["alone"] and not supervisor.clear_login(0.0):
         supervisor.process.unavailable = "its login could not be cleared: " + "; ".join(supervisor.left)
     elif behind_link(spec["cwd"], supervisor.root):
