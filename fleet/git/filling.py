@@ -20,7 +20,10 @@ missing() {
     echo missing
     git for-each-ref --count=64 --sort=-committerdate --format='%(objectname)' refs/airboss/base 2> /dev/null || :
 }
-if [ $# -gt 5 ]; then
+if [ $# -gt 6 ] && [ ! -e "$repo/refs/airboss/base/$7" ]; then
+    missing
+    exit 0
+elif [ $# -gt 5 ]; then
     git index-pack --stdin --fix-thin > /dev/null
     git update-ref "refs/airboss/base/$base" "$base"
 elif [ ! -e "$repo/refs/airboss/base/$base" ]; then

@@ -153,12 +153,12 @@ if [ -f "$work/.git/index" ]; then
     # What the agent's own sparse checkout does not show is not deleted: it stays as the base has it. Names become
     # lines, so the two separators change places.
     { GIT_DIR="$work/.git" GIT_INDEX_FILE="$work/.git/index" git ls-files -z -t 2> /dev/null || :; } |
-        tr '\0\n' '\n\0' > "$own/tagged"
-    sed -n 's/^S //p' "$own/tagged" |
+        tr '\0\n' '\n\0' | sed -n '/^[MS] /p' > "$own/tagged"
+    [ ! -s "$own/tagged" ] || sed -n 's/^S //p' "$own/tagged" |
         while IFS= read -r path; do [ -e "./$path" ] || [ -L "./$path" ] || printf '%s\n' "$path"; done \
             > "$own/hidden"
     # A conflict of the agent's own merge that it has neither edited nor added.
-    sed -n 's/^M //p' "$own/tagged" | sort -u | while IFS= read -r path; do
+    [ ! -s "$own/tagged" ] || sed -n 's/^M //p' "$own/tagged" | sort -u | while IFS= read -r path; do
         if [ ! -f "./$path" ] || [ -L "./$path" ]; then continue; fi
         grep -q '^<<<<<<< ' "./$path" && grep -q '^>>>>>>> ' "./$path" || continue
         printf 'unable to index file %s: %s\n' "'$path'" "$AIRBOSS_CONFLICT" >&2
@@ -215,7 +215,7 @@ while IFS=' ' read -r recorded inside path; do
 done < "$own/submodules"
 # It is this directory that was filled, and no other one in its place.
 ready=${work%/*}/.ready/${work##*/}
-if [ -s "$ready" ] && [ "$(ls -di -- "$work")" != "$(cat -- "$ready")" ]; then
+if [ -s "$ready" ] && IFS= read -r filled < "$ready" && [ "$(ls -di -- "$work")" != "$filled" ]; then
     printf 'replaced\0\0\0\0' >> "$own/told"
 fi
 # Nothing is changed here: commits that only the agent's own repository has may be the work.
@@ -238,8 +238,11 @@ fi
 if [ -s "$own/ignored" ]; then
     GIT_LITERAL_PATHSPECS=0 git check-ignore -v -z --stdin < "$own/ignored" >> "$own/told" 2> /dev/null || :
 fi
-head -c 65536 "$own/told" > "$own/left"
-left=$(($(wc -c < "$own/left")))
+left=0
+if [ -s "$own/told" ]; then
+    head -c 65536 "$own/told" > "$own/left"
+    left=$(($(wc -c < "$own/left")))
+fi
 printf 'airboss-tree %s %08d\n' "$tree" "$left"
 [ "$left" -eq 0 ] || cat "$own/left"
 [ "$most" -gt 0 ] || exit 0

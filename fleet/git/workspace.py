@@ -74,6 +74,7 @@ class Workspaces:
     def __init__(self, limits: Callable[[], SnapshotLimits]) -> None:
         self._limits = limits
         self._roots: WeakKeyDictionary[Executor, str] = WeakKeyDictionary()
+        self._sent: WeakKeyDictionary[Executor, dict[str, str]] = WeakKeyDictionary()
 
     async def prepare(
         self, executor: Executor, repository: Repository, base: str, session: str, *, work_of: str = ""
@@ -89,12 +90,19 @@ class Workspaces:
         ready = f"{root}/work/.ready/{session}"
         where = (f"{root}/repos/{repository.name}.git", work, _commit(start), ready, _commit(base))
         attempted, on = "prepare a workspace", f"{session} on {executor.machine}"
-        ran = await executor.run(
-            ["sh", "-c", WORKTREE, "prepare", *where], env=MACHINE_ENV, timeout=TRANSFER_SECONDS
-        )
+        sent = self._sent.setdefault(executor, {})
+        last = await repository.known([sent.get(repository.name, start)])
+        asks = last in ([], [start])
+        if not asks:  # most often the branch has moved on: what is new is sent without asking what is there
+            ran = await self._send(executor, repository, start, where, last, *last)
+            asks = not succeeded(ran.exit)
+        if asks:
+            argv = ["sh", "-c", WORKTREE, "prepare", *where]
+            ran = await executor.run(argv, env=MACHINE_ENV, timeout=TRANSFER_SECONDS)
         answer = checked(ran, attempted, on).split()
         if answer[:1] != ["ready"]:
             await self._fill(executor, repository, answer[1:], (start, where), on)
+        sent[repository.name] = start
         await in_place.put(executor, repository, root, work, start, base)
         return work
 
@@ -102,27 +110,38 @@ class Workspaces:
         """Where the session's worktree is, or would be."""
         return f"{await self._root(executor)}/work/{_name(session)}"
 
-    @staticmethod
     async def _fill(
-        executor: Executor, repository: Repository, there: list[str], wanted: tuple[str, tuple[str, ...]], on: str
+        self,
+        executor: Executor,
+        repository: Repository,
+        there: list[str],
+        wanted: tuple[str, tuple[str, ...]],
+        on: str,
     ) -> None:
         """Sends what the machine lacks for a worktree; ``there``: commits that it says to have."""
         (start, where), attempted = wanted, "prepare a workspace"
         haves = await repository.known(there)
         for attempt in [haves, []] if haves else [[]]:
-            with scratch(repository.mirror, "transfer-") as pack:
-                await repository.pack(pack, start, attempt)
-                ran = await executor.run(
-                    ["sh", "-c", WORKTREE, "prepare", *where, "receive"],
-                    env=MACHINE_ENV,
-                    stdin=pack,
-                    timeout=TRANSFER_SECONDS,
-                )
+            ran = await self._send(executor, repository, start, where, attempt)
             if succeeded(ran.exit):
                 return
         checked(
             ran, attempted, on, hint=f"If this continues, remove {where[0]} there; it is refilled automatically."
         )
+
+    @staticmethod
+    async def _send(
+        executor: Executor, repository: Repository, start: str, where: tuple[str, ...], haves: list[str], *only: str
+    ) -> Ran:
+        """Sends a pack of ``start``. ``only``: a base that must be there, else nothing is taken."""
+        with scratch(repository.mirror, "transfer-") as pack:
+            await repository.pack(pack, start, haves)
+            return await executor.run(
+                ["sh", "-c", WORKTREE, "prepare", *where, "receive", *only],
+                env=MACHINE_ENV,
+                stdin=pack,
+                timeout=TRANSFER_SECONDS,
+            )
 
     async def put_large(
         self, executor: Executor, repository: Repository, tree: str, commit: str, base: str

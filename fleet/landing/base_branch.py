@@ -192,7 +192,6 @@ class BaseBranch:
                 attempted="land the change", on=self._on, cause=f"{push.failure(words)}; then {error.cause}"
             ) from error
         if worked:
-            await self._repository.landed(old, new)
             return Swapped(new)
         if found != old:
             return await self._elsewhere(found, new)

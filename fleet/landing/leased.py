@@ -135,7 +135,13 @@ class LeasedLanding:
             if intent.ref == self._own.ref:
                 raise self._own.taken(swapped.found)
             return False
-        await self._done(intent, swapped.fenced_by, lease)
+        if intent.ref == self._own.ref:
+            await self._done(intent, swapped.fenced_by, lease)
+            return True
+        noted = self._context.repository.landed(intent.old, intent.new)
+        async with alongside(noted, "note the base in the mirror") as noting:
+            await self._done(intent, swapped.fenced_by, lease)
+            await noting
         return True
 
     async def _give_up(self, intent: Intent) -> None:

@@ -162,6 +162,7 @@ async def test_a_git_that_is_killed_at_any_step_leaves_a_landing_that_can_be_rep
     noted = step == "update-ref refs/airboss/base/"
     if noted:
         assert await BaseBranch(repository).swap(base, new) == Swapped(new), "it has landed, noted or not"
+        await repository.landed(base, new)
     else:
         with pytest.raises(Unavailable):
             await BaseBranch(repository).swap(base, new)

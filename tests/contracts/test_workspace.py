@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fleet.errors import Misused, Refused
+from fleet.errors import Misused, Refused, Unavailable
 from fleet.git.handed_over import TreeRefused
 from fleet.git.repository import Repository
 from fleet.git.taking import unreadable
@@ -109,14 +109,34 @@ async def test_a_half_made_worktree_is_made_again(world: World) -> None:
     assert (path / "app.py").exists()
 
 
-async def test_a_machine_that_has_the_base_needs_one_trip(tmp_path: Path) -> None:
-    _, repository = make_repository(tmp_path)
+async def test_a_machine_that_has_the_base_or_the_one_before_needs_one_trip(tmp_path: Path) -> None:
+    origin, repository = make_repository(tmp_path)
     machine, workspaces = Counted("near", root=str(tmp_path / "agent")), Workspaces(Limits)
     base = await repository.fetch()
     await workspaces.prepare(machine, repository, base, "t1.1")
     assert machine.trips == 2
     await workspaces.prepare(machine, repository, base, "t2.1")
     assert machine.trips == 3
+    for name in ("app.py", "tests/test_app.py", ".gitignore", "gone"):
+        advance(origin, {name: "new\n"})
+    base = await repository.fetch()
+    path = await workspaces.prepare(machine, repository, base, "t3.1")
+    assert machine.trips == 4
+    assert git(Path(path), "rev-list", "--count", "HEAD") == "5"
+    shutil.rmtree(tmp_path / "agent/repos")
+    advance(origin, dict.fromkeys(("app.py", "tests/test_app.py", ".gitignore", "gone"), "newer\n"))
+    base = await repository.fetch()
+    path = await workspaces.prepare(machine, repository, base, "t4.1")
+    assert git(Path(path), "rev-list", "--count", "HEAD") == "6", "all of it, though no file is as it was"
+    assert machine.trips == 6
+    advance(origin, {"app.py": "newest\n"})
+    base = await repository.fetch()
+    shutil.rmtree(tmp_path / "agent/repos/p.git/objects")
+    with pytest.raises(Unavailable):
+        await workspaces.prepare(machine, repository, base, "t5.1")
+    shutil.rmtree(tmp_path / "agent/repos")
+    path = await workspaces.prepare(machine, repository, base, "t5.1")
+    assert git(Path(path), "rev-list", "--count", "HEAD") == "7"
     await machine.close()
 
 
