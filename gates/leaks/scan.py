@@ -141,7 +141,7 @@ class SecretSearches:
             self.prepare()
 
     def session_took(self, agent: str, seconds: float) -> None:
-        """So long it was from the session's begin to the end of its first turn; ``inf``: it did not complete it."""
+        """So long it was from the session's begin to the end of a turn; ``inf``: it did not complete it."""
         if seconds < _QUICK_SECONDS:
             self._quick.add(agent)
         else:

@@ -29,9 +29,8 @@ def foreseen(tx: Tx, recorded: Recorded) -> None:
         tx.after_commit(partial(searches.session_began, event.agent))
         return
     completed, session = event.outcome == TurnOutcome.COMPLETED, sessions.session(tx, refs.session)
-    if len(sessions.turns(tx, session.id)) == 1:
-        seconds = (tx.now_us() - session.started_us) / 1_000_000 if completed else inf
-        tx.after_commit(partial(searches.session_took, session.agent, seconds))
+    seconds = (tx.now_us() - session.started_us) / 1_000_000 if completed else inf
+    tx.after_commit(partial(searches.session_took, session.agent, seconds))
     if completed:
         tx.after_commit(searches.prepare)
 

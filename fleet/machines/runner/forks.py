@@ -24,33 +24,35 @@ from .start import START
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    from _socket import socket
     from typing import NoReturn, Optional
 
     from .files import Json
 
 START_SECONDS = 30.0
+PAIR = struct.Struct("2i")
 
 
 def fork_supervisors(image: bytes) -> NoReturn:
     """Forks a supervisor for each pair of descriptors, its standard input and output, until ``serve`` ends."""
+    import _socket
     import gc
     import hashlib  # noqa: F401 - what each supervisor needs is here before the first
     import hmac  # noqa: F401
-    import socket
 
     from . import supervise, trees  # noqa: F401
 
     harden()
     gc.freeze()
-    link = socket.socket(fileno=0)
+    link = _socket.socket(fileno=0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
-        told, streams, _, _ = socket.recv_fds(link, 1, 2)
+        told, passed, _, _ = link.recvmsg(1, _socket.CMSG_LEN(PAIR.size))
         if not told:
             os._exit(0)
+        streams = PAIR.unpack(passed[0][2]) if passed and len(passed[0][2]) == PAIR.size else ()
         try:
-            if len(streams) == 2 and os.fork() == 0:
+            if streams and os.fork() == 0:
                 become_supervisor(link.detach(), streams, image)
         except OSError as error:
             answer = {"error": "unavailable", "cause": "no supervisor: %s" % error.strerror}
@@ -59,7 +61,7 @@ def fork_supervisors(image: bytes) -> NoReturn:
             os.close(fd)
 
 
-def become_supervisor(link: int, streams: list[int], image: bytes) -> NoReturn:
+def become_supervisor(link: int, streams: tuple[int, ...], image: bytes) -> NoReturn:
     """In a fresh child."""
     from .supervise import supervise
 
@@ -79,19 +81,20 @@ class Forks:
 
     def __init__(self, image: bytes) -> None:
         self.image = image
-        self.link: Optional[socket.socket] = None
+        self.link: Optional[socket] = None
         self.pid = 0
 
     def begin(self, streams: tuple[int, int]) -> None:
         """Begins a supervisor with these as its standard input and output."""
-        import socket
+        import _socket
 
+        passed = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, PAIR.pack(*streams))]
         for _ in range(2):
             try:
                 if self.link is None:
                     self.start()
                 assert self.link is not None
-                socket.send_fds(self.link, [b"s"], streams)
+                self.link.sendmsg([b"s"], passed)
                 return
             except OSError as error:
                 self.end()
@@ -99,9 +102,9 @@ class Forks:
         raise RequestError("unavailable", "no supervisor: %s" % why)
 
     def start(self) -> None:
-        import socket
+        import _socket  # socket itself makes enums
 
-        self.link, theirs = socket.socketpair()
+        self.link, theirs = _socket.socketpair()
         argv = [sys.executable, "-I", "-S", "-E", "-c", START, "runner", "forks"]
         null = os.open(os.devnull, os.O_RDWR)
         try:
