@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fleet.errors import Misused, Refused, Unavailable
+from fleet.errors import Misused, Refused
 from fleet.git.handed_over import TreeRefused
 from fleet.git.repository import Repository
 from fleet.git.taking import unreadable
@@ -129,14 +129,6 @@ async def test_a_machine_that_has_the_base_or_the_one_before_needs_one_trip(tmp_
     path = await workspaces.prepare(machine, repository, base, "t4.1")
     assert git(Path(path), "rev-list", "--count", "HEAD") == "6", "all of it, though no file is as it was"
     assert machine.trips == 6
-    advance(origin, {"app.py": "newest\n"})
-    base = await repository.fetch()
-    shutil.rmtree(tmp_path / "agent/repos/p.git/objects")
-    with pytest.raises(Unavailable):
-        await workspaces.prepare(machine, repository, base, "t5.1")
-    shutil.rmtree(tmp_path / "agent/repos")
-    path = await workspaces.prepare(machine, repository, base, "t5.1")
-    assert git(Path(path), "rev-list", "--count", "HEAD") == "7"
     await machine.close()
 
 

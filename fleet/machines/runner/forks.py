@@ -37,10 +37,10 @@ def fork_supervisors(image: bytes) -> NoReturn:
     """Forks a supervisor for each pair of descriptors, its standard input and output, until ``serve`` ends."""
     import _socket
     import gc
-    import hashlib  # noqa: F401 - what each supervisor needs is here before the first
-    import hmac  # noqa: F401
+    import hashlib  # noqa: F401 - each supervisor needs it, and has it from here
+    import hmac  # noqa: F401 - the same
 
-    from . import supervise, trees  # noqa: F401
+    from . import supervise, trees  # noqa: F401 - the same
 
     harden()
     gc.freeze()
