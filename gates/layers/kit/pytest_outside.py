@@ -37,7 +37,6 @@ def run():
     owner = getattr(module, given["owner"]) if given["owner"] else None
     case = hasattr(owner, "debug")
     body = owner(given["name"]).debug if case else getattr(owner() if owner else module, given["name"])
-    del sys.modules[given["module"]]
     arguments = ast.literal_eval(given["arguments"])
     if given["room"]:
         arguments["tmp_path"] = pathlib.Path(tempfile.mkdtemp())
