@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -59,12 +59,12 @@ _END_OF_OPTIONS = re.compile(r"(?:--|—|–)(?=$|\s)")
 @dataclass(frozen=True, slots=True)
 class Spoken:
     """A verb in lower case and everything after it, unchanged. ``plain``: it was typed without a slash.
-    ``below``: a later line that begins with a command too."""
+    ``below``: later lines that begin with a command too."""
 
     verb: str
     args: str = ""
     plain: bool = field(default=False, compare=False)
-    below: str = field(default="", compare=False)
+    below: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +152,14 @@ def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: b
             verb,
             after.strip(),
             plain=not slashed,
-            below=_below(after, verb, verbs, mention[0].strip() if mention and direct else ""),
+            below=tuple(_below(after, verb, verbs, mention[0].strip() if mention and direct else "")),
         )
     return Reply(text.strip())
 
 
-def _below(after: str, verb: str, verbs: Collection[str], mention: str) -> str:
-    """The first line below a command that is one as well: with a slash, with the same mention of us, or with the
-    same verb. What is indented, or in a block of code, is not."""
+def _below(after: str, verb: str, verbs: Collection[str], mention: str) -> Iterator[str]:
+    """The lines below a command that are one as well: with a slash, with the same mention of us, or with the same
+    verb. What is indented, or in a block of code, is not."""
     _, *later = after.split("\n")
     code = False
     for text in later:
@@ -170,8 +170,7 @@ def _below(after: str, verb: str, verbs: Collection[str], mention: str) -> str:
         slashed = ours or (bare[:1] in _SLASHES and bool(bare))
         found = None if code else _VERB.match(bare.lstrip(_SLASHES) if slashed else bare)
         if found and (_verb(found) in {*verbs, FLEET} if slashed else _verb(found) == verb):
-            return f"/{bare.lstrip(_SLASHES)}".strip() if slashed else bare.strip()
-    return ""
+            yield f"/{bare.lstrip(_SLASHES)}".strip() if slashed else bare.strip()
 
 
 def unformatted(text: str) -> str:

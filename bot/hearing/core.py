@@ -351,7 +351,7 @@ class ChatCore:
         """A typed command: it discards a draft, and says so, unless it only shows something."""
         message, registry = given.message, self._context.registry
         command = registry.get(said.verb)
-        meaning.demand_one(said, command, registry.write(message.adapter, said.verb))
+        meaning.demand_one(said, registry, registry.write(message.adapter, said.verb))
         draft = found.draft_for(message)
         call, effect = await self._call(given, person, said, found.task, digest=digest)
         if draft is None or command is None or command.right is Right.SEE:

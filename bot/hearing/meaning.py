@@ -14,7 +14,7 @@ from bot.hearing import drafts, edits, sent
 from bot.message import Message
 from bot.nods import is_nod
 from bot.parse import Ignore, Reply, Spoken, lone_word, parse, slip_of
-from bot.registry import Command, Registry
+from bot.registry import Registry
 from fleet.errors import Misused
 from fleet.model import ENDS
 from fleet.store import tasks
@@ -146,15 +146,23 @@ def _for_draft(text: str, said: Spoken | Reply, draft: drafts.Draft, registry: R
     return Doubt(text, meant.verb, draft)
 
 
-def demand_one(said: Spoken, command: Command | None, written: str) -> None:
+def demand_one(said: Spoken, registry: Registry, written: str) -> None:
     """Raises ``Misused`` for several commands in one message. Words for an agent may well have a line that begins
-    with the same verb: "run the tests"."""
-    if said.below and (said.below.startswith("/") or not (command and command.takes_words)):
+    with the same verb ("run the tests"), or with what is a command that only shows something ("/login")."""
+    command = registry.get(said.verb)
+    for each in said.below:
+        if command and command.takes_words and not _does_something(each, registry):
+            continue
         raise Misused(
             attempted=f"do {written}",
             cause="there are several commands in one message, and none was done",
-            hint=f"Send each by itself. If “{said.below[:40]}” is one of the words, begin it with a space.",
+            hint=f"Send each by itself. If “{each[:40]}” is one of the words, begin it with a space.",
         )
+
+
+def _does_something(line: str, registry: Registry) -> bool:
+    command = registry.get(lone_word(line.split(maxsplit=1)[0]))
+    return line.startswith("/") and not (command and command.right is Right.SEE)
 
 
 def idle_nod(message: Message, said: Heard | None, person: Person) -> bool:

@@ -291,6 +291,8 @@ async def test_of_several_tasks_none_is_picked(tmp_path: Path) -> None:
             assert "none was done" in everything(card)
         result, _ = await there.say("/run mend that too\nrun the tests\n /stop is no command here")
         assert (result.status, result.task) == (0, "t3")
+        result, _ = await there.say("/run serve these:\n/login\n/status of an order\n/sessions/{id}")
+        assert (result.status, result.task) == (0, "t4"), "paths, as likely as commands that only show something"
         _, (card,) = await there.say("/stop --all")
         assert "Stop all?" in shown(card.title)
         result, _ = await there.say("/stop t1,")
