@@ -310,7 +310,7 @@ def tried():
         return 180
 """
 KEPT_TO_ITSELF = """
-import pytest
+import pickle; import pytest
 import shop
 
 def test_block():
@@ -331,8 +331,12 @@ def test_piped():
     assert shop.piped()
 
 def test_tried(tmp_path):
-    (tmp_path / "a").touch()
+    (tmp_path / "a").write_bytes(pickle.dumps(Row()))
+    assert type(pickle.loads((tmp_path / "a").read_bytes())) is Row
     assert shop.tried() == 180
+
+class Row:
+    pass
 
 @pytest.fixture(params=[1])
 def till(request):
