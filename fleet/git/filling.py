@@ -46,7 +46,7 @@ own() {
 if said=$(own 2>&1 < /dev/null); then
     ls -di -- "$work" > "$ready"
     echo ready
-elif [ $# -gt 5 ] || git cat-file -e "$base^{commit}" 2> /dev/null; then
+elif [ $# -eq 6 ] || { [ $# -eq 5 ] && git cat-file -e "$base^{commit}" 2> /dev/null; }; then
     printf '%s\n' "$said" >&2
     exit 1
 else

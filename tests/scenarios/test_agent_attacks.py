@@ -42,7 +42,7 @@ pid, above = os.getpid(), []
 while pid > 1:
     pid = int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1])
     line = open(f"/proc/{pid}/cmdline", "rb").read() if pid > 1 else b""
-    if b"supervise" in line:
+    if b"forks" in line:
         above.append(pid)
 open("../../killed", "w").write(str(above))
 for pid in above:

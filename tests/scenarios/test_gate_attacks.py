@@ -90,7 +90,7 @@ async def test_a_neighbour_on_the_login_that_kills_or_freezes_the_supervisor_mak
     async with house.open() as judge:
         judging = asyncio.create_task(judge.pipeline.judge(await judge.candidate()))
         await _running(judge)
-        supervisors = {above for pid in _pids(mark) for above in _parents(pid) if b"supervise" in _command(above)}
+        supervisors = {above for pid in _pids(mark) for above in _parents(pid) if b"forks" in _command(above)}
         assert supervisors
         try:
             for pid in supervisors:

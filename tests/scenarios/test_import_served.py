@@ -53,4 +53,4 @@ def test_a_home_that_is_busy_is_said_in_words(tmp_path: Path, capsys: pytest.Cap
     session.write(tmp_path / "projects")
     with only_one(tmp_path):  # a controller that starts, and does not answer yet
         assert main(["--home", str(tmp_path), "import", "claude", str(tmp_path / "projects")]) == 3
-    assert "another controller is already running" in capsys.readouterr().err
+    assert "another command has this home" in capsys.readouterr().err
