@@ -45,10 +45,11 @@ def on_mac(name: str) -> list[Finding]:
 
 def _doubled(config: FleetConfig, found: Mapping[str, MachineSeen]) -> Iterator[Finding]:
     known: dict[tuple[str, int, str], str] = {}
-    for name, seen in found.items():
-        if seen.facts is None or not seen.facts.boot:
+    for name, machine in config.machines.items():
+        seen = found.get(name)
+        if seen is None or seen.facts is None or not seen.facts.boot:
             continue
-        login = seen.facts.boot, seen.facts.uid, config.machines[name].home or seen.facts.home
+        login = seen.facts.boot, seen.facts.uid, machine.home or seen.facts.home
         if (other := known.setdefault(login, name)) != name:
             what = f"is the same login as machine {other}: its slots count twice"
             yield Finding(Severity.WARN, f"machine {name}", what, "remove one of the two from fleet.toml")
