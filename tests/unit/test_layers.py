@@ -79,6 +79,21 @@ BY_RUNS = {
     "an example in the documentation of a function rewritten",
     "an example in a document rewritten",
     "a threshold in a file loosened",
+    "which loggers there are",
+    "which exceptions there are, by a name in a file",
+    "an inherited pipe",
+    "what watches is seen",
+    "an int that equals round numbers",
+    "an amount that equals by its last digit",
+    "a comparison that answers with an object",
+    "a list that equals by its length",
+    "handlers whose failures are only logged",
+    "tasks whose failures are swallowed",
+    "cases as objects in the source",
+    "the caller's constants, by a type made from a file",
+    "a library's function replaced by another, by names in a file",
+    "a file that the tests prefer",
+    "an exception that takes the test's block along",
 }
 
 
