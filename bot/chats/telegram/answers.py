@@ -18,7 +18,7 @@ from telegram.error import BadRequest
 _ID = re.compile(rb'"message_id"\s*:\s*(\d{1,18})')
 _OK = re.compile(rb'^\s*\{\s*"ok"\s*:\s*true')
 _REFUSED = re.compile(rb'^\s*\{\s*"ok"\s*:\s*false')
-_PATIENCE: Final = 30
+_PATIENCE: Final = 5
 _LONGEST_PATIENCE: Final = 3_600
 _GIFTS: Final = dict.fromkeys(
     ("unlimited_gifts", "limited_gifts", "unique_gifts", "premium_subscription", "gifts_from_channels"), False
@@ -79,11 +79,10 @@ def _patient(payload: bytes) -> bytes:
     """A refusal that asks for a wait which the library can parse, and that ends."""
     parameters = _fields(payload).get("parameters")
     seconds = parameters.get("retry_after") if isinstance(parameters, dict) else None
-    if not isinstance(seconds, int | float) or not seconds > 0:
+    if not isinstance(seconds, int | float) or not seconds >= 0:
         seconds = _PATIENCE
-    return json.dumps(
-        {"ok": False, "parameters": {"retry_after": int(min(seconds, _LONGEST_PATIENCE)) or 1}}
-    ).encode()
+    wait = max(1, int(min(seconds, _LONGEST_PATIENCE)))
+    return json.dumps({"ok": False, "parameters": {"retry_after": wait}}).encode()
 
 
 def _fields(payload: bytes) -> dict[str, Any]:
