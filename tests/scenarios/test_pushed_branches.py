@@ -45,7 +45,7 @@ def test_what_passed_is_pushed_once_as_a_branch_and_every_card_says_so(name: str
         assert "is not on the base branch" in _words(built.say(f"/undo {task}").shown)
         assert task not in built.say("/unlanded").shown
         assert f"{task} shop · pushed" in _words(built.say("/history").shown)
-        assert not built.workspace(task).exists(), "it is in the repository, so its worktree is gone"
+        built.until(lambda: not built.workspace(task).exists(), "it is in the repository, so its worktree goes")
 
 
 def test_a_branch_of_that_name_that_is_not_ours_is_left_as_it_is() -> None:
