@@ -130,6 +130,19 @@ def test_the_process_that_supervisors_are_forked_from_is_replaced_once_it_was_en
     assert json.loads(ended(tmp_path, "r").splitlines()[0])["status"] == 0, "it goes on without it"
 
 
+def test_a_supervisor_runs_on_where_nobody_reads_that_it_has_begun(tmp_path: Path) -> None:
+    link = Started(tmp_path)
+    try:
+        job = StartJob(link, 1, link.forks, supervised(tmp_path, "p", "true"))
+        os.close(job.out)  # the controller was killed, and ``serve`` has ended
+        os.set_blocking(job.stdin, True)
+        os.write(job.stdin, job.told)
+        job.close_stdin()
+        assert json.loads(ended(tmp_path, "p").splitlines()[0])["status"] == 0
+    finally:
+        link.forks.end()
+
+
 def test_who_follows_a_pipe_is_woken_by_the_end_of_its_supervisor(tmp_path: Path) -> None:
     link, directory = Started(tmp_path), str(tmp_path / "pipes" / "p")
     try:

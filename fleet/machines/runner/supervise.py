@@ -14,7 +14,7 @@ from .awake import Awake
 from .children import wake_on_child
 from .containment import PR_SET_CHILD_SUBREAPER, PR_SET_NAME, harden
 from .facts import LINUX, kill_each, login_name, tree_of
-from .files import behind_link, now_us, read_all, read_exactly, write_all
+from .files import attempt, behind_link, now_us, read_all, read_exactly, write_all
 from .other_login import clear_as
 from .pipes import Directory
 from .process import Process
@@ -282,7 +282,7 @@ def supervise(image: bytes) -> NoReturn:
     except OSError as error:
         write_all(answer, json.dumps({"error": "unavailable", "cause": str(error)}).encode())
         os._exit(0)
-    write_all(answer, b'{"ok": "started"}')
+    attempt(write_all, answer, b'{"ok": "started"}')  # who asked may be gone: it finds the pipe later
     os.close(answer)
     if spec["alone"] and not supervisor.clear_login(0.0):
         supervisor.process.unavailable = "its login could not be cleared: " + "; ".join(supervisor.left)
