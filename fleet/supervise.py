@@ -126,15 +126,19 @@ class Supervisor:
 
     async def _once(self, name: str, work: Work) -> Exception | None:
         """Runs a component once; returns what ended it, ``None`` when it returned."""
-        self._health[name] = replace(self._health[name], running=True)
+        self._health[name] = replace(self._known(name), running=True)
         try:
             await work()
         except Exception as error:  # a cancel is not an Exception and propagates
             return error
         return None
 
+    def _known(self, name: str) -> Health:
+        """Its health. Another one of its name may have ended, which took that along."""
+        return self._health.get(name) or Health(name)
+
     def _ends_all(self, name: str, error: Exception | None, on_death: OnDeath) -> bool:
-        before = self._health[name]
+        before = self._known(name)
         if isinstance(error, StoreUnavailable):
             _log.warning("%s is waiting for the store: %s", name, error)
             self._health[name] = replace(before, running=False, store_away=True)

@@ -112,6 +112,27 @@ async def test_a_component_that_may_end_is_gone_when_it_has() -> None:
     await supervisor.close()
 
 
+async def test_of_two_with_one_name_the_end_of_one_does_not_end_the_other() -> None:
+    supervisor, over, lives = Supervisor(FastClock()), asyncio.Event(), 0
+
+    async def at_once() -> None:
+        pass
+
+    async def later() -> None:
+        nonlocal lives
+        lives += 1
+        if lives < 3:
+            raise KeyError("not yet") if lives == 1 else StoreUnavailable(attempted="look")
+        over.set()
+
+    supervisor.run("missed messages", at_once, ends=True)
+    supervisor.run("missed messages", later, ends=True)
+    async with asyncio.timeout(60):
+        await over.wait()
+    await supervisor.close()
+    assert supervisor.health() == ()
+
+
 async def test_alongside_leaves_nothing_behind() -> None:
     over = asyncio.Event()
 

@@ -26,11 +26,7 @@ def loads(data: bytes | bytearray | str) -> Any:
     text = (data if isinstance(data, str) else data.decode("utf-8", "surrogatepass")).strip(" \t\r\n")
     try:
         value, end = SCAN(text, 0)
-    except (
-        StopIteration,
-        ImportError,
-        SystemError,
-    ):  # the library, which has its error, is not loaded, or not there
+    except (StopIteration, ImportError, SystemError):  # the library, which has its error, may not be loaded
         raise ValueError("no JSON value") from None
     if end != len(text):
         raise ValueError("more than one JSON value")
