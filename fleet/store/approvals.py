@@ -5,18 +5,18 @@ Ids are ``a1``, ``a2``, …. A question is answered once; one that expires or is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Required, TypedDict, Unpack
 
-from sqlalchemy import Row, bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from fleet.errors import Misused, Refused
 from fleet.model import AIRBOSS, Session
 from fleet.store.core import Tx
 from fleet.store.named import plain_id
+from fleet.store.records import reader
 from fleet.store.statements import Statement, one_of
 from fleet.store.states import ApprovalKind, ApprovalScope
 from fleet.store.tables import approvals
@@ -111,6 +111,9 @@ class Approval:
     reminded_us: int = 0
 
 
+_approval = reader(Approval, decision=lambda row: ApprovalDecision(row.decision))
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A decision, for the one who asked. ``reason`` is the decider's; of an ``ANSWER`` it is the answer itself."""
@@ -151,7 +154,7 @@ def open_ask(
         tool=tool,
         request=request,
         command=command,
-        paths=json.dumps(list(paths)),
+        paths=tuple(paths),
         reason=reason,
         expires_us=expires_us,
         directory=directory,
@@ -163,8 +166,16 @@ def open_hold(
     tx: Tx, *, session: Session, commit: str, tree: str, reason: str, leaks: str = "", expires_us: int = 0
 ) -> Approval:
     """A passed change that a person must release before it lands. ``leaks`` (JSON) are kept as the request."""
-    held = {"commit": commit, "tree": tree, "reason": reason, "request": leaks}
-    return _open(tx, session, kind=ApprovalKind.HOLD, **held, expires_us=expires_us)
+    return _open(
+        tx,
+        session,
+        kind=ApprovalKind.HOLD,
+        commit=commit,
+        tree=tree,
+        reason=reason,
+        request=leaks,
+        expires_us=expires_us,
+    )
 
 
 def open_stall(tx: Tx, *, session: Session, commit: str, tree: str, reason: str, trouble: str = "") -> Approval:
@@ -322,7 +333,7 @@ class _QuestionFields(TypedDict, total=False):
     tool: str
     request: str
     command: str
-    paths: str
+    paths: tuple[str, ...]
     commit: str
     tree: str
     reason: Required[str]
@@ -341,7 +352,7 @@ def _open(tx: Tx, session: Session, **fields: Unpack[_QuestionFields]) -> Approv
         "id": f"a{number}",
         "task": session.task,
         "session": session.id,
-        "paths": "[]",
+        "paths": (),
         "opened_us": tx.now_us(),
         **fields,
     }
@@ -359,34 +370,6 @@ class _Decided(NamedTuple):
 def _close(tx: Tx, which: Statement, those: dict[str, Any], said: _Decided) -> int:
     decided = {"decision": str(said.decision), "decided_by": said.by, "decided_why": said.why}
     return which.run(tx.connection, {**those, **decided, "scope": str(said.scope), "decided_us": tx.now_us()})
-
-
-def _approval(row: Row[Any]) -> Approval:
-    return Approval(
-        id=row.id,
-        kind=row.kind,
-        task=row.task,
-        session=row.session,
-        ask=row.ask,
-        tool=row.tool,
-        request=row.request,
-        command=row.command,
-        paths=tuple(json.loads(row.paths)),
-        commit=row.commit,
-        tree=row.tree,
-        reason=row.reason,
-        opened_us=row.opened_us,
-        expires_us=row.expires_us,
-        decision=ApprovalDecision(row.decision),
-        decided_by=row.decided_by,
-        decided_why=row.decided_why,
-        decided_us=row.decided_us,
-        directory=row.directory,
-        questions=row.questions,
-        scope=ApprovalScope(row.scope),
-        pinged_us=row.pinged_us,
-        reminded_us=row.reminded_us,
-    )
 
 
 def answer_of(asked: Approval) -> Answer:

@@ -6,6 +6,7 @@ Nothing is nullable: the empty string and 0 say "nothing", so no reader has to t
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -43,25 +44,50 @@ def text(name: str) -> Column[str]:
 
 
 class _Choice(TypeDecorator[E], Generic[E]):
-    """An enum in Python, its text in the database."""
+    """An enum in Python, its text in the database. ``maybe``: ``None`` is the empty text."""
 
     impl = Text
     cache_ok = True
 
-    def __init__(self, values: type[E]) -> None:
+    def __init__(self, values: type[E], *, maybe: bool = False) -> None:
         super().__init__()
-        self.values = values
+        self.values, self.maybe = values, maybe
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        if self.maybe and not value:
+            return ""
         return None if value is None else self.values(value).value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> E | None:
-        return None if value is None else self.values(value)
+        return None if value is None or (self.maybe and not value) else self.values(value)
 
 
 def choice(name: str, values: type[E]) -> Column[E]:
     """One of an enum's values, stored as its text."""
     return Column(name, _Choice(values), nullable=False)
+
+
+def added_choice(name: str, values: type[E], *, maybe: bool = False) -> Column[E]:
+    """The same, in a column added later. ``maybe``: or ``None``."""
+    return Column(name, _Choice(values, maybe=maybe), nullable=False, server_default="")
+
+
+class _List(TypeDecorator[tuple[str, ...]]):
+    """Words as a tuple in Python, as a JSON list in the database."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[str, ...] | None:
+        return None if value is None else tuple(json.loads(value))
+
+
+def listed(name: str) -> Column[tuple[str, ...]]:
+    """Any number of words."""
+    return Column(name, _List, nullable=False)
 
 
 def number(name: str) -> Column[int]:

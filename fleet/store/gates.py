@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from fleet import exits
 from fleet.events import GateClosedV6, GateOpened, GateWitnessed, Refs, Source
@@ -21,6 +21,7 @@ from fleet.model import AIRBOSS
 from fleet.ports import Candidate
 from fleet.store import ledger
 from fleet.store.core import Tx
+from fleet.store.records import reader
 from fleet.store.statements import Statement
 from fleet.store.tables import gate_runs, tasks
 from fleet.verdict import Evidence, GateResult, HeldPlace, JUnitCounts, Outcome
@@ -79,7 +80,7 @@ def open_run(
         "tree": candidate.tree,
         "base": candidate.base,
         "round": candidate.round,
-        "argv": json.dumps(list(argv)),
+        "argv": argv,
         "definition_sha256": definition_sha256,
         "machine": machine,
         "nonce": nonce,
@@ -229,28 +230,7 @@ def _refs(opened: GateRun) -> Refs:
     )
 
 
-def _run(row: Row[Any]) -> GateRun:
-    return GateRun(
-        id=row.id,
-        task=row.task,
-        session=row.session,
-        turn=row.turn,
-        gate=row.gate,
-        commit=row.commit,
-        tree=row.tree,
-        base=row.base,
-        round=row.round,
-        argv=tuple(json.loads(row.argv)),
-        definition_sha256=row.definition_sha256,
-        machine=row.machine,
-        nonce=row.nonce,
-        pipe=row.pipe,
-        login=row.login,
-        supervisor=row.supervisor,
-        opened_us=row.opened_us,
-        closed_us=row.closed_us,
-        result=_result_from_json(json.loads(row.result)) if row.result else None,
-    )
+_run = reader(GateRun, result=lambda row: _result_from_json(json.loads(row.result)) if row.result else None)
 
 
 def _result_to_json(result: GateResult) -> dict[str, Any]:

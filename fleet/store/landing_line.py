@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
-from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from fleet.events import GateOverridden, HoldReleased, LandingDone, LandingLeft, LandingQueued
 from fleet.model import Session, Task
@@ -14,6 +12,7 @@ from fleet.store import recent
 from fleet.store.core import Tx
 from fleet.store.merge_tables import landing_places as places
 from fleet.store.recording import record
+from fleet.store.records import columns, reader
 from fleet.store.statements import Statement
 from fleet.store.states import PlaceState
 
@@ -47,6 +46,9 @@ class LandingPlace:
     why: str = ""
 
 
+_place = reader(LandingPlace)
+
+
 def line(tx: Tx, repo: str) -> list[LandingPlace]:
     """A repository's queue, first in line first."""
     return [_place(row) for row in _LINE.all(tx.connection, {"of": repo})]
@@ -68,7 +70,7 @@ def join(tx: Tx, task: Task) -> None:
     row = {
         "number": _LAST.one(tx.connection, {"of": task.repo}).number + 1,
         "joined_us": tx.now_us(),
-        **_row(LandingPlace(task.id, task.repo, bool(by_a_person))),
+        **columns(LandingPlace(task.id, task.repo, bool(by_a_person))),
     }
     _JOIN.run(tx.connection, row)
 
@@ -91,7 +93,7 @@ def merged(tx: Tx, session: Session, turn: str, place: LandingPlace) -> LandingP
             at = [other.task for other in here].index(place.task) + 1
             event = LandingQueued(at, place.behind, place.base, place.commit, place.tree, place.without)
             record(tx, event, session, turn=turn)
-    _MERGED.run(tx.connection, {"key": place.task, **_row(place)})
+    _MERGED.run(tx.connection, {"key": place.task, **columns(place)})
     return place
 
 
@@ -118,33 +120,3 @@ def _taken_out(tx: Tx, task: str, here: list[LandingPlace]) -> str:
     if isinstance(event, LandingDone):
         return ""
     return f"{task}: {event.why if isinstance(event, LandingLeft) else 'it left the queue'}"
-
-
-def _row(place: LandingPlace) -> dict[str, Any]:
-    return {
-        "task": place.task,
-        "repo": place.repo,
-        "alone": place.alone,
-        "base": place.base,
-        "commit": place.commit,
-        "tree": place.tree,
-        "behind": json.dumps(place.behind),
-        "without": json.dumps(place.without),
-        "state": place.state,
-        "why": place.why,
-    }
-
-
-def _place(row: Row[Any]) -> LandingPlace:
-    return LandingPlace(
-        task=row.task,
-        repo=row.repo,
-        alone=row.alone,
-        base=row.base,
-        commit=row.commit,
-        tree=row.tree,
-        behind=tuple(json.loads(row.behind)),
-        without=tuple(json.loads(row.without)),
-        state=row.state,
-        why=row.why,
-    )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from fleet.store import leases
 from fleet.store.core import Tx
 from fleet.store.leases import Fence
+from fleet.store.records import reader
 from fleet.store.statements import Statement
 from fleet.store.tables import landings
 
@@ -42,6 +42,9 @@ class Intent:
     token: int
     outcome: IntentOutcome
     intended_us: int
+
+
+_intent = reader(Intent, outcome=lambda row: IntentOutcome(row.outcome))
 
 
 def intend(tx: Tx, fence: Fence, *, repo: str, ref: str, old: str, new: str, tree: str, task: str) -> Intent:
@@ -81,18 +84,3 @@ def may_have_landed(tx: Tx, task: str) -> bool:
 def of_task(tx: Tx, task: str) -> list[Intent]:
     """A task's attempts, oldest first."""
     return [_intent(row) for row in _OF_TASK.all(tx.connection, {"of": task})]
-
-
-def _intent(row: Row[Any]) -> Intent:
-    return Intent(
-        id=row.id,
-        task=row.task,
-        repo=row.repo,
-        ref=row.ref,
-        old=row.old,
-        new=row.new,
-        tree=row.tree,
-        token=row.token,
-        outcome=IntentOutcome(row.outcome),
-        intended_us=row.intended_us,
-    )

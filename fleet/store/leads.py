@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Row, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import bindparam, delete, func, insert, literal, select, update
 
 from fleet.errors import LeaseLost
 from fleet.store import leases, tasks
@@ -22,6 +22,7 @@ from fleet.store.controllers import RunsOn
 from fleet.store.core import Tx
 from fleet.store.leases import Lease, Term
 from fleet.store.lock_tables import controllers, leads
+from fleet.store.records import reader
 from fleet.store.statements import Statement
 from fleet.store.states import ControllerRole
 from fleet.store.tables import leases as lease_rows
@@ -65,6 +66,9 @@ class Lead:
                 cause=f"it passed to {now}" if now else "it was given back",
                 hint="Nothing was changed; who leads it now continues",
             )
+
+
+_lead = reader(Lead)
 
 
 # --- members ------------------------------------------------------------------------------------------------
@@ -179,7 +183,3 @@ def _change(tx: Tx, lead: Lead) -> None:
 
 def _is_member(tx: Tx, instance: str) -> bool:
     return leases.look(tx, leases.MEMBER + instance) is not None
-
-
-def _lead(row: Row[Any]) -> Lead:
-    return Lead(row.task, row.controller, row.token)

@@ -7,15 +7,15 @@ ended, its session cannot be opened again: the agent that a person takes up must
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from fleet.events import LeftProcessEnded
 from fleet.model import PipeEnd, Session
 from fleet.store import sessions, takeovers
 from fleet.store.core import Tx
 from fleet.store.recording import record
+from fleet.store.records import columns, reader
 from fleet.store.states import ProcessKind, TakeoverState
 from fleet.store.usage_tables import left_running as table
 
@@ -31,6 +31,9 @@ class LeftRunning:
     ending: bool = False
 
 
+_left = reader(LeftRunning)
+
+
 def note(tx: Tx, session_id: str) -> list[LeftRunning]:
     """Part of the transaction that closes a session: what of it was not seen to end."""
     session = sessions.session(tx, session_id)
@@ -41,9 +44,7 @@ def note(tx: Tx, session_id: str) -> list[LeftRunning]:
     if hand is not None and hand.session == session_id and hand.pipe and hand.state is not TakeoverState.ENDED:
         found.append(LeftRunning(session_id, hand.pipe, ProcessKind.INTERFACE, tx.now_us()))
     for left in found:
-        row = {"session": session_id, "pipe": left.pipe, "kind": left.kind, "since_us": left.since_us}
-        row["ending"] = False
-        tx.connection.execute(insert(table), row)
+        tx.connection.execute(insert(table), columns(left))
     return found
 
 
@@ -89,7 +90,3 @@ def ended(tx: Tx, left: LeftRunning) -> None:
     if tx.connection.execute(delete(table).where(table.c.pipe == left.pipe)).rowcount:
         event = LeftProcessEnded(left.pipe, str(left.kind), left.since_us)
         record(tx, event, sessions.session(tx, left.session))
-
-
-def _left(row: Row[Any]) -> LeftRunning:
-    return LeftRunning(row.session, row.pipe, row.kind, row.since_us, row.ending)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table
 
-from fleet.store.columns import choice, flag, key, metadata, number, of, serial, text
+from fleet.store.columns import choice, flag, key, listed, metadata, number, of, serial, text
 from fleet.store.states import MergeState, PlaceState
 
 # Moves of a session onto a newer base, with its change merged in.
@@ -37,8 +37,8 @@ landing_places = Table(
     text("base"),
     text("commit"),
     text("tree"),
-    text("behind"),
-    text("without"),
+    listed("behind"),
+    listed("without"),
     choice("state", PlaceState),
     text("why"),
     number("joined_us"),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from fleet.model import Session, Turn
 from fleet.store import sessions
 from fleet.store.core import Tx
 from fleet.store.merge_tables import merges
+from fleet.store.records import columns, reader
 from fleet.store.statements import Statement
 from fleet.store.states import MergeState
 
@@ -41,20 +41,13 @@ class Merge:
         return f"<<<<<<< {self.base}", f">>>>>>> {self.snapshot}"
 
 
+_merge = reader(Merge)
+
+
 def add(tx: Tx, merge: Merge) -> None:
     """Records that the session is to move. ``id`` is chosen by the store."""
-    row = {
-        "session": merge.session,
-        "base": merge.base,
-        "base_us": merge.base_us,
-        "snapshot": merge.snapshot,
-        "commit": merge.commit,
-        "tree": merge.tree,
-        "why": merge.why,
-        "words": merge.words,
-        "state": merge.state,
-        "at_us": tx.now_us(),
-    }
+    row = {**columns(merge), "at_us": tx.now_us()}
+    del row["id"]
     tx.connection.execute(insert(merges), row)
 
 
@@ -70,7 +63,7 @@ def pending(tx: Tx, session: str) -> Merge | None:
 
 def of_task(tx: Tx, task: str) -> tuple[Session, Merge | None]:
     """A task's last session, and its move of :func:`pending`."""
-    session = sessions.of_task(tx, task)[-1]
+    session = sessions.newest(tx, task)
     return session, pending(tx, session.id)
 
 
@@ -88,18 +81,3 @@ def told(tx: Tx, merge: Merge) -> None:
 
 def _set(tx: Tx, merge: Merge, state: MergeState) -> None:
     tx.connection.execute(update(merges).where(merges.c.id == merge.id), {"state": state})
-
-
-def _merge(row: Row[Any]) -> Merge:
-    return Merge(
-        id=row.id,
-        session=row.session,
-        base=row.base,
-        base_us=row.base_us,
-        snapshot=row.snapshot,
-        commit=row.commit,
-        tree=row.tree,
-        why=row.why,
-        words=row.words,
-        state=row.state,
-    )

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from fleet.events import SlotMoved, Source
 from fleet.model import AIRBOSS
@@ -16,6 +16,7 @@ from fleet.refs import Refs
 from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.store.queue_tables import pool_slots, reservations
+from fleet.store.records import columns, reader
 from fleet.store.statements import Statement, one_of
 from fleet.store.states import SlotState
 from fleet.store.tables import sessions
@@ -51,6 +52,9 @@ class PoolSlot:
     tries: int = 0
     next_us: int = 0
     why: str = ""
+
+
+_slot = reader(PoolSlot)
 
 
 def prefix(instance: str, pool: str) -> str:
@@ -159,12 +163,7 @@ def cost_since(tx: Tx, since_us: int) -> Mapping[str, int]:
 
 def _insert(tx: Tx, slot: PoolSlot, why: str) -> PoolSlot:
     machine = f"{slot.pool}-{slot.number}"
-    row: dict[str, Any] = {
-        **{column.name: getattr(slot, column.name) for column in pool_slots.columns},
-        "slot": machine,
-        "why": why,
-    }
-    tx.connection.execute(insert(pool_slots), row)
+    tx.connection.execute(insert(pool_slots), {**columns(slot), "slot": machine, "why": why})
     _record(tx, replace(slot, slot=machine), "", slot.state, why)
     return of(tx, machine)
 
@@ -177,7 +176,3 @@ def _move(tx: Tx, slot: PoolSlot, state: SlotState, why: str, **more: Any) -> No
 def _record(tx: Tx, slot: PoolSlot, old: str, new: SlotState, why: str) -> None:
     event = SlotMoved(slot.pool, slot.slot, slot.name, old, str(new), why)
     ledger.append(tx, event, actor=AIRBOSS, source=Source.CONTROLLER, refs=Refs(machine=slot.slot))
-
-
-def _slot(row: Row[Any]) -> PoolSlot:
-    return PoolSlot(**row._asdict())

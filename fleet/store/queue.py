@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +15,7 @@ from fleet.store.core import Tx
 from fleet.store.queue_tables import pauses as pauses_table
 from fleet.store.queue_tables import reservations
 from fleet.store.queue_tables import served as served_table
+from fleet.store.records import columns, reader
 from fleet.store.statements import Statement
 from fleet.store.tables import tasks
 from fleet.store.tasks import read_task
@@ -50,6 +50,9 @@ class Reserved:
     passed_over: tuple[str, ...]
 
 
+_reserved = reader(Reserved)
+
+
 @dataclass(frozen=True, slots=True)
 class Pause:
     """Nothing new starts on ``machine`` (:data:`FLEET`: anywhere). ``by`` is ``str(PersonId)``."""
@@ -75,9 +78,7 @@ def called(tx: Tx, standing: Collection[str]) -> list[str]:
 
 def reserve(tx: Tx, task: Task, slot: Reserved) -> None:
     """Keeps a slot for a task that waits, and counts this as the turn of its person and repository."""
-    passed_over = json.dumps(slot.passed_over)
-    row = {"task": task.id, "machine": slot.machine, "login": slot.login, "passed_over": passed_over}
-    _RESERVE.run(tx.connection, {**row, "since_us": tx.now_us()})
+    _RESERVE.run(tx.connection, {"task": task.id, **columns(slot), "since_us": tx.now_us()})
     turn = 1 + max(served(tx).values(), default=0)
     if not _TURN.run(tx.connection, {"of": task.requester, "in": task.repo, "turn": turn}):
         tx.connection.execute(insert(served_table), {"person": task.requester, "repo": task.repo, "turn": turn})
@@ -90,10 +91,7 @@ def release(tx: Tx, task_id: str) -> None:
 
 def reserved(tx: Tx) -> dict[str, Reserved]:
     """The slots that are kept, by the tasks which start."""
-    return {
-        row.task: Reserved(row.machine, row.login, tuple(json.loads(row.passed_over)))
-        for row in _RESERVED.all(tx.connection, {})
-    }
+    return {row.task: _reserved(row) for row in _RESERVED.all(tx.connection, {})}
 
 
 def served(tx: Tx) -> dict[tuple[str, str], int]:

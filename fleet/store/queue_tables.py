@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table
 
-from fleet.store.columns import added_text, choice, key, metadata, number, text
+from fleet.store.columns import added_text, choice, key, listed, metadata, number, text
 from fleet.store.states import SlotState
 
 # Where nothing new may start; an empty name is the whole fleet.
@@ -17,7 +17,7 @@ reservations = Table(
     key("task"),
     text("machine"),
     text("login"),
-    text("passed_over"),
+    listed("passed_over"),
     number("since_us"),
 )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table, UniqueConstraint
 
-from fleet.store.columns import added_text, counted, key, metadata, number, text
+from fleet.schedule.model import Job, Overlap, ScheduleState, SlotOutcome
+from fleet.store.columns import added_text, choice, counted, key, metadata, number, text
 
 schedules = Table(
     "schedules",
@@ -17,13 +18,13 @@ schedules = Table(
     text("thread"),
     text("spec"),
     text("zone"),
-    text("job"),
+    choice("job", Job),
     text("repo"),
     text("agent"),
     text("machine"),
     text("prompt"),
-    text("overlap"),
-    text("state"),
+    choice("overlap", Overlap),
+    choice("state", ScheduleState),
     text("why"),
     text("open_task"),
     text("last_task"),
@@ -48,7 +49,7 @@ slots = Table(
     metadata,
     key("schedule"),
     counted("due_us"),
-    text("outcome"),
+    choice("outcome", SlotOutcome),
     text("task"),
     number("missed"),
     number("at_us"),

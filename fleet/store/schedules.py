@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from fleet.budgets import dump_budget, limits, load_budget, words
 from fleet.errors import Misused
@@ -21,6 +21,7 @@ from fleet.schedule.spec import Spec
 from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.store.named import of_another_kind, plain_id
+from fleet.store.records import columns, reader
 from fleet.store.schedule_tables import schedules, slots
 from fleet.store.statements import Statement, one_of
 from fleet.store.tables import tasks
@@ -30,6 +31,20 @@ KEPT_US: Final = 90 * 86_400_000_000
 
 BAD_ENDS: Final = frozenset({TaskState.FAILED, TaskState.REFUSED, TaskState.UNAVAILABLE, TaskState.LOST})
 """Ends of a run that count as bad. A person's stop does not."""
+
+_work = reader(
+    Work,
+    locks=lambda row: load_wants(row.locks),
+    budget=lambda row: load_budget(row.budget),
+    needs=lambda row: tuple(filter(None, row.needs.split(","))),
+)
+_schedule = reader(
+    Schedule,
+    channel=lambda row: ChatRef(row.adapter, row.chat, row.thread),
+    spec=lambda row: specs.load(row.spec),
+    work=_work,
+)
+_slot = reader(Slot)
 
 _LIVE: Final = (str(ScheduleState.ACTIVE), str(ScheduleState.PAUSED))
 _LAST = select(func.coalesce(func.max(schedules.c.number), 0))
@@ -276,70 +291,13 @@ def _record_due(tx: Tx, schedule: Schedule, due_us: int, outcome: SlotOutcome, *
 
 def _row(schedule: Schedule) -> dict[str, Any]:
     work = schedule.work
+    plain = {**columns(schedule), **columns(work)}
+    del plain["channel"], plain["work"]
     return {
-        "id": schedule.id,
-        "owner": schedule.owner,
-        "adapter": schedule.channel.adapter,
-        "chat": schedule.channel.chat,
-        "thread": schedule.channel.thread,
+        **plain,
+        **columns(schedule.channel),
         "spec": specs.dump(schedule.spec),
-        "zone": schedule.zone,
-        "job": str(work.job),
-        "repo": work.repo,
-        "agent": work.agent,
-        "machine": work.machine,
-        "prompt": work.prompt,
         "locks": dump_wants(work.locks),
         "budget": dump_budget(work.budget),
         "needs": ",".join(work.needs),
-        "model": work.model,
-        "overlap": str(schedule.overlap),
-        "state": str(schedule.state),
-        "why": schedule.why,
-        "next_us": schedule.next_us,
-        "open_task": schedule.open_task,
-        "last_task": schedule.last_task,
-        "last_result": schedule.last_result,
-        "bad_ends": schedule.bad_ends,
-        "skipped": schedule.skipped,
-        "created_us": schedule.created_us,
     }
-
-
-def _schedule(row: Row[Any]) -> Schedule:
-    return Schedule(
-        id=row.id,
-        owner=row.owner,
-        channel=ChatRef(row.adapter, row.chat, row.thread),
-        spec=specs.load(row.spec),
-        zone=row.zone,
-        work=_work(row),
-        overlap=Overlap(row.overlap),
-        state=ScheduleState(row.state),
-        why=row.why,
-        next_us=row.next_us,
-        open_task=row.open_task,
-        last_task=row.last_task,
-        last_result=row.last_result,
-        bad_ends=row.bad_ends,
-        skipped=row.skipped,
-        created_us=row.created_us,
-    )
-
-
-def _work(row: Row[Any]) -> Work:
-    return Work(
-        Job(row.job),
-        row.repo,
-        row.agent,
-        row.machine,
-        row.prompt,
-        load_wants(row.locks),
-        load_budget(row.budget),
-        tuple(filter(None, row.needs.split(","))),
-        row.model,
-    )
-
-
-def _slot(row: Row[Any]) -> Slot:
-    return Slot(row.schedule, row.due_us, SlotOutcome(row.outcome), row.task, row.missed, row.at_us)

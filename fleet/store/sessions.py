@@ -11,10 +11,9 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select
+from sqlalchemy import ColumnElement, bindparam, func, insert, select
 from sqlalchemy import update as update_rows
 
 from fleet.agent_events import TurnOutcome
@@ -23,6 +22,7 @@ from fleet.ports import DriverState
 from fleet.store import port_slots
 from fleet.store.core import Tx
 from fleet.store.queue_tables import reservations
+from fleet.store.records import reader
 from fleet.store.statements import ColumnChange, Statement, one_of
 from fleet.store.tables import notes, sessions, tasks
 from fleet.store.tables import turns as turns_table
@@ -92,6 +92,42 @@ class SlotHeld:
     person: str
 
 
+class SessionFields(TypedDict, total=False):
+    """What changes of a session."""
+
+    conversation: str
+    workspace: str
+    pipe: str
+    pipe_end: PipeEnd
+    one_turn: bool
+    nonce: str
+    spool_offset: int
+    driver_state: str
+    resume: str
+    ended_us: int
+    seen_us: int
+    port_slot: int
+    boot: str
+
+
+class TurnFields(TypedDict, total=False):
+    """What changes of a turn."""
+
+    claim: str
+    snapshot: str
+    tree: str
+    started_us: int
+    ended_us: int
+    outcome: TurnOutcome
+    error: str
+    exit: str
+
+
+_note = reader(Note)
+_session = reader(Session)
+_turn = reader(Turn)
+
+
 def create_session(
     tx: Tx, *, task: str, machine: str, agent: str, base: str, isolation: Isolation, login: str = ""
 ) -> Session:
@@ -137,6 +173,17 @@ def of_task(tx: Tx, task: str) -> list[Session]:
     return [_session(row) for row in _OF_TASK.all(tx.connection, {"of": task})]
 
 
+def newest(tx: Tx, task: str) -> Session:
+    """A task's last session."""
+    return of_task(tx, task)[-1]
+
+
+def at(tx: Tx, task: str) -> tuple[Session, Turn]:
+    """A task's last session, and the last turn of that."""
+    session = newest(tx, task)
+    return session, turns(tx, session.id)[-1]
+
+
 def active(tx: Tx) -> list[Session]:
     """Every session that has not ended, oldest first."""
     return [_session(row) for row in _ACTIVE.all(tx.connection, {})]
@@ -174,41 +221,9 @@ def logins_in_use(tx: Tx) -> dict[str, list[str]]:
     return found
 
 
-def update(
-    tx: Tx,
-    session_id: str,
-    *,
-    conversation: str | None = None,
-    workspace: str | None = None,
-    pipe: str | None = None,
-    pipe_end: PipeEnd | None = None,
-    one_turn: bool | None = None,
-    nonce: str | None = None,
-    spool_offset: int | None = None,
-    driver_state: str | None = None,
-    resume: str | None = None,
-    ended_us: int | None = None,
-    seen_us: int | None = None,
-    port_slot: int | None = None,
-    boot: str | None = None,
-) -> Session:
+def update(tx: Tx, session_id: str, **fields: Unpack[SessionFields]) -> Session:
     """Changes the given fields. Raises ``KeyError`` when the session does not exist."""
-    fields = {
-        "conversation": conversation,
-        "workspace": workspace,
-        "pipe": pipe,
-        "pipe_end": pipe_end,
-        "one_turn": one_turn,
-        "nonce": nonce,
-        "spool_offset": spool_offset,
-        "driver_state": driver_state,
-        "resume": resume,
-        "ended_us": ended_us,
-        "seen_us": seen_us,
-        "port_slot": port_slot,
-        "boot": boot,
-    }
-    values = {"key": session_id, **_given(fields)}
+    values = {"key": session_id, **fields}
     if (row := _CHANGE.of(values).one(tx.connection, values)) is None:
         raise KeyError(session_id)
     return _session(row)
@@ -283,22 +298,8 @@ def first_turn_of_pipe(tx: Tx, session_id: str) -> Turn:
     return _turn(_FIRST_OF_PIPE.one(tx.connection, {"of": session_id}))
 
 
-def update_turn(
-    tx: Tx,
-    turn_id: str,
-    *,
-    claim: str | None = None,
-    snapshot: str | None = None,
-    tree: str | None = None,
-    started_us: int | None = None,
-    ended_us: int | None = None,
-    outcome: TurnOutcome | None = None,
-    error: str | None = None,
-    exit: str | None = None,
-) -> Turn:
+def update_turn(tx: Tx, turn_id: str, **fields: Unpack[TurnFields]) -> Turn:
     """Changes the given fields. Raises ``KeyError`` when the turn does not exist."""
-    given = {"claim": claim, "snapshot": snapshot, "tree": tree, "started_us": started_us, "ended_us": ended_us}
-    fields = _given({**given, "outcome": outcome, "error": error, "exit": exit})
     if _CHANGE_TURN.run(tx.connection, {"key": turn_id, **fields}) != 1:
         raise KeyError(turn_id)
     return turn(tx, turn_id)
@@ -316,7 +317,7 @@ def waiting_notes(tx: Tx, session_id: str, upto: int | None = None) -> list[Note
         found = _NOTES.all(tx.connection, {"of": session_id})
     else:
         found = _NOTES_UPTO.all(tx.connection, {"of": session_id, "upto": upto})
-    return [Note(row.id, row.text, row.actor, row.at_us) for row in found]
+    return [_note(row) for row in found]
 
 
 def take_notes(tx: Tx, session_id: str, upto: int | None = None) -> list[Note]:
@@ -335,58 +336,3 @@ def words_wait(tx: Tx, task: str) -> bool:
 def _waiting(session_id: str, upto: int | None) -> ColumnElement[bool]:
     waiting = (notes.c.session == session_id) & (notes.c.taken_us == 0)
     return waiting if upto is None else waiting & (notes.c.id <= upto)
-
-
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields to change, in the database's form: an enum is its text."""
-    return {
-        name: str(value) if isinstance(value, StrEnum) else value
-        for name, value in fields.items()
-        if value is not None
-    }
-
-
-def _session(row: Row[Any]) -> Session:
-    return Session(
-        id=row.id,
-        task=row.task,
-        machine=row.machine,
-        agent=row.agent,
-        base=row.base,
-        workspace=row.workspace,
-        isolation=Isolation(row.isolation),
-        conversation=row.conversation,
-        pipe=row.pipe,
-        pipe_end=PipeEnd(row.pipe_end),
-        one_turn=row.one_turn,
-        nonce=row.nonce,
-        spool_offset=row.spool_offset,
-        driver_state=row.driver_state,
-        resume=row.resume,
-        started_us=row.started_us,
-        ended_us=row.ended_us,
-        seen_us=row.seen_us,
-        mark=row.mark,
-        login=row.login,
-        base_us=row.base_us,
-        port_slot=row.port_slot,
-        boot=row.boot,
-    )
-
-
-def _turn(row: Row[Any]) -> Turn:
-    return Turn(
-        id=row.id,
-        session=row.session,
-        number=row.number,
-        cause=TurnCause(row.cause),
-        prompt=row.prompt,
-        claim=row.claim,
-        snapshot=row.snapshot,
-        tree=row.tree,
-        started_us=row.started_us,
-        ended_us=row.ended_us,
-        outcome=TurnOutcome(row.outcome) if row.outcome else None,
-        error=row.error,
-        exit=row.exit,
-    )

@@ -1,13 +1,14 @@
 """Every table of the store, as SQLAlchemy Core metadata. A change here needs a migration; a test compares the two.
 
-Times are microseconds since the epoch by the store's clock (``leases.since_us``: since a boot); 0 means "not yet".
-Nothing is nullable: the empty string and 0 mean "nothing", so readers need not distinguish two kinds of nothing.
+What times are, and what says "nothing", is in :mod:`fleet.store.columns`.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import Index, Table, UniqueConstraint, literal_column
 
+from fleet.agent_events import TurnOutcome
+from fleet.model import Isolation, PipeEnd, TaskMode, TaskState, TurnCause
 from fleet.store import (
     blob_tables,
     chat_tables,
@@ -19,6 +20,7 @@ from fleet.store import (
     usage_tables,
 )
 from fleet.store.columns import (
+    added_choice,
     added_number,
     added_text,
     blob,
@@ -26,13 +28,14 @@ from fleet.store.columns import (
     counted,
     flag,
     key,
+    listed,
     metadata,
     number,
     of,
     serial,
     text,
 )
-from fleet.store.states import ApprovalKind, InboxState, OutboxKind, OutboxState, TreeState
+from fleet.store.states import ApprovalKind, ApprovalScope, InboxState, OutboxKind, OutboxState, TreeState
 
 __all__ = [
     "blob_tables",
@@ -90,8 +93,8 @@ tasks = Table(
     text("agent"),
     text("machine"),
     text("prompt"),
-    text("mode"),
-    text("state"),
+    choice("mode", TaskMode),
+    choice("state", TaskState),
     text("why"),
     text("requester"),
     text("adapter"),
@@ -127,11 +130,11 @@ sessions = Table(
     text("agent"),
     text("base"),
     text("workspace"),
-    text("isolation"),
+    choice("isolation", Isolation),
     text("conversation"),
     number("pipes"),
     text("pipe"),
-    text("pipe_end"),
+    choice("pipe_end", PipeEnd),
     flag("one_turn"),
     text("nonce"),
     number("spool_offset"),
@@ -169,14 +172,14 @@ turns = Table(
     of("session", "sessions.id"),
     number("number"),
     text("pipe"),
-    text("cause"),
+    choice("cause", TurnCause),
     text("prompt"),
     text("claim"),
     text("snapshot"),
     text("tree"),
     number("started_us"),
     number("ended_us"),
-    added_text("outcome"),
+    added_choice("outcome", TurnOutcome, maybe=True),
     added_text("error"),
     added_text("exit"),
     UniqueConstraint("session", "number"),
@@ -218,7 +221,7 @@ approvals = Table(
     text("tool"),
     text("request"),
     text("command"),
-    text("paths"),
+    listed("paths"),
     text("commit"),
     text("tree"),
     text("reason"),
@@ -231,7 +234,7 @@ approvals = Table(
     number("taken_us"),
     added_text("directory"),
     added_text("questions"),
-    added_text("scope"),
+    added_choice("scope", ApprovalScope),
     added_number("pinged_us"),
     added_number("reminded_us"),
     added_number("kept_us"),
@@ -253,7 +256,7 @@ gate_runs = Table(
     text("tree"),
     text("base"),
     number("round"),
-    text("argv"),
+    listed("argv"),
     text("definition_sha256"),
     text("machine"),
     text("nonce"),

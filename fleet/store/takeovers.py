@@ -7,15 +7,16 @@ task. The interface is a process of its own, whose name and nonce are committed 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from fleet.errors import Refused
 from fleet.model import ENDS, STOPPED_EARLY, Session, Task, TaskMode, TaskState
 from fleet.store import halts, sessions, stalls, tasks
 from fleet.store.core import Tx
 from fleet.store.halts import Halt
+from fleet.store.records import reader
 from fleet.store.statements import Statement
 from fleet.store.states import AfterHand, HaltCause, TakeoverState
 from fleet.store.usage_tables import takeovers
@@ -44,6 +45,9 @@ class Takeover:
     def words(self) -> str:
         """Why the task waits."""
         return f"{self.name} works on it by hand"
+
+
+_takeover = reader(Takeover)
 
 
 def of_task(tx: Tx, task: str) -> list[Takeover]:
@@ -111,7 +115,7 @@ def demand_may(tx: Tx, task: Task, attempted: str) -> Session:
         )
     if task.mode is not TaskMode.CHANGE:
         raise Refused(attempted=attempted, cause="it only asks a question", hint=f"/stop {task.id} ends it.")
-    session = sessions.of_task(tx, task.id)[-1]
+    session = sessions.newest(tx, task.id)
     if not session.resume:
         raise Refused(attempted=attempted, cause="its agent has no conversation yet", hint="Try again in a moment.")
     return session
@@ -154,20 +158,3 @@ def _current(tx: Tx, task: str) -> Takeover:
 
 def _set(tx: Tx, takeover: int, **values: object) -> None:
     tx.connection.execute(update(takeovers).where(takeovers.c.id == takeover), values)
-
-
-def _takeover(row: Row[Any]) -> Takeover:
-    return Takeover(
-        id=row.id,
-        task=row.task,
-        session=row.session,
-        by=row.by,
-        name=row.name,
-        pipe=row.pipe,
-        nonce=row.nonce,
-        terminal=row.terminal,
-        then=row.then,
-        state=row.state,
-        since_us=row.since_us,
-        ended_us=row.ended_us,
-    )

@@ -1,0 +1,30 @@
+"""Records and the rows that keep them: each field is the column of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+R = TypeVar("R", bound="DataclassInstance")
+
+
+def reader(kind: type[R], **others: Callable[[Any], Any]) -> Callable[[Any], R]:
+    """Makes a record of a row. ``others``: what makes those fields of the row that are no column as it is."""
+    plain = [field.name for field in fields(kind) if field.name not in others]
+    values = attrgetter(*plain)
+
+    def read(row: Any) -> R:
+        made = {name: make(row) for name, make in others.items()}
+        return kind(**dict(zip(plain, values(row), strict=True)), **made)
+
+    return read
+
+
+def columns(record: DataclassInstance) -> dict[str, Any]:
+    """The fields of a record, for a row."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}
