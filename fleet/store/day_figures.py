@@ -37,8 +37,15 @@ from fleet.events import (
 from fleet.events.codec import KINDS
 from fleet.figures import DAY_US, SUBAGENT, UNFINISHED
 from fleet.store.core import Tx
-from fleet.store.figure_tables import figure_gates, figure_late, figure_segments, figure_unfinished
-from fleet.store.statements import Statement
+from fleet.store.figure_tables import (
+    figure_amounts,
+    figure_calls,
+    figure_gates,
+    figure_late,
+    figure_segments,
+    figure_unfinished,
+)
+from fleet.store.statements import Statement, adding
 
 QUARTER_US: Final = 15 * 60 * 1_000_000
 
@@ -73,22 +80,7 @@ _KIND: Final[dict[type[Event], str]] = {
 _SEGMENT = Statement(select(func.max(figure_segments.c.first_seq))).ahead({})
 _STARTS = Statement(select(figure_segments.c.first_seq).where(figure_segments.c.first_seq == given("at")))
 _CUT = Statement(insert(figure_segments))
-_ADD_CALLS = Statement(
-    text(
-        "INSERT INTO figure_calls (segment, quarter, imported, machine, outcome, calls) "
-        "VALUES (:segment, :quarter, :imported, :machine, :outcome, :calls) "
-        "ON CONFLICT (segment, quarter, imported, machine, outcome) "
-        "DO UPDATE SET calls = figure_calls.calls + excluded.calls"
-    )
-)
-_ADD_AMOUNTS = Statement(
-    text(
-        "INSERT INTO figure_amounts (day, segment, imported, name, machine, amount) "
-        "VALUES (:day, :segment, :imported, :name, :machine, :amount) "
-        "ON CONFLICT (day, segment, imported, name, machine) "
-        "DO UPDATE SET amount = figure_amounts.amount + excluded.amount"
-    )
-)
+_ADD_CALLS, _ADD_AMOUNTS = adding(figure_calls), adding(figure_amounts)
 _ADD_SESSIONS = Statement(
     text(
         "INSERT INTO figure_sessions (day, segment, imported, session) "

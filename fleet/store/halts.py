@@ -8,26 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, select, text
+from sqlalchemy import bindparam, delete, select
 
 from fleet.model import Session
 from fleet.store import sessions
 from fleet.store.core import Tx
-from fleet.store.statements import Statement
+from fleet.store.statements import Statement, replacing
 from fleet.store.states import HaltCause
 from fleet.store.usage_tables import halts, repeats
 
 _OF = Statement(select(halts).where(halts.c.session == bindparam("of")))
-_SET = text(
-    "INSERT INTO halts (session, turn, cause, words) VALUES (:session, :turn, :cause, :words) "
-    "ON CONFLICT (session) DO UPDATE SET turn = excluded.turn, cause = excluded.cause, words = excluded.words"
-)
+_SET = replacing(halts)
 _REPEATS = Statement(select(repeats.c.fingerprint, repeats.c.times).where(repeats.c.session == bindparam("of")))
-_REPEATED = text(
-    "INSERT INTO repeats (session, fingerprint, times) VALUES (:session, :fingerprint, :times) "
-    "ON CONFLICT (session) DO UPDATE SET fingerprint = excluded.fingerprint, times = excluded.times"
-)
-_REPEAT = Statement(_REPEATED)
+_REPEAT = replacing(repeats)
 _FORGET = Statement(delete(repeats).where(repeats.c.session == bindparam("of")))
 
 
@@ -56,7 +49,7 @@ def spent(tx: Tx, session: str) -> bool:
 def halt(tx: Tx, session: Session, turn: str, why: Halt) -> None:
     """Halts the session at this turn. Its next turn begins without what it repeated so far."""
     values = {"session": session.id, "turn": turn, "cause": str(why.cause), "words": why.words}
-    tx.connection.execute(_SET, values)
+    _SET.run(tx.connection, values)
     _FORGET.run(tx.connection, {"of": session.id})
 
 

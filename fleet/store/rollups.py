@@ -18,7 +18,7 @@ from fleet.figures import DAY_US, UNFINISHED, WINDOW_DAYS, ToolCalls
 from fleet.store.core import Tx
 from fleet.store.day_figures import Late, Unfinished
 from fleet.store.figure_tables import open_calls, tool_calls
-from fleet.store.statements import Statement
+from fleet.store.statements import Statement, adding
 
 _OPEN = Statement(
     text(
@@ -46,12 +46,7 @@ _IS_OPEN = select(open_calls.c.call).where(
     open_calls.c.session == bindparam("whose"), open_calls.c.call == bindparam("which")
 )
 _CLEAR = delete(open_calls).where(open_calls.c.session == bindparam("whose"))
-_COUNT = Statement(
-    text(
-        "INSERT INTO tool_calls (day, outcome, calls) VALUES (:day, :outcome, :calls) "
-        "ON CONFLICT (day, outcome) DO UPDATE SET calls = tool_calls.calls + excluded.calls"
-    )
-)
+_COUNT = adding(tool_calls)
 _WINDOW = (
     select(tool_calls.c.outcome, func.sum(tool_calls.c.calls))
     .where(tool_calls.c.day > bindparam("after"), tool_calls.c.day <= bindparam("upto"))

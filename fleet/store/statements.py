@@ -20,10 +20,12 @@ from sqlalchemy import (
     Dialect,
     Insert,
     Select,
+    Table,
     Text,
     TextClause,
     Update,
     literal_column,
+    text,
 )
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
@@ -206,6 +208,27 @@ class ColumnChange:
     def run(self, connection: Connection, values: Values) -> int:
         """Changes rows; returns how many."""
         return self.of(values).run(connection, values)
+
+
+def adding(table: Table) -> Statement:
+    """Adds the amounts of a row, all that is no key, to those of the row with its keys, or as a new row."""
+    return _into(table, lambda name: f"{table.name}.{name} + excluded.{name}")
+
+
+def replacing(table: Table) -> Statement:
+    """Puts the row in the place of the one with its keys, if there is one."""
+    return _into(table, lambda name: f"excluded.{name}")
+
+
+def _into(table: Table, amount: Callable[[str], str]) -> Statement:
+    names, keys = [column.name for column in table.columns], [column.name for column in table.primary_key]
+    changes = ", ".join(f"{name} = {amount(name)}" for name in names if name not in keys)
+    return Statement(
+        text(
+            f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)}) "  # noqa: S608 - names of ours
+            f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
+        )
+    )
 
 
 def one_of(column: ColumnElement[Any], words: Iterable[str]) -> ColumnElement[bool]:

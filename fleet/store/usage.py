@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, fields
 from typing import Final
 
-from sqlalchemy import bindparam, delete, select, text
+from sqlalchemy import bindparam, delete, select
 
 from fleet.budgets import Scope
 from fleet.events import (
@@ -25,7 +25,7 @@ from fleet.events import (
     UsageReported,
 )
 from fleet.store.core import Tx
-from fleet.store.statements import Statement
+from fleet.store.statements import Statement, adding
 from fleet.store.tables import sessions, tasks, turns
 from fleet.store.usage_tables import budget_grants, unpriced_usage, usage
 from fleet.usage import ATTEMPTS, Usage, UsageKey, Whose, grant_slot, slot_of
@@ -41,30 +41,7 @@ _BEGAN = Statement(select(turns.c.started_us).where(turns.c.id == bindparam("tur
 _MINE = unpriced_usage.c.session == bindparam("whose")
 _UNPRICED = Statement(select(unpriced_usage.c.slot, unpriced_usage.c.input, unpriced_usage.c.output).where(_MINE))
 _PRICED = Statement(delete(unpriced_usage).where(_MINE))
-_ADDING = text(
-    "INSERT INTO usage (scope, name, slot, agent, cost_udollar, input_tokens, output_tokens, unpriced_input, "
-    "unpriced_output, calls, attempts, time_us) VALUES (:scope, :name, :slot, :agent, :cost_udollar, "
-    ":input_tokens, :output_tokens, :unpriced_input, :unpriced_output, :calls, :attempts, :time_us) "
-    "ON CONFLICT (scope, name, slot, agent) DO UPDATE SET "
-    "cost_udollar = usage.cost_udollar + excluded.cost_udollar, "
-    "input_tokens = usage.input_tokens + excluded.input_tokens, "
-    "output_tokens = usage.output_tokens + excluded.output_tokens, "
-    "unpriced_input = usage.unpriced_input + excluded.unpriced_input, "
-    "unpriced_output = usage.unpriced_output + excluded.unpriced_output, "
-    "calls = usage.calls + excluded.calls, attempts = usage.attempts + excluded.attempts, "
-    "time_us = usage.time_us + excluded.time_us"
-)
-_ADD = Statement(_ADDING)
-_OWE = text(
-    "INSERT INTO unpriced_usage (session, slot, input, output) VALUES (:session, :slot, :input, :output) "
-    "ON CONFLICT (session, slot) DO UPDATE SET "
-    "input = unpriced_usage.input + excluded.input, output = unpriced_usage.output + excluded.output"
-)
-_GRANT = text(
-    "INSERT INTO budget_grants (scope, name, measure, slot, amount) "
-    "VALUES (:scope, :name, :measure, :slot, :amount) "
-    "ON CONFLICT (scope, name, measure, slot) DO UPDATE SET amount = budget_grants.amount + excluded.amount"
-)
+_ADD, _OWE, _GRANT = adding(usage), adding(unpriced_usage), adding(budget_grants)
 
 
 def count(tx: Tx, events: Iterable[Recorded]) -> None:
@@ -104,7 +81,7 @@ def _count(
 ) -> None:
     at, refs, event = recorded.time_us, recorded.refs, recorded.event
     if isinstance(event, BudgetGranted):
-        tx.connection.execute(_GRANT, {**event.body(), "slot": grant_slot(Scope(event.scope), at)})
+        _GRANT.run(tx.connection, {**event.body(), "slot": grant_slot(Scope(event.scope), at)})
         return
     whose = _whose(tx, refs.session, known)
     if whose is None:
@@ -123,7 +100,7 @@ def _taken(tx: Tx, recorded: Recorded, at: int, session: str, turn: str) -> list
             priced = [(row.slot, Usage(unpriced_input=-row.input, unpriced_output=-row.output)) for row in before]
             return [*priced, (slot, Usage(used.cost_udollar, used.input_tokens, used.output_tokens))]
         case UsageReported(input_tokens=input_, output_tokens=output):
-            tx.connection.execute(_OWE, {"session": session, "slot": slot, "input": input_, "output": output})
+            _OWE.run(tx.connection, {"session": session, "slot": slot, "input": input_, "output": output})
             return [(slot, Usage(0, input_, output, input_, output))]
         case TurnStarted(cause=cause) if cause in ATTEMPTS:
             return [(slot, Usage(attempts=1))]
