@@ -58,6 +58,12 @@ class TaskState(StrEnum):
     STOPPED = "stopped"
 
 
+class TaskEnd(StrEnum):
+    """A kind of end, beside the state, that decides what may follow it."""
+
+    UNCHANGED = "unchanged"  # failed, as its agent changed no file: it may have asked something
+
+
 class LandingMode(StrEnum):
     """What becomes of a change that passed."""
 

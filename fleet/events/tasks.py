@@ -28,6 +28,15 @@ class TaskMoved(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TaskMovedV2(TaskMoved):
+    """Also says what kind of end it is, where more than the state decides what may follow: a
+    ``fleet.model.TaskEnd``."""
+
+    V: ClassVar[int] = 2
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskForked(Event):
     """The task begins with the work of another one's ``session``: ``snapshot``, on the same ``base``."""
 

@@ -6,12 +6,11 @@ acts on it in the transaction that starts the next turn.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 from fleet.flight import prompts
 from fleet.flight.agent_process import AgentProcess
-from fleet.flight.moves import move, to_running
+from fleet.flight.moves import move, running
 from fleet.flight.services import Services
 from fleet.flight.stalling import Heard, why_lost
 from fleet.flight.waits import Waits
@@ -39,7 +38,7 @@ class Asking:
 
     async def wait(self, task: Task) -> None:
         """The step of an asking task. Raises ``NoSlot`` while its machine has no free slot."""
-        session = await self._session(task)
+        session = await self._services.store.read(lambda tx: sessions.newest(tx, task.id))
         if session.pipe_end is PipeEnd.NONE:
             await self._agent.cut_short(session)
             return
@@ -50,10 +49,7 @@ class Asking:
             await self._services.store.write(lambda tx: approvals.expire(tx, session.id))
         answers = await self._services.store.read(lambda tx: kept_answers.answered(tx, session.id))
         if answers:
-            running = partial(to_running, task_id=task.id, config=self._services.config())
-            await self._agent.go_on(session, TurnCause.ANSWERED, prompts.answered(answers), running)
+            then = running(task, self._services.config())
+            await self._agent.go_on(session, TurnCause.ANSWERED, prompts.answered(answers), then)
         elif not await self._heard(task, session):
             await self._waits.wait(60.0)
-
-    async def _session(self, task: Task) -> Session:
-        return (await self._services.store.read(lambda tx: sessions.of_task(tx, task.id)))[-1]

@@ -17,7 +17,6 @@ from fleet.landing.outcome import ChangeToLand, Conflicting, Interrupted, Judge,
 from fleet.landing.task_branch import ref_of
 from fleet.model import Session, Task, TaskState
 from fleet.store import sessions
-from fleet.store.core import Tx
 from fleet.verdict import Verdict
 
 
@@ -39,12 +38,7 @@ class Landing:
 
     async def land(self, task: Task) -> None:
         """One attempt. The task has landed, goes back to its agent, or ends."""
-
-        def now(tx: Tx) -> ChangeToLand:
-            session = sessions.of_task(tx, task.id)[-1]
-            return ChangeToLand(task, session, sessions.turns(tx, session.id)[-1])
-
-        change = await self._services.store.read(now)
+        change = ChangeToLand(task, *await self._services.store.read(lambda tx: sessions.at(tx, task.id)))
         attempt = LandingAttempt(self._services.landing_context(task.repo), change, self._calls.judge)
         match await attempt.land(self._waits.unless_stopped):
             case Landed(ref):

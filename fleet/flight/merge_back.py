@@ -6,9 +6,7 @@ finds its change merged in, and reads what both sides did. It gets as many such 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from fleet.agent_events import TurnOutcome
@@ -17,11 +15,11 @@ from fleet.events import SessionMoves, VerdictGiven
 from fleet.failpoints import failpoint
 from fleet.flight import installing, merge_words, moving, notes, prompts, snapshots
 from fleet.flight.agent_process import AgentProcess
-from fleet.flight.moves import move, to_running
+from fleet.flight.moves import move, running
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
 from fleet.git import merging
-from fleet.landing.outcome import FETCH, ChangeToLand, NewerBase
+from fleet.landing.outcome import ChangeToLand, Doing, NewerBase
 from fleet.locks import LockRefusal
 from fleet.model import Session, Task, TaskState, Turn, TurnCause
 from fleet.store import merges, recent, sessions, tasks
@@ -52,7 +50,7 @@ class MergeBack:
         when that does not help."""
         repository, store = self._services.repositories(task.repo), self._services.store
         looked_us = await store.read(lambda tx: tx.now_us())
-        current = await self._waits.unless_stopped(repository.fetch(), FETCH)
+        current = await self._waits.unless_stopped(repository.fetch(), Doing.FETCH)
         if current == session.base:  # it has all of that; the next step takes the snapshot again
             await store.write(lambda tx: sessions.rebase(tx, session.id, current, looked_us))
             return True
@@ -110,11 +108,12 @@ class MergeBack:
         services = self._services
         await self._agent.close()
         session = await moving.complete(services, task, session)
-        await self._waits.unless_stopped(installing.install(services, task, session), "install what it needs")
+        await self._waits.unless_stopped(installing.install(services, task, session), Doing.INSTALL)
         executor = services.executors.agent(session.machine, session.login)
         words = await notes.waiting(services.store, executor, session)
         text = words.text if words else ""
-        await self._agent.go_on(session, TurnCause.MERGE, text, self._told(task, merge.why), words)
+        then = running(task, services.config(), merge.why)
+        await self._agent.go_on(session, TurnCause.MERGE, text, then, words)
 
     async def unresolved(self, task: Task, session: Session, turn: Turn) -> bool:
         """Whether the snapshot still has a conflict's markers: then it goes back once more, or the task ends."""
@@ -126,7 +125,7 @@ class MergeBack:
         if await self._may(task, session):
             why = "its conflict is not resolved yet"
             text = merge_words.markers_left(left)
-            await self._agent.go_on(session, TurnCause.MERGE, text, self._told(task, why))
+            await self._agent.go_on(session, TurnCause.MERGE, text, running(task, self._services.config(), why))
         else:
             why = f"its agent left conflict markers in the files; /retry {task.id} starts again from the base"
             await self._services.store.write(lambda tx: move(tx, task.id, TaskState.REFUSED, why))
@@ -141,12 +140,3 @@ class MergeBack:
             return sum(turn.outcome is TurnOutcome.COMPLETED for turn in had) < most
 
         return await self._services.store.read(look)
-
-    def _told(self, task: Task, why: str) -> Callable[[Tx], None]:
-        running = partial(to_running, task_id=task.id, config=self._services.config())
-
-        def work(tx: Tx) -> None:
-            running(tx)
-            tasks.explain(tx, task.id, why)
-
-        return work

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fleet.config import FleetConfig
 from fleet.events import Source, StallDecided
 from fleet.flight import commits, notes
-from fleet.model import AIRBOSS, ENDS, STOPPED_EARLY, Session, Task, TaskState
+from fleet.model import AIRBOSS, ENDS, STOPPED_EARLY, Session, Task, TaskEnd, TaskState
 from fleet.store import approvals, kept_answers, sessions, stalls, tasks
 from fleet.store.core import Tx
 from fleet.store.recording import record
@@ -18,10 +20,10 @@ def move(tx: Tx, task_id: str, state: TaskState, why: str = "") -> Task:
     return tasks.move(tx, task_id, state, "; ".join(reasons), AIRBOSS)
 
 
-def move_unless_said(tx: Tx, task_id: str, state: TaskState, why: str = "") -> None:
+def move_unless_said(tx: Tx, task_id: str, state: TaskState, why: str = "", *, end: TaskEnd | None = None) -> None:
     """Moves the task, unless messages wait that the agent should read first."""
     if not sessions.words_wait(tx, task_id):
-        tasks.move(tx, task_id, state, why, AIRBOSS)
+        tasks.move(tx, task_id, state, why, AIRBOSS, end=end)
 
 
 def settle_stall(tx: Tx, task_id: str) -> None:
@@ -31,7 +33,7 @@ def settle_stall(tx: Tx, task_id: str) -> None:
         stalls.withdraw(tx, task_id, by=AIRBOSS, why=notes.MORE_WAS_SAID)
         return
     approvals.settle(tx, decided.id)
-    session = sessions.of_task(tx, task_id)[-1]
+    session = sessions.newest(tx, task_id)
     first, *later = sessions.turns(tx, session.id)
     turn = next((turn for turn in reversed(later) if turn.outcome is not None), first)
     word = StallDecided(str(decided.decision), str(turn.outcome or ""), decided.commit)
@@ -41,7 +43,7 @@ def settle_stall(tx: Tx, task_id: str) -> None:
 def settle_questions(tx: Tx, task_id: str) -> None:
     """Part of the transaction by which an asking task goes on: what was answered is kept for its agent, the rest is
     withdrawn."""
-    session = sessions.of_task(tx, task_id)[-1]
+    session = sessions.newest(tx, task_id)
     answers = approvals.take_decided(tx, session.id)
     for answer in answers:
         commits.record_answer(tx, session, "", answer)
@@ -78,6 +80,17 @@ def demand_login(tx: Tx, session: Session) -> None:
             raise NoSlot(f"{session.machine}: {other.task} has its login {session.login}")
 
 
+def running(task: Task, config: FleetConfig, why: str = "") -> Callable[[Tx], None]:
+    """What the transaction that starts a turn does to its task. ``why``: what its card says then."""
+
+    def work(tx: Tx) -> None:
+        to_running(tx, task.id, config)
+        if why:
+            tasks.explain(tx, task.id, why)
+
+    return work
+
+
 def to_running(tx: Tx, task_id: str, config: FleetConfig) -> None:
     """Part of the transaction that starts a turn. Closes the question that waited for a person's decision.
 
@@ -85,7 +98,7 @@ def to_running(tx: Tx, task_id: str, config: FleetConfig) -> None:
     """
     task = tasks.task(tx, task_id)
     if task.state in sessions.SLOTLESS:
-        take_slot(tx, sessions.of_task(tx, task_id)[-1], config)
+        take_slot(tx, sessions.newest(tx, task_id), config)
     if task.state in STOPPED_EARLY:
         settle_stall(tx, task_id)
     if task.state is TaskState.ASKING:

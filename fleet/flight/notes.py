@@ -67,7 +67,7 @@ def add(tx: Tx, task: Task, text: str, actor: str) -> Added:
 def _reopened(tx: Tx, task: Task) -> tuple[Task, Reach | None]:
     """The task; open again if a message lets its agent fix its change, or answers what it asked."""
     if refusals.unchanged(tx, task):
-        tree = trees.of_session(tx, sessions.of_task(tx, task.id)[-1])
+        tree = trees.of_session(tx, sessions.newest(tx, task.id))
         trees.open_again(tx, tree, ApprovalDecision.GO_ON)
         return tasks.task(tx, task.id), Reach.GOES_ON
     held = refusals.denied(tx, task)
@@ -89,7 +89,7 @@ def _check(tx: Tx, task: Task, *, begun: bool) -> None:
         raise _undeliverable(task, "its agent has not started yet", _NOT_BEGUN)
     if task.state is TaskState.LANDING and landings.may_have_landed(tx, task.id):
         raise _undeliverable(task, "it is landing, and its agent has finished", again)
-    if task.state is TaskState.STALLED and halts.spent(tx, sessions.of_task(tx, task.id)[-1].id):
+    if task.state is TaskState.STALLED and halts.spent(tx, sessions.newest(tx, task.id).id):
         raise _undeliverable(task, "its budget is used up", f"/go {task.id} more gives it more; then say it.")
     decided = approvals.hold_decision(tx, task.id)
     if task.state is TaskState.HELD and decided is not None and not decided.allowed:

@@ -11,6 +11,7 @@ from fleet.flight import installing, own_login
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
 from fleet.git import kept, submodules
+from fleet.landing.outcome import Doing
 from fleet.model import LandingMode, Session, Task, TaskMode
 
 
@@ -34,7 +35,7 @@ async def prepared(services: Services, waits: Waits, task: Task, session: Sessio
     """The session with its workspace. May be repeated. A person's stop interrupts it; raises ``SetupFailed``."""
     executor = services.executors.agent(session.machine, session.login)
     if session.login:
-        await waits.unless_stopped(own_login.lay_out(services, session), "clear its login")
+        await waits.unless_stopped(own_login.lay_out(services, session), Doing.LOGIN)
     await _keep_fork(services, task, session)
     worktree = services.workspaces.prepare(
         executor,
@@ -43,9 +44,9 @@ async def prepared(services: Services, waits: Waits, task: Task, session: Sessio
         session.outside(services.store.instance),
         work_of=task.forked.snapshot if task.forked else "",
     )
-    session = replace(session, workspace=await waits.unless_stopped(worktree, "prepare the worktree"))
+    session = replace(session, workspace=await waits.unless_stopped(worktree, Doing.WORKTREE))
     failpoint("workspace-prepared")
-    await waits.unless_stopped(installing.install(services, task, session), "install what it needs")
+    await waits.unless_stopped(installing.install(services, task, session), Doing.INSTALL)
     return session
 
 

@@ -12,7 +12,6 @@ from fleet.git.taking import CONFLICT
 from fleet.git.workspace import Snapshot
 from fleet.model import AIRBOSS, Session, Task, Turn
 from fleet.store.approvals import Answer, Approval, ApprovalDecision
-from fleet.store.refusals import UNCHANGED
 from fleet.verdict import Verdict
 
 _REQUEST_CHARACTERS: Final = 4_000
@@ -209,4 +208,4 @@ def nothing_changed(turn: Turn, snapshot: Snapshot) -> str:
     more = f"; left out: {', '.join(snapshot.left_out)}" if snapshot.left_out else ""
     if snapshot.elsewhere:
         more += f"; its repository has other content, which is kept: {', '.join(snapshot.elsewhere)}"
-    return f"{UNCHANGED} (it said: {said}){more}"
+    return f"the agent finished without changing a file (it said: {said}){more}"

@@ -7,8 +7,6 @@ is follows from the stored turns alone, so it is the same after a restart.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import partial
 from hashlib import sha256
 from itertools import takewhile
 from typing import Final
@@ -17,13 +15,12 @@ from fleet.agent_events import TurnOutcome
 from fleet.agents.resets import resets_us
 from fleet.flight import prompts
 from fleet.flight.agent_process import AgentProcess
-from fleet.flight.moves import to_running
+from fleet.flight.moves import running
 from fleet.flight.services import Services
 from fleet.flight.stalling import Heard
 from fleet.flight.waits import Waits
 from fleet.model import Session, Task, Turn, TurnCause
 from fleet.store import sessions, tasks
-from fleet.store.core import Tx
 
 _FIRST_PAUSE_S: Final = 2.0
 _GROWS: Final = 3.0
@@ -52,7 +49,7 @@ class Retrying:
         if tries > (1 if lost else self._services.config().limits.overloaded_retries):
             return False
         await self._agent.gone(session)
-        session = (await self._services.store.read(lambda tx: sessions.of_task(tx, task.id)))[-1]
+        session = await self._services.store.read(lambda tx: sessions.newest(tx, task.id))
         if session.pipe_end.lost:
             return False
         if await self._heard(task, session):
@@ -60,7 +57,7 @@ class Retrying:
         if lost:
             why = "the conversation was lost: a new one continues the task"
             text = await self._as_it_was(task, session, turns)
-            await self._agent.go_on(session, TurnCause.RETRY, text, self._told(task, why))
+            await self._agent.go_on(session, TurnCause.RETRY, text, running(task, self._services.config(), why))
             return True
         left = pause_us(turn, tries) - (self._services.clock.now_us() - turn.ended_us)
         most = self._services.config().limits.overloaded_retries
@@ -70,17 +67,9 @@ class Retrying:
             await self._waits.wait(left / 1_000_000)
             return True
         text = prompts.go_on(prompts.stalled(turn))
-        await self._agent.go_on(session, TurnCause.RETRY, text, self._told(task, f"try {tries} of {most}"))
+        then = running(task, self._services.config(), f"try {tries} of {most}")
+        await self._agent.go_on(session, TurnCause.RETRY, text, then)
         return True
-
-    def _told(self, task: Task, why: str) -> Callable[[Tx], None]:
-        running = partial(to_running, task_id=task.id, config=self._services.config())
-
-        def work(tx: Tx) -> None:
-            running(tx)
-            tasks.explain(tx, task.id, why)
-
-        return work
 
     async def _as_it_was(self, task: Task, session: Session, turns: list[Turn]) -> str:
         """What the lost turn was told, the words of a gate among it, and the work so far."""

@@ -9,6 +9,7 @@ from fleet.flight.waits import Waits
 from fleet.git import kept
 from fleet.git.taking import Exceptions
 from fleet.git.workspace import Snapshot
+from fleet.landing.outcome import Doing
 from fleet.model import Session, Task, Turn
 from fleet.store import sessions
 from fleet.store.core import Tx
@@ -17,7 +18,7 @@ from fleet.store.recording import record
 
 async def take(services: Services, waits: Waits, task: Task, session: Session, turn: Turn) -> Snapshot:
     """As :func:`made`; a person's stop interrupts it."""
-    return await waits.unless_stopped(made(services, task, session, turn), "take the snapshot")
+    return await waits.unless_stopped(made(services, task, session, turn), Doing.SNAPSHOT)
 
 
 async def made(services: Services, task: Task, session: Session, turn: Turn) -> Snapshot:

@@ -7,14 +7,13 @@ flight acts on it in the transaction that settles it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 from fleet.agents.resets import clock_of, limit_ends_us
 from fleet.errors import Refused
 from fleet.flight import keeping, moving, prompts, snapshots
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.by_hand import ByHand
-from fleet.flight.moves import move, settle_stall, take_slot, to_running
+from fleet.flight.moves import move, running, settle_stall, take_slot, to_running
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
 from fleet.git.workspace import Snapshot
@@ -125,9 +124,9 @@ class Stalling:
                 session, TurnCause.RETRY, prompts.go_on(prompts.stalled(turn)), self._resumed(task)
             )
         elif decided is not None:
-            running = partial(to_running, task_id=task.id, config=self._services.config())
+            then = running(task, self._services.config())
             stall = await self._services.store.read(lambda tx: approvals.approval(tx, decided.id))
-            await self._agent.go_on(session, TurnCause.GO_ON, prompts.go_on(stall.reason), running)
+            await self._agent.go_on(session, TurnCause.GO_ON, prompts.go_on(stall.reason), then)
         else:
             await self._waits.wait(60.0)
 
@@ -167,11 +166,7 @@ class Stalling:
         await self._services.store.write(work)
 
     async def _now(self, task: Task) -> tuple[Session, Turn]:
-        def read(tx: Tx) -> tuple[Session, Turn]:
-            session = sessions.of_task(tx, task.id)[-1]
-            return session, sessions.turns(tx, session.id)[-1]
-
-        return await self._services.store.read(read)
+        return await self._services.store.read(lambda tx: sessions.at(tx, task.id))
 
 
 def _ask(tx: Tx, session: Session, snapshot: Snapshot | None, why: str, trouble: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 from fleet import leaks
 from fleet.agent_events import TurnOutcome
@@ -17,15 +16,15 @@ from fleet.flight.asking import Asking
 from fleet.flight.halting import before_rework
 from fleet.flight.landing import Landing, LandingCalls
 from fleet.flight.merge_back import MergeBack
-from fleet.flight.moves import move, move_unless_said, to_running
+from fleet.flight.moves import move, move_unless_said, running
 from fleet.flight.retrying import Retrying
 from fleet.flight.services import Services
 from fleet.flight.stalling import NOT_GONE, Stalling, why_lost
 from fleet.flight.turn_wait import TurnWait
 from fleet.flight.waits import Waits
 from fleet.git.handed_over import TreeRefused, WorktreeGone
-from fleet.landing.outcome import FETCH
-from fleet.model import AIRBOSS, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
+from fleet.landing.outcome import Doing
+from fleet.model import AIRBOSS, PipeEnd, Session, Task, TaskEnd, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate
 from fleet.store import approvals, merges, queue, refusals, sessions, takeovers, tasks
 from fleet.store.core import Tx
@@ -108,7 +107,7 @@ class Steps:
         if locked:
             await self._give_back(task)
             return
-        base = await self._waits.unless_stopped(preparing.checked_base(self._services, task), FETCH)
+        base = await self._waits.unless_stopped(preparing.checked_base(self._services, task), Doing.FETCH)
         config = self._services.config()
 
         def work(tx: Tx) -> bool:
@@ -154,7 +153,7 @@ class Steps:
     async def _run(self, task: Task) -> None:
         session, turn = await self._at(task)
         if turn.ended_us == 0:
-            follower = await self._waits.unless_stopped(self._agent.follow(session), "start the agent")
+            follower = await self._waits.unless_stopped(self._agent.follow(session), Doing.START)
             await self._in_touch(task)
             match await follower.turn_end(turn):
                 case TurnWait.STOPPED:
@@ -207,7 +206,8 @@ class Steps:
             await self._agent.go_on(session, TurnCause.REWORK, words, self._running(task))
             return
         if snapshot.empty:
-            await self._move_unless_said(task, TaskState.FAILED, prompts.nothing_changed(turn, snapshot))
+            why, end = prompts.nothing_changed(turn, snapshot), TaskEnd.UNCHANGED
+            await self._move_unless_said(task, TaskState.FAILED, why, end=end)
             return
         locked = await self._services.locks.changed(session, task, snapshot.commit)
         if locked is not None:
@@ -316,8 +316,7 @@ class Steps:
                 if halted := await before_rework(self._services, task, session):
                     await self._stalling.stall(task, session, halted)
                     return
-                running = self._running(task)
-                await self._agent.go_on(session, TurnCause.REWORK, prompts.rework(verdict), running)
+                await self._agent.go_on(session, TurnCause.REWORK, prompts.rework(verdict), self._running(task))
             case Outcome.FAILED | Outcome.TIMED_OUT:
                 await self._move_unless_said(task, TaskState.FAILED, why)
             case Outcome.HELD:
@@ -371,19 +370,18 @@ class Steps:
         return sum(turn.cause is TurnCause.REWORK for turn in completed)
 
     def _running(self, task: Task) -> Callable[[Tx], None]:
-        """What the transaction that starts a turn does to the task."""
-        return partial(to_running, task_id=task.id, config=self._services.config())
+        return running(task, self._services.config())
 
     async def _move(self, task: Task, state: TaskState, why: str = "") -> None:
         await self._services.store.write(lambda tx: move(tx, task.id, state, why))
 
-    async def _move_unless_said(self, task: Task, state: TaskState, why: str = "") -> None:
-        await self._services.store.write(lambda tx: move_unless_said(tx, task.id, state, why))
+    async def _move_unless_said(
+        self, task: Task, state: TaskState, why: str = "", *, end: TaskEnd | None = None
+    ) -> None:
+        await self._services.store.write(lambda tx: move_unless_said(tx, task.id, state, why, end=end))
 
     async def _session(self, task: Task) -> Session:
-        return (await self._services.store.read(lambda tx: sessions.of_task(tx, task.id)))[-1]
+        return await self._services.store.read(lambda tx: sessions.newest(tx, task.id))
 
     async def _at(self, task: Task) -> tuple[Session, Turn]:
-        return await self._services.store.read(
-            lambda tx: (last := sessions.of_task(tx, task.id)[-1], sessions.turns(tx, last.id)[-1])
-        )
+        return await self._services.store.read(lambda tx: sessions.at(tx, task.id))

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
-from fleet.landing.outcome import FETCH
+from fleet.landing.outcome import Doing
 from fleet.model import ENDS, Task
 from fleet.ports import Clock
 from fleet.store import landings, tasks
@@ -71,18 +71,18 @@ class Waits:
         """Waits until the task is woken after :meth:`begin`."""
         await self._woken.wait()
 
-    async def unless_stopped(self, work: Coroutine[Any, Any, T], what: str) -> T:
+    async def unless_stopped(self, work: Coroutine[Any, Any, T], what: Doing) -> T:
         """The result of ``work``. If the task is stopped first, cancels ``work`` and raises ``StopWanted``.
 
         Only for work that may be interrupted and started again. What another host may hold up for long is told.
         """
-        async with alongside(work, f"{self._task_id}: {what}") as doing:
+        async with alongside(work, f"{self._task_id}: {what.value}") as doing:
             while True:
                 self._woken.clear()
                 if await self.stopped():
                     raise StopWanted
                 try:
-                    async with asyncio.timeout(self.patience_s if what == FETCH else None):
+                    async with asyncio.timeout(self.patience_s if what.asks_repository else None):
                         await first(doing, self._woken.wait())
                 except TimeoutError:
                     await self._tell_of_silence()

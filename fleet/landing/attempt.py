@@ -32,9 +32,9 @@ from fleet.landing.leased import LeasedLanding
 from fleet.landing.line import After, Next, Tip, Wait, plan
 from fleet.landing.merges import Merges
 from fleet.landing.outcome import (
-    FETCH,
     ChangeToLand,
     Conflicting,
+    Doing,
     Interrupted,
     Interruptible,
     Judge,
@@ -122,10 +122,10 @@ class LandingAttempt:
                         return outcome
                 case After(commit, behind):
                     if await self._ahead_of_time(commit, behind, interruptible):
-                        await interruptible(news.wait(), "wait for its turn to land")
+                        await interruptible(news.wait(), Doing.TURN)
                 case Wait(task):
                     await self._explain(f"lands after {task}")
-                    await interruptible(news.wait(), "wait for its turn to land")
+                    await interruptible(news.wait(), Doing.TURN)
         raise Unavailable(
             attempted="land the change",
             on=f"{self._repository.base} of {self._task.repo}",
@@ -144,13 +144,13 @@ class LandingAttempt:
     async def _at_the_tip(self, interruptible: Interruptible) -> LandingOutcome | None:
         """Merges with the branch as it is, and lands that if it passes. ``None``: the branch moved meanwhile."""
         looked_us = await self._store.read(lambda tx: tx.now_us())
-        current = await interruptible(self._repository.fetch(), FETCH)
+        current = await interruptible(self._repository.fetch(), Doing.FETCH)
         if not self._context.pushes_a_branch:
             await foreign.look(self._context, self._task.repo, current)
         moved = await is_rewritten(self._repository, self._session.base, current)
         onto = None if moved or current == self._session.base else NewerBase(current, looked_us)
         base = self._session.base if self._context.pushes_a_branch and not moved else current
-        merged = await interruptible(self._merges.on(base, carried=moved), "merge onto the base")
+        merged = await interruptible(self._merges.on(base, carried=moved), Doing.MERGE)
         if isinstance(merged, MergeResult):
             return await self._conflict(merged, current, onto)
         await self._note(merged, ())
@@ -189,7 +189,7 @@ class LandingAttempt:
             return True
         merged: Candidate | MergeResult = MergeResult("", ("history that was removed",))
         if await self._repository.is_ancestor(self._session.base, base):
-            merged = await interruptible(self._merges.on(base), "merge behind others")
+            merged = await interruptible(self._merges.on(base), Doing.MERGE)
         if isinstance(merged, MergeResult):
             return await self._left_out(merged, base, behind)
         await self._note(merged, behind)

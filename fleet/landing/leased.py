@@ -16,7 +16,7 @@ from fleet.events import FencedBy, LandingDoneV2, LandingIntended, LandingMissed
 from fleet.failpoints import failpoint
 from fleet.landing.base_branch import BaseBranch, Moved
 from fleet.landing.fence_hook import FenceToken
-from fleet.landing.outcome import ChangeToLand, Interrupted, Interruptible, Landed, LandingContext
+from fleet.landing.outcome import ChangeToLand, Doing, Interrupted, Interruptible, Landed, LandingContext
 from fleet.landing.task_branch import TaskBranch
 from fleet.one_controller import between_controllers
 from fleet.ports import Candidate
@@ -85,7 +85,7 @@ class LeasedLanding:
     async def _leased(self, work: Callable[[Lease], Coroutine[Any, Any, T]], interruptible: Interruptible) -> T:
         async with AsyncExitStack() as stack:
             turn = stack.enter_context(self._context.queue.place(self._task.repo))
-            await interruptible(turn.wait(), "wait for its turn to land")
+            await interruptible(turn.wait(), Doing.TURN)
             await stack.enter_async_context(between_controllers(self._store, f"land in {self._task.repo}"))
             lease = await stack.enter_async_context(self._lease())
             renewing = await stack.enter_async_context(alongside(self._renew(lease), f"renew {lease.name}"))

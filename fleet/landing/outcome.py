@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from enum import Enum
+from typing import Any, Protocol, TypeVar
 
 from fleet.git.repository import Repository
 from fleet.landing.base_branch import BaseBranch
@@ -20,14 +21,28 @@ Judge = Callable[[Candidate], Coroutine[Any, Any, Verdict]]
 Stands = Callable[[Candidate], Awaitable[bool]]
 
 
-FETCH: Final = "fetch the base"
-"""What is said of work that waits for a repository."""
+class Doing(Enum):
+    """What a step does that a person's stop may interrupt, in words for the log."""
+
+    FETCH = "fetch the base"
+    INSTALL = "install what it needs"
+    LOGIN = "clear its login"
+    MERGE = "merge onto the base"
+    SNAPSHOT = "take the snapshot"
+    START = "start the agent"
+    TURN = "wait for its turn to land"
+    WORKTREE = "prepare the worktree"
+
+    @property
+    def asks_repository(self) -> bool:
+        """Whether it waits for a repository, which may be on a host that is silent."""
+        return self is Doing.FETCH
 
 
 class Interruptible(Protocol):
     """Runs work that a person's stop may interrupt; the exception it then raises is not caught here."""
 
-    def __call__(self, work: Coroutine[Any, Any, T], what: str, /) -> Coroutine[Any, Any, T]: ...
+    def __call__(self, work: Coroutine[Any, Any, T], what: Doing, /) -> Coroutine[Any, Any, T]: ...
 
 
 @dataclass(frozen=True, slots=True)

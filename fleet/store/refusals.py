@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from fleet.model import AIRBOSS, Task, TaskState
+from fleet.events import TaskMoved, TaskMovedV2
+from fleet.model import AIRBOSS, Task, TaskEnd, TaskState
 from fleet.store import left_running, recent, sessions, tasks
 from fleet.store.approvals import Approval, ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.tables import approvals
 
 REOPENED = "a person sent a message"
-UNCHANGED = "the agent finished without changing a file"
 
 
 def overdue(tx: Tx, session_id: str) -> bool:
@@ -33,8 +33,10 @@ def denied(tx: Tx, task: Task) -> Approval | None:
 
 def unchanged(tx: Tx, task: Task) -> bool:
     """Whether it ended as its agent changed nothing, which may have asked something, and was not retried."""
-    ended = task.state is TaskState.FAILED and task.why.startswith(UNCHANGED)
-    return ended and tasks.retried_as(tx, task.id) is None
+    if task.state is not TaskState.FAILED or tasks.retried_as(tx, task.id) is not None:
+        return False
+    (last,) = recent.last_events(tx, 1, kinds=(TaskMoved.KIND,), task=task.id)
+    return isinstance(last.event, TaskMovedV2) and last.event.end == TaskEnd.UNCHANGED
 
 
 def closed(tx: Tx, task: Task) -> bool:
@@ -47,7 +49,7 @@ def closed(tx: Tx, task: Task) -> bool:
 
 def reopen(tx: Tx, task: Task, held: Approval) -> None:
     """Opens the task again, for a message that the caller adds. The agent first reads why its change was denied."""
-    session = sessions.reopen(tx, sessions.of_task(tx, task.id)[-1].id)
+    session = sessions.reopen(tx, sessions.newest(tx, task.id).id)
     tasks.move(tx, task.id, TaskState.STALLED, REOPENED, AIRBOSS)
     why = f": {held.decided_why}" if held.decided_why else "."
     sessions.add_note(tx, session.id, f"Your change was not released{why}", held.decided_by)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, bindparam, cast, delete, func, insert, select, update
+from sqlalchemy import BigInteger, bindparam, cast, delete, func, insert, select, update
 
 from fleet.budgets import UNLIMITED, Allowance, dump_budget, load_budget
 from fleet.errors import Misused
@@ -17,14 +17,16 @@ from fleet.events import (
     TaskForked,
     TaskModelChosen,
     TaskMoved,
+    TaskMovedV2,
     TaskRequested,
 )
 from fleet.locks import Want, dump_wants, load_wants
-from fleet.model import ENDS, ChatRef, Fork, Task, TaskMode, TaskState, may_move
+from fleet.model import ENDS, ChatRef, Fork, Task, TaskEnd, TaskMode, TaskState, may_move
 from fleet.store import approvals, landing_line, ledger
 from fleet.store.core import Tx
 from fleet.store.named import of_another_kind, plain_id
 from fleet.store.queue_tables import reservations
+from fleet.store.records import reader
 from fleet.store.statements import ColumnChange, Statement, one_of
 from fleet.store.tables import meta, sessions, tasks
 
@@ -150,7 +152,16 @@ def find(tx: Tx, named: str) -> Task:
     raise _unknown(tx, named)
 
 
-def move(tx: Tx, task_id: str, new: TaskState, why: str, actor: str, *, source: Source = Source.CONTROLLER) -> Task:
+def move(
+    tx: Tx,
+    task_id: str,
+    new: TaskState,
+    why: str,
+    actor: str,
+    *,
+    source: Source = Source.CONTROLLER,
+    end: TaskEnd | None = None,
+) -> Task:
     """Moves a task, with its ``TaskMoved`` event by ``source``; when it ends, its open questions are withdrawn.
 
     The slot that was kept for its start is its session's now, or free. One that lands no more leaves that queue.
@@ -166,7 +177,9 @@ def move(tx: Tx, task_id: str, new: TaskState, why: str, actor: str, *, source: 
         landing_line.leave(tx, task_id)
     if new in ENDS:
         approvals.withdraw(tx, task=task_id, why=f"the task is {new}")
-    ledger.append(tx, TaskMoved(str(old.state), str(new), why), actor=actor, source=source, refs=Refs(task=task_id))
+    moved = (str(old.state), str(new), why)
+    event = TaskMoved(*moved) if end is None else TaskMovedV2(*moved, end)
+    ledger.append(tx, event, actor=actor, source=source, refs=Refs(task=task_id))
     return task(tx, task_id)
 
 
@@ -237,30 +250,16 @@ def page(tx: Tx, limit: int, skip: int = 0, repo: str = "") -> list[Task]:
     return [read_task(row) for row in found]
 
 
-def read_task(row: Row[Any]) -> Task:
-    """A row of the table as a task."""
-    return Task(
-        id=row.id,
-        repo=row.repo,
-        agent=row.agent,
-        machine=row.machine,
-        prompt=row.prompt,
-        mode=TaskMode(row.mode),
-        state=TaskState(row.state),
-        why=row.why,
-        requester=row.requester,
-        origin=ChatRef(row.adapter, row.chat, row.thread),
-        created_us=row.created_us,
-        updated_us=row.updated_us,
-        retry_of=row.retry_of,
-        locks=load_wants(row.locks),
-        after=row.after_task,
-        rank=row.rank,
-        budget=load_budget(row.budget),
-        forked=Fork(*row.forked.split(" ")) if row.forked else None,
-        needs=tuple(filter(None, row.needs.split(","))),
-        model=row.model,
-    )
+read_task = reader(
+    Task,
+    origin=lambda row: ChatRef(row.adapter, row.chat, row.thread),
+    locks=lambda row: load_wants(row.locks),
+    after=lambda row: row.after_task,
+    budget=lambda row: load_budget(row.budget),
+    forked=lambda row: Fork(*row.forked.split(" ")) if row.forked else None,
+    needs=lambda row: tuple(filter(None, row.needs.split(","))),
+)
+"""A row of the table as a task."""
 
 
 def _unknown(tx: Tx, wanted: str) -> Misused:

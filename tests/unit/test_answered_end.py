@@ -9,17 +9,16 @@ import pytest
 from fleet.errors import Refused
 from fleet.flight import notes
 from fleet.flight.notes import Reach
-from fleet.model import TaskMode, TaskState
+from fleet.model import TaskEnd, TaskMode, TaskState
 from fleet.store import sessions, tasks, trees
 from fleet.store.core import Tx
-from fleet.store.refusals import UNCHANGED
 from fleet.store.states import TreeState
 from fleet.store.trees import TreeRow
 from tests.flying import PERSON, world
 
 
-@pytest.mark.parametrize("why", [f"{UNCHANGED} (it said: Which one?)", "its worktree is gone"])
-async def test_a_message_opens_it_again_once_its_session_is_closed(tmp_path: Path, why: str) -> None:
+@pytest.mark.parametrize("end", [TaskEnd.UNCHANGED, None])
+async def test_a_message_opens_it_again_once_its_session_is_closed(tmp_path: Path, end: TaskEnd | None) -> None:
     there = world(tmp_path)
     with there.store:
         task = await there.running(TaskMode.CHANGE)
@@ -28,12 +27,12 @@ async def test_a_message_opens_it_again_once_its_session_is_closed(tmp_path: Pat
         def said(tx: Tx) -> Reach:
             return notes.add(tx, tasks.task(tx, task.id), "the first one", PERSON).reach
 
-        await there.store.write(lambda tx: tasks.move(tx, task.id, TaskState.FAILED, why, PERSON))
+        await there.store.write(lambda tx: tasks.move(tx, task.id, TaskState.FAILED, "why", PERSON, end=end))
         with pytest.raises(Refused):
             await there.store.write(said)
         await there.store.write(lambda tx: sessions.update(tx, session.id, ended_us=tx.now_us()))
         await there.store.write(lambda tx: trees.put(tx, TreeRow(session.id, TreeState.EMPTY)))
-        if not why.startswith(UNCHANGED):
+        if end is None:  # its worktree is gone, for one
             with pytest.raises(Refused, match="it has ended: failed"):
                 await there.store.write(said)
             return

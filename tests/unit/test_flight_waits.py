@@ -12,7 +12,7 @@ from fleet.config import parse_fleet
 from fleet.errors import DiskFull, NotLetIn
 from fleet.flight.flight import Flight
 from fleet.flight.waits import Waits
-from fleet.landing.outcome import FETCH
+from fleet.landing.outcome import Doing
 from fleet.model import Task, TaskState
 from fleet.ports import Candidate
 from fleet.store import pool_slots, tasks
@@ -107,7 +107,7 @@ async def test_a_repository_that_does_not_answer_is_named_while_it_is_waited_for
     task, answered = await there.task(), asyncio.Event()
     waits = Waits(there.store, there.clock, task.id)
     waits.patience_s = 0.01
-    async with alongside(waits.unless_stopped(answered.wait(), FETCH), "wait") as waiting:
+    async with alongside(waits.unless_stopped(answered.wait(), Doing.FETCH), "wait") as waiting:
         await _until_why(there, task, "waiting for its repository: it has not answered")
         answered.set()
         assert await waiting
