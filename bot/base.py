@@ -276,8 +276,7 @@ async def open_store(home: Path, stack: AsyncExitStack) -> tuple[Store, Secrets,
 
 def store_of(home: Path, env: Secrets) -> Store:
     """Opens the store that a home names."""
-    url = env.get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
-    return Store.open(url, redact=Redactor(env.values()))
+    return Store.open(env.store_of(home), redact=Redactor(env.values()))
 
 
 async def _led(store: Store, me: Contender, stack: AsyncExitStack, standby: StandBy | None = None) -> Lease:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNAVAILABLE = 3
-_STARTS = "systemctl start airboss, or airboss serve in another terminal"
+_STARTS = "\nStart it: systemctl start airboss, or airboss serve in another terminal"
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -79,7 +79,7 @@ def _not_served(error: Exception) -> bool:
     if isinstance(error, ControllerFrozen):
         sys.stderr.write(f"🔌 {error}\n")
     elif isinstance(error, NotServed):
-        sys.stderr.write(f"🔌 No controller is running: {error}.\nStart it: {_STARTS}\n")
+        sys.stderr.write(f"🔌 {error.there or f'No controller is running: {error}.{_STARTS}'}\n")
     else:
         return False
     if isinstance(error, ControllerGone | ControllerFrozen) and error.key:

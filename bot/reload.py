@@ -14,6 +14,7 @@ from fleet.config.home import FLEET_FILE, SECRETS_FILE
 from fleet.config.slots import with_slots
 from fleet.errors import AirbossError, Misused
 from fleet.events import Redact
+from fleet.files import content
 from fleet.logs import log_redactors
 from fleet.ports import Clock
 from fleet.redact import Redactor
@@ -135,8 +136,8 @@ async def _written(path: Path, clock: Clock) -> tuple[int, int, int]:
 def digest_of(path: Path) -> str:
     """The hash of a file; empty when it cannot be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+        return hashlib.sha256(content(path)).hexdigest()
+    except (OSError, Misused):
         return ""
 
 

@@ -10,13 +10,14 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
-from fleet.errors import DiskFull, Unavailable
+from fleet.errors import DiskFull, Misused, Unavailable
 from fleet.faults import Point, fault
 
 
@@ -105,6 +106,25 @@ def copy_durably(source: Path, target: Path, *, mode: int) -> None:
         partial.unlink(missing_ok=True)
         raise
     _sync_directory(target.parent)
+
+
+def content(path: Path) -> bytes:
+    """What is in a file that somebody else made. Raises ``OSError``, and ``Misused`` as :func:`demand_file`."""
+    demand_file(path)
+    return path.read_bytes()
+
+
+def demand_file(path: Path) -> None:
+    """Raises ``Misused`` for a named pipe, a socket or a device: whoever reads it may wait for ever."""
+    with contextlib.suppress(OSError):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise Misused(
+                attempted="read a file",
+                on=str(path),
+                cause="it is a named pipe, a socket or a device",
+                hint="Put an ordinary file there.",
+            )
 
 
 def move(path: Path, target: Path) -> None:

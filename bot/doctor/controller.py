@@ -13,6 +13,7 @@ from typing import Any
 from bot import words
 from bot.controller_view import condition_of, troubles_elsewhere
 from bot.doctor.findings import Finding, Severity
+from bot.home_held import at_work
 from fleet.agents.acts import ASKED, TOOLS, meaning
 from fleet.agents.versions import version_in
 from fleet.config import AgentConfig, FleetConfig, Secrets
@@ -46,6 +47,9 @@ def running(served: Mapping[str, Any], own: str, home: Path) -> Iterator[Finding
 
     ``own`` is the version of this command.
     """
+    if not served and (there := at_work(str(home))):
+        yield Finding(Severity.WARN, _SUBJECT, there, "")
+        return
     if not served:
         start = "start it: systemctl start airboss, or airboss serve"
         yield Finding(Severity.WARN, _SUBJECT, "no controller is running on this home", start)

@@ -236,8 +236,7 @@ def _kept(config: FleetConfig, home: Path, findings: list[Finding]) -> list[Find
 
 
 def _open(home: Path) -> Store:
-    url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
-    return Store.open(url, create=False)
+    return Store.open(Secrets.load(home).store_of(home), create=False)
 
 
 def digest(options: argparse.Namespace, home: Path) -> int:

@@ -84,6 +84,10 @@ async def _fill(home: Path, scratch: Path, file: Path) -> None:
         os.link(whole, file)  # never over a file that came meanwhile
     except FileExistsError:
         raise _exists(file) from None
+    except OSError:  # a file system without links, as on many a stick and network share
+        if await asyncio.to_thread(file.exists):
+            raise _exists(file) from None
+        await asyncio.to_thread(files.move, whole, file)
 
 
 def _exists(file: Path) -> Misused:
@@ -98,7 +102,7 @@ def _copy_store(source: Path, copy: Path) -> None:
 
 
 async def _manifest(store_file: Path) -> archive.Manifest:
-    with Store.open(f"sqlite:///{store_file}", create=False) as store:
+    with Store.open(f"sqlite:///{store_file}") as store:
         size = await store.read(ledger.size)
         root = await store.read(lambda tx: tree.root_at(tx, size))
         return archive.Manifest(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from bot.home_held import at_work
 from bot.local.sockets import short
 
 SOCKET = "control.sock"
@@ -29,14 +30,18 @@ _DROPS: Final = 5
 
 
 class NotServed(Exception):
-    """No controller answers on this home."""
+    """No controller answers on this home. ``there``: what one does that has it all the same."""
+
+    def __init__(self, why: str, there: str = "") -> None:
+        super().__init__(why)
+        self.there = there
 
 
 class ControllerGone(NotServed):
     """The controller stopped before it had answered, and did not return. ``key``: the key of the message."""
 
-    def __init__(self, key: str = "") -> None:
-        super().__init__("it stopped before it answered")
+    def __init__(self, key: str = "", there: str = "") -> None:
+        super().__init__("it stopped before it answered", there)
         self.key = key
 
 
@@ -63,7 +68,7 @@ def connect(home: str) -> socket.socket:
         why = error.strerror or str(error)
         if not os.path.exists(home):  # noqa: PTH110 - pathlib costs its import
             why = f"there is no {home}; check AIRBOSS_HOME"
-        raise NotServed(why) from error
+        raise NotServed(why, at_work(home)) from error
     return channel
 
 
@@ -182,7 +187,7 @@ def ask(
             try:
                 channel = reconnect(home, patience_s)
             except NotServed as error:
-                raise ControllerGone(key) from error
+                raise ControllerGone(key, error.there) from error
 
 
 def _exchange(

@@ -26,8 +26,7 @@ def run(options: argparse.Namespace, home: Path) -> int:
     days = days_of(options.first, options.last, options.tz)
     target = new_file(Path(options.output).absolute())
     form = FileForm(options.form)
-    url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
-    with Store.open(url, create=False) as store:
+    with Store.open(Secrets.load(home).store_of(home), create=False) as store:
         if form is not FileForm.BUNDLE:
             calls = asyncio.run(call_files.write(store, days, form, target))
             if options.json:

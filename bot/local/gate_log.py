@@ -7,10 +7,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from bot.base import store_of
 from fleet import shared_files
 from fleet.config import Secrets
 from fleet.errors import Misused
+from fleet.store.core import Store
 
 
 def run(gate_run: str, home: Path) -> int:
@@ -31,5 +31,5 @@ def run(gate_run: str, home: Path) -> int:
 
 
 async def _bring(home: Path, name: str, path: Path) -> bool:
-    with store_of(home, Secrets.load(home)) as store:
+    with Store.open(Secrets.load(home).store_of(home), create=False) as store:
         return await shared_files.bring(store, name, path) is not None

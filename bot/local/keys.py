@@ -76,8 +76,7 @@ def adopt(options: argparse.Namespace, home: Path) -> int:
 
 
 def _store(home: Path) -> Store:
-    url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
-    return Store.open(url, create=False)
+    return Store.open(Secrets.load(home).store_of(home), create=False)
 
 
 def publish(options: argparse.Namespace, home: Path) -> int:

@@ -26,8 +26,7 @@ def run(options: argparse.Namespace, home: Path) -> int:
     receipt = Path(options.receipt).absolute()
     target = new_file(Path(options.output).absolute() if options.output else Path(f"{receipt}{proof.SUFFIX}"))
     size = _size(receipt)
-    url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
-    with Store.open(url, create=False) as store:
+    with Store.open(Secrets.load(home).store_of(home), create=False) as store:
         if options.checkpoint:
             point, note = _held(Path(options.checkpoint))
         else:

@@ -22,6 +22,8 @@ from fleet.store import ledger, tree
 from fleet.store.core import Store
 
 _STAGE: Final = ".restore"
+_MOVING: Final = ".restoring"
+"""What the stage is called while its parts go to their places."""
 _CHUNK: Final = 1 << 20
 _ATTEMPTED: Final = "restore the home"
 
@@ -39,7 +41,7 @@ async def restore(file: Path, home: Path) -> int:
                 await _repository(folder)
             await asyncio.to_thread(_move, stage, home)
     except BaseException:
-        await asyncio.to_thread(shutil.rmtree, stage, ignore_errors=True)
+        await asyncio.to_thread(_clear, home)
         raise
     finally:
         os.umask(umask)
@@ -49,14 +51,30 @@ async def restore(file: Path, home: Path) -> int:
 
 def _check(home: Path) -> None:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    left = sorted(path.name for path in home.iterdir() if path.name != _STAGE)
+    _clear(home)
+    left = sorted(path.name for path in home.iterdir() if path.name not in (_STAGE, _MOVING))
     if left:
         shown = ", ".join(left[:5]) + (", …" if len(left) > 5 else "")
         raise Misused(
             attempted=_ATTEMPTED, on=str(home), cause=f"it is not empty: {shown}", hint="Name an empty directory."
         )
-    shutil.rmtree(home / _STAGE, ignore_errors=True)
     home.chmod(0o700)
+
+
+def _clear(home: Path) -> None:
+    """Removes what a restore that was cut off left: the home was empty before its parts went to their places. Not
+    once anything else is there: it was used since."""
+    ours = {*archive.FILES, *archive.FOLDERS, "repos", archive.STORE}
+    there = {path.name for path in home.iterdir()} - {_STAGE, _MOVING}
+    if (home / _MOVING).exists() and any((home / _MOVING).iterdir()) and there <= ours:
+        for name in there:
+            if (home / name).is_dir():
+                shutil.rmtree(home / name, ignore_errors=True)
+            else:
+                (home / name).unlink()
+        there.clear()
+    for name in () if there else (_STAGE, _MOVING):  # the second one last: with it, this can be done again
+        shutil.rmtree(home / name, ignore_errors=True)
 
 
 def _unpack(file: Path, stage: Path) -> archive.Manifest:
@@ -95,7 +113,7 @@ def _keep(content: IO[bytes], stage: Path, path: Path) -> None:
 
 async def _check_store(store_file: Path, manifest: archive.Manifest) -> None:
     """Opens the copied store, which upgrades it, and compares its ledger with what the manifest says."""
-    with Store.open(f"sqlite:///{store_file}", create=False) as store:
+    with Store.open(f"sqlite:///{store_file}") as store:
         size = await store.read(ledger.size)
         whole = size == manifest.ledger_size and store.instance == manifest.instance
         if not whole or (await store.read(lambda tx: tree.root_at(tx, size))).hex() != manifest.ledger_root:
@@ -124,10 +142,12 @@ async def _repository(folder: Path) -> None:
 
 
 def _move(stage: Path, home: Path) -> None:
-    """The store comes last: a home without one was not restored."""
-    for path in sorted(stage.iterdir(), key=lambda path: path.name == archive.STORE):
+    """``fleet.toml`` comes last: a home without one is not served."""
+    moving = home / _MOVING
+    files.move(stage, moving)
+    for path in sorted(moving.iterdir(), key=lambda path: path.name == FLEET_FILE):
         files.move(path, home / path.name)
-    stage.rmdir()
+    shutil.rmtree(moving, ignore_errors=True)
 
 
 def _how_to_go_on(home: Path, manifest: archive.Manifest) -> list[str]:

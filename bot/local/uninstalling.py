@@ -122,7 +122,7 @@ def _remove_service(home: Path, report: Removal) -> None:
 
 def _nothing_runs(home: Path) -> None:
     """Raises ``Refused`` as :func:`demand_over`."""
-    url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
+    url = Secrets.load(home).store_of(home)
     if url.startswith("sqlite") and not (home / "airboss.db").exists():
         return
     with Store.open(url, create=False) as store:

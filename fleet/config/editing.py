@@ -115,7 +115,7 @@ def edit_fleet(path: Path, *, login: str = "") -> Iterator[FleetEditor]:
     try:
         # The lock is a separate file: replacing a locked file would leave the next editor with a stale inode.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        data = path.read_bytes() if path.exists() else b""
+        data = files.content(path) if path.exists() else b""
         try:
             before = decoded(data)
             document = tomlkit.parse(before)

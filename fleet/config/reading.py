@@ -18,6 +18,7 @@ from fleet.config.lines import LineMap
 from fleet.config.problems import ConfigProblems, Problem
 from fleet.config.wording import in_words
 from fleet.errors import Misused
+from fleet.files import content
 from fleet.logins import login_name
 
 FILE_LIMIT = 1 << 20  # bytes; a repository's file is not trusted
@@ -37,7 +38,7 @@ def load_fleet(path: Path, *, login: str = "") -> models.FleetConfig:
     Raises ``ConfigProblems`` (a ``Misused``) with every problem, and ``Misused`` when the file does not exist.
     """
     try:
-        data = Path(path).read_bytes()
+        data = content(Path(path))
     except OSError as error:
         raise Misused(
             attempted="read the fleet's configuration",

@@ -11,6 +11,7 @@ from typing import Final
 from fleet.config.encoding import decoded
 from fleet.config.home import SECRETS_FILE
 from fleet.errors import Misused
+from fleet.files import content
 
 _NAME: Final = re.compile(r"[A-Za-z_][\w.-]*")
 _SETS: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_][\w.-]*)\s*=")
@@ -31,7 +32,7 @@ class Secrets:
         lines that would be passed over, with their numbers."""
         path = Path(home) / SECRETS_FILE
         try:
-            found, wrong = _read(decoded(path.read_bytes()))
+            found, wrong = _read(decoded(content(path)))
         except FileNotFoundError:
             return cls({}, path)
         except NotADirectoryError:
@@ -55,6 +56,10 @@ class Secrets:
     def get(self, name: str) -> str:
         """The value of ``name``; empty when it is not set."""
         return self._values.get(name, "")
+
+    def store_of(self, home: Path) -> str:
+        """The URL of a home's store."""
+        return self.get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
 
     def require(self, name: str, purpose: str) -> str:
         """The value of ``name``. Raises ``Misused`` when it is missing or empty; ``purpose`` says what it is

@@ -5,6 +5,7 @@ Uses asyncssh with a pinned host key; the rest is as in the user's SSH configura
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -16,6 +17,7 @@ import asyncssh
 
 from fleet.config.hostkeys import pinned
 from fleet.errors import Misused, NotLetIn, Unavailable, Unreachable
+from fleet.files import demand_file
 from fleet.machines.away import why_away
 from fleet.machines.bootstrap import serve_command
 from fleet.machines.channel import ByteStream
@@ -114,6 +116,8 @@ class SshExecutor(LoginExecutor):
         interval, misses = self._keepalive
         host = self._host.strip("[]")
         try:
+            if self._identity:
+                await asyncio.to_thread(demand_file, Path(self._identity))
             self._connection = await asyncssh.connect(
                 host,
                 () if self._port == _USUAL_PORT else self._port,
@@ -156,12 +160,13 @@ class SshExecutor(LoginExecutor):
                 cause=str(error.reason),
                 hint=f"put the public half of {self._identity or 'your key'} into that login's authorized_keys",
             ) from error
-        except (asyncssh.KeyImportError, FileNotFoundError, IsADirectoryError, PermissionError) as error:
-            locked = "passphrase" in str(error).lower()
+        except (asyncssh.KeyImportError, FileNotFoundError, IsADirectoryError, PermissionError, Misused) as error:
+            why = error.cause if isinstance(error, Misused) else str(error)
+            locked = "passphrase" in why.lower()
             raise NotLetIn(
                 attempted="read the private key",
                 on=self._identity,
-                cause="it is encrypted" if locked else str(error),
+                cause="it is encrypted" if locked else why,
                 hint=self._by_agent if locked else f"correct `identity` of {self.machine} in fleet.toml",
             ) from error
         except asyncssh.ConfigParseError as error:

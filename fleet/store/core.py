@@ -214,13 +214,14 @@ class Store:
         """Opens the store at an SQLAlchemy URL and upgrades its schema to this version.
 
         ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``. ``create`` creates a missing SQLite file (mode
-        0600). ``redact`` is applied to every string of an event's body before it enters the ledger. Raises
-        ``Misused`` for a wrong URL, a missing store, or one written by a newer version; ``StoreUnavailable`` for a
-        database that cannot be reached, read or written.
+        0600), and is for who knows that no controller has the file. ``redact`` is applied to every string of an
+        event's body before it enters the ledger. Raises ``Misused`` for a wrong URL, a missing store, or one
+        written by a newer version; ``StoreUnavailable`` for a database that cannot be reached, read or written, or
+        that a controller of an earlier version uses.
         """
         database = databases.connect(url, create=create)
         try:
-            instance = databases.prepare(database)
+            instance = databases.prepare(database, alone=create)
         except BaseException:
             database.dispose()
             raise

@@ -7,6 +7,7 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,32 +19,23 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from fleet.errors import AirbossError, Misused, StoreUnavailable
+from fleet.errors import Misused, StoreUnavailable
 from fleet.store import tables
 from fleet.store.copying import copy_file
+from fleet.store.database_errors import SQLITE_HINTS, WAIT_SECONDS, of_psycopg, refused_a_write, translated
 from fleet.store.frozen import end_frozen_writer
 from fleet.store.migrations import HEAD
 from fleet.store.statements import begin_far, changing, end_far, forget_changes, plain, settle
 
 _log = logging.getLogger(__name__)
 
+_LED_US: Final = 15_000_000
+"""So long a controller's lease lasts at most."""
 _COPIES = 2  # of the store as earlier versions left it
 
 _CHECKPOINT_PAGES = 4_000  # 16 MiB: pages of an index that change all the time are written back less often
-WAIT_SECONDS = 10  # for another writer, before the store counts as unavailable
 
 _URL_HINT = "Use sqlite:////absolute/path/airboss.db or postgresql+psycopg://user@host/database"
-_SQLITE_HINTS = {
-    "SQLITE_FULL": "The disk is full. Free some space; nothing was written",
-    "SQLITE_CORRUPT": "Stop Airboss and restore the file from a backup; `sqlite3 FILE .recover` may save a part",
-    "SQLITE_NOTADB": "This file is not an Airboss store. Check the path, or restore it from a backup",
-    "SQLITE_READONLY": "Make the file and its directory writable for the user that runs Airboss",
-    "SQLITE_CANTOPEN": "Check that the path is a file in a directory that the user who runs Airboss may write",
-    "SQLITE_PERM": "Make the file and its directory writable for the user that runs Airboss",
-    "SQLITE_IOERR": "The disk reported an error. Check the system log and the free space",
-    "SQLITE_BUSY": f"Another process wrote for over {WAIT_SECONDS} s. Check for a second controller or a backup",
-    "SQLITE_LOCKED": "Another process holds the store. Check for a second controller or a backup",
-}
 
 
 _WRITER_LOCK = (
@@ -81,17 +73,17 @@ class Database:
         try:
             yield
         except Exception as error:
-            if not isinstance(error, DBAPIError | sqlite3.Error) and not _of_psycopg(error):
+            if not isinstance(error, DBAPIError | sqlite3.Error) and not of_psycopg(error):
                 raise
             said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-            if reading and _wrote(said):
+            if reading and refused_a_write(said):
                 raise
-            translated = _translated(said, attempted, self.name, opening)
-            if translated is None:
+            meant = translated(said, attempted, self.name, opening)
+            if meant is None:
                 raise
             if getattr(said, "sqlstate", "") == _NO_LOCK_IN_TIME:
                 end_frozen_writer(self.reader, _WRITER_LOCK_KEY)
-            raise translated from error
+            raise meant from error
 
     def dispose(self) -> None:
         """Closes every connection."""
@@ -124,15 +116,18 @@ def connect(text: str, *, create: bool) -> Database:
     raise Misused(attempted="open the store", on=name, cause=f"no support for {url.drivername!r}", hint=_URL_HINT)
 
 
-def prepare(database: Database) -> str:
+def prepare(database: Database, *, alone: bool = False) -> str:
     """Upgrades the schema to ``HEAD`` and returns the store's instance id, made at its creation.
 
-    Uses one exclusive transaction, so that processes opening a new store together do it once.
+    Uses one exclusive transaction, so that processes opening a new store together do it once. ``alone``: whoever
+    opens a file here knows that no controller has it.
     """
     with database.translating_errors("open the store", opening=True), database.writer.begin() as connection:
         take_writer_lock(connection, ahead=False)
         found = _revision(connection)
         if found != HEAD:
+            if found and not (alone and connection.dialect.name == "sqlite"):
+                _demand_unled(connection, database.name)
             _upgrade(connection, found, database.name)
         query = select(tables.meta.c.value).where(tables.meta.c.key == "instance")
         instance = connection.execute(query).scalar_one_or_none()
@@ -170,6 +165,39 @@ def is_dead(connection: Connection) -> bool:
         return True
     driver: Any = connection.connection.driver_connection
     return not isinstance(driver, sqlite3.Connection) and bool(driver.closed)
+
+
+def _demand_unled(connection: Connection, name: str) -> None:
+    """Raises ``StoreUnavailable`` while a controller of another version is at work here: under its hands the schema
+    must not change. One that was killed holds its lease for some seconds."""
+    now_us = time.time_ns() // 1_000
+    if connection.dialect.name == "postgresql":
+        now_us = int(connection.exec_driver_sql(_WRITER_LOCK, (_WRITER_LOCK_KEY,)).scalar_one())
+    led = tables.leases.c.name.startswith("member:") | (tables.leases.c.name == "controller")
+    lasts = tables.leases.c.expires_us.between(now_us, now_us + _LED_US)
+    holder = connection.execute(select(tables.leases.c.holder).where(led, lasts).limit(1)).scalar_one_or_none()
+    if holder:
+        raise StoreUnavailable(
+            attempted="upgrade the store",
+            on=name,
+            cause=f"a controller of an earlier version is at work: {holder}",
+            hint="Restart it with this version first; end all of them, where several share the store.",
+        )
+
+
+def _demand_utf8(connection: Connection, name: str) -> None:
+    """Raises ``Misused`` for a database that cannot take every text."""
+    if connection.dialect.name != "postgresql":
+        return
+    driver: Any = connection.connection.driver_connection
+    encoding = driver.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise Misused(
+            attempted="open the store",
+            on=name,
+            cause=f"its encoding is {encoding}, and people and agents write in UTF-8",
+            hint="Make it with: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0",
+        )
 
 
 def _revision(connection: Connection) -> str:
@@ -227,6 +255,8 @@ def _upgrade(connection: Connection, found: str, name: str) -> None:
         )
     if found:
         _keep_copy(connection, found)
+    else:
+        _demand_utf8(connection, name)
     command.upgrade(config, HEAD)
     if found:
         _log.info("the store was upgraded from schema %s to %s", found, HEAD)
@@ -257,7 +287,7 @@ def _place(url: URL, name: str, create: bool) -> None:
         file.chmod(0o600)
     except OSError as error:
         raise StoreUnavailable(
-            attempted="open the store", on=name, cause=str(error), hint=_SQLITE_HINTS["SQLITE_CANTOPEN"]
+            attempted="open the store", on=name, cause=str(error), hint=SQLITE_HINTS["SQLITE_CANTOPEN"]
         ) from error
 
 
@@ -300,6 +330,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 _ANSWERS: Final = {
+    "client_encoding": "UTF8",
     "connect_timeout": 10,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -344,46 +375,3 @@ def _send_late(writer: Engine) -> None:
     @event.listens_for(writer, "checkin")
     def checkin(_: object, record: Any) -> None:
         end_far(record.info)
-
-
-def _of_psycopg(error: BaseException) -> bool:
-    """Whether it is PostgreSQL's own, from a statement that went to the driver. Not imported: it is optional."""
-    return type(error).__module__.partition(".")[0] == "psycopg"
-
-
-def _wrote(error: BaseException) -> bool:
-    refused = getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY"
-    return refused or getattr(error, "sqlstate", "") == "25006"
-
-
-_AWAY: Final = ("08", "40", "53", "55", "57", "58", "XX", "25006", "25P03", "25P04")
-
-
-def _translated(error: BaseException, attempted: str, name: str, opening: bool) -> AirbossError | None:
-    """The error for a person; ``None`` for a bug."""
-    if isinstance(error, sqlite3.Error):
-        kind = getattr(error, "sqlite_errorname", "")
-        hint = next((hint for prefix, hint in _SQLITE_HINTS.items() if kind.startswith(prefix)), "")
-        return _unavailable(attempted, name, error, hint) if hint else None
-    # psycopg has no SQLSTATE when the server was not reached. Classes: 08 link, 53 resources, 57 operator, 58
-    # system, 28 login, 3D no such database; 40 a deadlock or failover; 55 a lock not had in time; XX corruption;
-    # 25P03 and 25P04 a transaction that its process left open for too long, asleep or frozen.
-    state = getattr(error, "sqlstate", None)
-    if state is None and type(error).__name__ == "OperationalError":
-        return _unavailable(attempted, name, error, "Check that PostgreSQL runs and that the URL is right")
-    if state is not None and state[:2] in ("28", "3D"):
-        hint = "Check user, password and database in the URL"
-        if not opening:
-            return _unavailable(attempted, name, error, hint)
-        return Misused(attempted=attempted, on=name, cause=_first(error), hint=hint)
-    if state is not None and (state in _AWAY or state[:2] in _AWAY):
-        return _unavailable(attempted, name, error, "Check PostgreSQL's log; the same call may work later")
-    return None
-
-
-def _unavailable(attempted: str, name: str, error: BaseException, hint: str) -> AirbossError:
-    return StoreUnavailable(attempted=attempted, on=name, cause=_first(error), hint=hint)
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -240,7 +240,7 @@ def load_or_create_at(path: Path) -> Ed25519PrivateKey:
     if not path.exists():
         _create(path)
     try:
-        key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
+        key = serialization.load_ssh_private_key(files.content(path), password=None)
     except (OSError, ValueError, TypeError) as error:
         raise Unavailable(
             attempted="read the key that signs receipts",

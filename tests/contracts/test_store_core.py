@@ -23,7 +23,6 @@ from fleet.errors import Misused, StoreUnavailable
 from fleet.store import databases, migrations, tables
 from fleet.store.chat import settings
 from fleet.store.core import Beforehand, Store, Tx
-from tests.far_end.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -311,41 +310,6 @@ def test_another_process_that_does_not_stop_writing(tmp_path: Path) -> None:
         ours.transaction(),
     ):
         pass
-
-
-def test_what_postgresql_is_asked_for(postgres: Postgres) -> None:
-    """A writer that freezes in a transaction is let go before those who wait for it give up."""
-    with Store.open(postgres.new_database()) as store, store.transaction() as tx:
-        asked = [
-            tx.connection.exec_driver_sql(f"SHOW {name}").scalar_one()
-            for name in ("idle_in_transaction_session_timeout", "lock_timeout")
-        ]
-    assert asked == ["5s", "10s"]
-
-
-def test_a_postgresql_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailable, match="Check that PostgreSQL runs"):
-        Store.open(f"postgresql+psycopg://postgres@/airboss?host={tmp_path}")
-
-
-def test_a_postgresql_database_that_is_not_there(postgres: Postgres) -> None:
-    with pytest.raises((Misused, StoreUnavailable), match="does not exist"):
-        Store.open(postgres.url("nobody_made_this"))
-
-
-def test_a_postgresql_that_restarted_costs_no_write(postgres: Postgres) -> None:
-    with Store.open(postgres.new_database()) as store:
-        assert read(store, "a") == ""
-        admin = create_engine(postgres.url("postgres"))
-        with admin.connect() as connection:
-            connection.exec_driver_sql(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE datname <> 'postgres' AND pid <> pg_backend_pid()"
-            )
-        admin.dispose()
-        with store.transaction() as tx:
-            settings.put(tx, "a", "1")
-        assert read(store, "a") == "1"
 
 
 def test_the_package_costs_nothing_until_it_is_used() -> None:

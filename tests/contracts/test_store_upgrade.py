@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, Engine, MetaData, create_engine, event, selec
 
 from fleet.errors import StoreUnavailable
 from fleet.store import ledger, migrations, tables, tasks
+from fleet.store.copying import copy_file
 from fleet.store.core import Store
 from gates.receipts.verify import check_ledger, check_shape
 from tests.far_end.old_homes import HOME_0002, unpack_home
@@ -130,3 +132,36 @@ def test_without_room_for_the_copy_nothing_is_upgraded(home: Path) -> None:
     with pytest.raises(StoreUnavailable, match="before its upgrade"):
         Store.open(f"sqlite:///{home / 'airboss.db'}")
     assert old_rows(home, "SELECT version_num FROM alembic_version") == [("0002",)]
+
+
+def test_no_schema_changes_under_a_controller_of_an_earlier_version(old_url: str, home: Path) -> None:
+    """``airboss export`` between an installation and the restart that takes it into use."""
+    engine = create_engine(old_url)
+
+    def lasts(seconds: int) -> None:
+        with engine.begin() as connection:
+            connection.execute(
+                text("UPDATE leases SET holder = 'old', expires_us = :us WHERE name = 'controller'"),
+                {"us": time.time_ns() // 1_000 + seconds * 1_000_000},
+            )
+
+    lasts(14)
+    with pytest.raises(StoreUnavailable, match="a controller of an earlier version is at work: old"):
+        Store.open(old_url, create=False)
+    lasts(-1)
+    with Store.open(old_url, create=False):
+        pass
+    engine.dispose()
+
+
+def test_a_lease_from_the_future_and_that_of_a_dead_one_stop_no_upgrade(home: Path) -> None:
+    url = f"sqlite:///{home / 'airboss.db'}"
+    (home / "copy").mkdir()
+    copy_file(home / "airboss.db", home / "copy" / "airboss.db")
+    for file, ahead, alone in (("airboss.db", 86_400, False), ("copy/airboss.db", 5, True)):
+        url = f"sqlite:///{home / file}"
+        with closing(sqlite3.connect(home / file)) as database, database:
+            us = time.time_ns() // 1_000 + ahead * 1_000_000
+            database.execute("UPDATE leases SET holder = 'old', expires_us = ? WHERE name = 'controller'", (us,))
+        with Store.open(url, create=alone):
+            pass

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
 import tarfile
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from threading import current_thread, main_thread
 
 import pytest
 
 from bot.local import archive
 from bot.local.backup import backup
 from bot.local.restore import restore
-from fleet.errors import Malformed, Misused, StoreUnavailable
+from fleet.errors import DiskFull, Malformed, Misused, StoreUnavailable
+from fleet.faults import Fault, Point, injected
 from fleet.store.core import Store
 
 Change = Callable[[tarfile.TarInfo, bytes], tuple[tarfile.TarInfo, bytes] | None]
@@ -122,3 +126,63 @@ async def test_what_cannot_be_backed_up_is_said(home: Path, tmp_path: Path) -> N
     with pytest.raises(Misused, match="no such file"):
         await restore(tmp_path / "missing", tmp_path / "empty")
     assert await asyncio.to_thread((tmp_path / "b").exists) is False
+
+
+async def test_a_restore_without_room_leaves_nothing(home: Path, tmp_path: Path) -> None:
+    file, other = tmp_path / "b", tmp_path / "other"
+    await backup(home, file)
+    for first in count(1):
+        try:
+            with injected(Fault(Point.FILE_WRITE, first=first)):
+                await restore(file, other)
+        except DiskFull:
+            assert list(other.iterdir()) == []
+        else:
+            break
+    assert first > len(list(other.iterdir())) * 2, "each part is written, and goes to its place"
+
+
+async def test_a_restore_that_was_killed_between_two_parts_is_done_again_and_never_over_a_home_in_use(
+    home: Path, tmp_path: Path
+) -> None:
+    file, other = tmp_path / "b", tmp_path / "other"
+    await backup(home, file)
+    await restore(file, other)
+    whole = sorted(path.name for path in other.iterdir())
+    moving = other / ".restoring"
+
+    def killed() -> None:
+        moving.mkdir(exist_ok=True)
+        (other / "fleet.toml").rename(moving / "fleet.toml")  # the last one
+        (other / "keys" / "receipt_ed25519").unlink()
+
+    killed()
+    assert await restore(file, other) == 0
+    assert sorted(path.name for path in other.iterdir()) == whole
+    assert (other / "keys" / "receipt_ed25519").read_text() == "key"
+    moving.mkdir()  # it was killed at its very end
+    with pytest.raises(Misused, match="it is not empty"):
+        await restore(file, other)
+    assert {path.name for path in other.iterdir()} >= set(whole)
+    killed()
+    (other / "serve.lock").touch()
+    with pytest.raises(Misused, match="it is not empty"):
+        await restore(file, other)
+    assert (moving / "fleet.toml").exists() and (other / "airboss.db").exists()
+
+
+async def test_a_disk_without_links_takes_a_backup(home: Path, tmp_path: Path) -> None:
+    def no_links(event: str, _: tuple[object, ...]) -> None:
+        if event == "os.link" and current_thread() is main_thread() and links:
+            raise PermissionError("Operation not permitted")
+
+    links = [1]
+    sys.addaudithook(no_links)
+    try:
+        assert await backup(home, tmp_path / "b") == 0
+        with pytest.raises(Misused, match="it exists"):
+            await backup(home, tmp_path / "b")
+    finally:
+        links.clear()
+    assert await restore(tmp_path / "b", tmp_path / "other") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "home", "other"]

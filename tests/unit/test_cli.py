@@ -208,6 +208,29 @@ def test_a_client_never_serves_a_home_that_nobody_serves(
     assert [path.name for path in tmp_path.iterdir()] == ["fleet.toml"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["serve"], "A controller is starting here"),
+        (["serve", "--join"], "has this home and does not lead: airboss controllers"),
+        (["import"], "No controller is running"),
+    ],
+)
+def test_a_controller_that_has_the_home_and_answers_nobody_yet_is_told_from_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    holds = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(flush=True); sys.stdin.read()"
+    argv = [sys.executable, "-c", holds, str(tmp_path / "serve.lock"), *words]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline()
+        assert main(["--home", str(tmp_path), "status"]) == 3
+        assert said in capsys.readouterr().err
+        (finding,) = running({}, "1", tmp_path)
+        assert said.lower() in finding.what.lower()
+    (finding,) = running({}, "1", tmp_path)
+    assert finding.what == "no controller is running on this home"
+
+
 def test_people_and_machines_are_added_to_fleet_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = ["--home", str(tmp_path)]
     (tmp_path / "fleet.toml").write_text('isolation = "unsafe-same-user"  # a throwaway\n')

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bot.reload import digest_of
 from fleet import files
-from fleet.errors import DiskFull, Unavailable
+from fleet.config import Secrets, load_fleet
+from fleet.errors import DiskFull, Misused, Unavailable
 from fleet.faults import Fault, Point, injected
 from fleet.git.command import Git
+from gates.receipts.sshsig import load_or_create
 
 
 @pytest.mark.parametrize("replace", [files.replace, files.replace_durably])
@@ -88,3 +92,22 @@ def test_a_full_disk_leaves_no_half_made_temporary_file(tmp_path: Path) -> None:
     with full, pytest.raises(DiskFull, match="temporary file"), scratch:
         raise AssertionError("it cannot be made")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_or_a_device_in_place_of_a_file_of_the_home_is_said_and_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    places: dict[str, Callable[[], object]] = {
+        ".env": lambda: Secrets.load(tmp_path),
+        "fleet.toml": lambda: load_fleet(tmp_path / "fleet.toml"),
+        "keys/receipt_ed25519": lambda: load_or_create(tmp_path),
+    }
+    for name, read in places.items():
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(Misused, match="a named pipe, a socket or a device"):
+            read()
+        (tmp_path / name).unlink()
+        (tmp_path / name).symlink_to("/dev/zero")
+        with pytest.raises(Misused, match="a named pipe, a socket or a device"):
+            read()
+    assert digest_of(tmp_path / "fleet.toml") == ""
