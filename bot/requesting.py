@@ -9,7 +9,7 @@ from bot.cards import task_key
 from bot.outbox.posting import Posts
 from bot.parse import RunRequest
 from bot.registry import Context
-from bot.telling import sounds
+from bot.telling import chained, sounds
 from bot.telling.progress import Progress, progress_card
 from fleet.budgets import UNLIMITED, Allowance, parse_budget
 from fleet.config import FleetConfig
@@ -87,6 +87,8 @@ def request_task(
         forked=forked,
         model=model,
     )
+    if retry_of and not starting.landed(first := tasks.task(tx, retry_of)):
+        chained.follow(posts, first, task)
     answer = starting.answer(tx, context.control.placing(), task.id)
     if isinstance(answer, Waiting):
         task = tasks.explain(tx, task.id, answer.why)

@@ -99,10 +99,8 @@ class Count:
 
     @property
     def reached(self) -> bool:
-        """Whether nothing is left. An attempt counts when it starts, so the last one may be used."""
-        if not self.limit:
-            return False
-        return self.used > self.limit if self.measure is Measure.ATTEMPTS else self.used >= self.limit
+        """Whether a turn at work must end. Attempts limit what starts: one that has begun may be used."""
+        return self.spent and self.measure is not Measure.ATTEMPTS
 
     @property
     def spent(self) -> bool:

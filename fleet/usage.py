@@ -30,6 +30,8 @@ from fleet.model import TurnCause
 ATTEMPTS: Final = frozenset({TurnCause.REQUEST, TurnCause.REWORK, TurnCause.RETRY})
 """The causes of turns that count as attempts: no person asked for one more."""
 
+_SPLIT_US: Final = 2 * 86_400_000_000
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class UsageKey:
@@ -92,6 +94,20 @@ def grant_slot(scope: Scope, time_us: int) -> int:
     return 0 if scope is Scope.TASK else slot_of(time_us)
 
 
+def turn_time(began_us: int, ended_us: int) -> Iterator[tuple[int, Usage]]:
+    """How long a turn ran, by quarter of an hour, so that each day gets its part; nothing if a clock was set back.
+
+    What is more than two days ago is in no limit any more, and counts where it began.
+    """
+    at = max(began_us, ended_us - _SPLIT_US)
+    if at > began_us:
+        yield slot_of(began_us), Usage(time_us=at - began_us)
+    while at < ended_us:
+        upto = min(ended_us, (slot_of(at) + 1) * SLOT_US)
+        yield slot_of(at), Usage(time_us=upto - at)
+        at = upto
+
+
 class UsageCounter:
     """Counts ledger events in order. A test compares it with what the store keeps."""
 
@@ -131,7 +147,8 @@ class UsageCounter:
                 if cause in ATTEMPTS:
                     self._add(refs.session, slot_of(at), Usage(attempts=1))
             case TurnClosed() | TurnClosedV1() if refs.turn in self._began:
-                self._add(refs.session, slot_of(at), Usage(time_us=at - self._began[refs.turn]))
+                for slot, taken in turn_time(self._began[refs.turn], at):
+                    self._add(refs.session, slot, taken)
             case PipeEnded():
                 for key in [key for key in self.unpriced if key[0] == refs.session]:
                     del self.unpriced[key]

@@ -78,8 +78,8 @@ async def budget(context: Context, call: Call) -> Effect:
     return reply(call, card)
 
 
-def grant_more(context: Context, call: Call, posts: Posts, task: Task) -> None:
-    """Gives each limit that is used up its whole amount again. Raises ``Refused``."""
+def grant_more(context: Context, call: Call, posts: Posts, task: Task) -> list[str]:
+    """Gives each limit that is used up its whole amount again, and says which. Raises ``Refused``."""
     tx, config = posts.tx, context.config()
     found = [
         (account, count)
@@ -95,6 +95,8 @@ def grant_more(context: Context, call: Call, posts: Posts, task: Task) -> None:
         ledger.append(tx, event, actor=call.actor, source=Source.PERSON, refs=Refs(task=task.id))
     if found:
         tx.after_commit(lambda: context.control.wake(""))
+    limited = [(count, account.budget.limit(count.measure)) for account, count in found]
+    return [f"{budgets.words(count.measure, limit)} more {whose(count)}" for count, limit in limited]
 
 
 def demand_left(context: Context, tx: Tx, task: Task) -> None:

@@ -139,7 +139,7 @@ async def decide(context: Context, call: Call, answer: str, named: str) -> Effec
             raise Refused(attempted=f"change how {now.id} waits", cause=f"it is {now.state}")
         first = starting.missed(tx, now)
         if answer == "anyway" and first is not None:
-            tasks.unchain(tx, now.id, call.actor)
+            tasks.chain(tx, now.id, "", call.actor)
         if answer == "anyway":
             met = {
                 collision.want

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bot.commands import adopting, choose
 from bot.commands.common import find_task, split_task
 from bot.outbox.posting import Posts
+from bot.parse import RunRequest, run_request
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.requesting import request_task
 from fleet.errors import Misused, Refused
@@ -22,7 +23,14 @@ async def fork(context: Context, call: Call) -> Effect:
     """A new task for the same agent, on the same base, with what the newest snapshot of the named one has."""
     if adopting.is_by_hand(call.args):
         return await adopting.adopt(context, call)
-    named, words = split_task(call)
+    named, said = split_task(call)
+    asked = choose.clear(run_request(said))
+    words = asked.prompt
+    if asked != RunRequest(words):
+        cause = "a fork has the repository, the agent and the limits of its task"
+        raise Misused(
+            attempted="fork a task", cause=cause, hint="Leave options out, or write -- before your words."
+        )
     if not words:
         hint = "Usage: /fork t7 WORDS…, or /adopt h3 WORDS… for a session by hand."
         raise Misused(attempted="fork a task", cause="it does not say what to do", hint=hint)
@@ -43,6 +51,7 @@ async def fork(context: Context, call: Call) -> Effect:
             requester=call.actor,
             origin=call.message.chat,
             needs=task.needs,
+            budget=task.budget,
             model=task.model if task.model in config.agents[agent].choices else "",
             forked=Fork(session.id, turn.snapshot, session.base),
         )

@@ -108,6 +108,9 @@ def _other(context: Context, call: Call, account: Account, agent: str, posts: Po
             origin=task.origin,
             retry_of=task.id,
             locks=task.locks,
+            needs=task.needs,
+            budget=task.budget,
+            forked=task.forked,
         )
         attachment_rows.copy(tx, task.id, again.id)
     _said(context, call, posts, f"{agent} starts {_ids(found)} again")

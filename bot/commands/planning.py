@@ -133,7 +133,7 @@ def _made(
             next_us=next_us,
         )
     else:
-        found = changeable(tx, call, old.id)
+        found = changeable(context, tx, call, old.id)
         overlap = request.overlap or found.overlap
         made = replace(found, spec=request.spec, zone=request.zone, work=work, overlap=overlap)
         made = schedules.edit(
@@ -242,7 +242,7 @@ def _ask_yes(request: ScheduleRequest, gap_us: int, old: Schedule | None) -> Car
     )
 
 
-def changeable(tx: Tx, call: Call, named: str) -> Schedule:
+def changeable(context: Context, tx: Tx, call: Call, named: str) -> Schedule:
     """The schedule, when this person may change it: their own, or anybody's for an admin."""
     if not named:
         known = ", ".join(schedule.id for schedule in schedules.listed(tx)[:8]) or "none"
@@ -257,7 +257,8 @@ def changeable(tx: Tx, call: Call, named: str) -> Schedule:
     found = schedules.find(tx, given[0])
     if found.state in (ScheduleState.DELETED, ScheduleState.DONE):
         raise Refused(attempted=f"change {found.id}", cause=f"it is {found.state}")
-    if found.owner != call.actor and not may(call.person, Right.MANAGE):
+    own = context.config().is_same_person(found.owner, call.actor)
+    if not own and not may(call.person, Right.MANAGE):
         raise Refused(
             attempted=f"change {found.id}",
             cause="it is somebody else's",

@@ -51,7 +51,7 @@ async def schedule(context: Context, call: Call) -> Effect:
 
 async def _pause(context: Context, call: Call, named: str) -> Effect:
     def effect(posts: Posts) -> None:
-        found = changeable(posts.tx, call, named)
+        found = changeable(context, posts.tx, call, named)
         if found.state is not ScheduleState.ACTIVE:
             raise Refused(attempted=f"pause {found.id}", cause=f"it is {found.state} already")
         paused = schedules.move(posts.tx, found, ScheduleState.PAUSED, f"by {call.person.name}", call.actor)
@@ -63,7 +63,7 @@ async def _pause(context: Context, call: Call, named: str) -> Effect:
 async def _resume(context: Context, call: Call, named: str) -> Effect:
     def effect(posts: Posts) -> None:
         tx = posts.tx
-        found = changeable(tx, call, named)
+        found = changeable(context, tx, call, named)
         if found.state is not ScheduleState.PAUSED:
             raise Refused(attempted=f"resume {found.id}", cause=f"it is {found.state} already")
         if why := rules.wrong(context.config(), found):
@@ -78,7 +78,7 @@ async def _resume(context: Context, call: Call, named: str) -> Effect:
 
 async def _delete(context: Context, call: Call, named: str) -> Effect:
     def effect(posts: Posts) -> None:
-        found = changeable(posts.tx, call, named)
+        found = changeable(context, posts.tx, call, named)
         gone = schedules.move(posts.tx, found, ScheduleState.DELETED, f"by {call.person.name}", call.actor)
         buttons.withdraw(posts, found.channel, *(f"/schedule {verb} {found.id}" for verb in _CHANGES))
         show(posts, call, Card(line(f"{gone.id} · deleted"), (cards.what_line(gone),)))
@@ -91,7 +91,7 @@ async def _now(context: Context, call: Call, named: str) -> Effect:
 
     def effect(posts: Posts) -> None:
         tx = posts.tx
-        found = changeable(tx, call, named)
+        found = changeable(context, tx, call, named)
         attempted = f"run {found.id} now"
         if found.open_task and tasks.task(tx, found.open_task).state not in ENDS:
             raise Refused(attempted=attempted, cause=f"its run {found.open_task} is still open")
@@ -112,7 +112,7 @@ async def _now(context: Context, call: Call, named: str) -> Effect:
 async def _edit(context: Context, call: Call, named: str) -> Effect:
     """New words for a schedule: those given, or the next message."""
     head, text = headed(named)
-    old = await context.store.read(lambda tx: changeable(tx, call, head))
+    old = await context.store.read(lambda tx: changeable(context, tx, call, head))
     if old.work.job is Job.DIGEST:
         raise Refused(attempted=f"edit {old.id}", cause="it is a digest", hint="/digest daily 18:00 sets its time.")
     if text:

@@ -61,6 +61,9 @@ def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
         tx = posts.tx
         task = _meant(tx, call, named[0] if named else "")
         attempted = f"continue {task.id}" if choice is ApprovalDecision.GO_ON else f"judge {task.id} as it is"
+        if task.state is TaskState.QUEUED and _MORE in options:
+            _more_for_queued(context, call, posts, task)
+            return
         stall = stalls.waiting(tx, task.id)
         if stall is None:
             raise _refused(tx, task, attempted)
@@ -107,6 +110,15 @@ def _check_budget(context: Context, call: Call, posts: Posts, task: Task, *, mor
         budgets.grant_more(context, call, posts, task)
     elif halts.spent(tx, sessions.of_task(tx, task.id)[-1].id):
         budgets.demand_left(context, tx, task)
+
+
+def _more_for_queued(context: Context, call: Call, posts: Posts, task: Task) -> None:
+    """A task that waits because a day's budget is used up may start: that budget gets its whole amount again."""
+    more = budgets.grant_more(context, call, posts, task)
+    if not more:
+        raise Refused(attempted=f"give {task.id} more", cause="no budget keeps it back", hint="/queue shows why.")
+    posts.post(call.message.chat, Card(line(f"{task.id} may start"), tuple(map(line, more))), task=task.id)
+    call.resulted(posts, task=task.id)
 
 
 def _show_decided(context: Context, call: Call, posts: Posts, decided: Approval) -> None:

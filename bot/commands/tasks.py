@@ -23,6 +23,7 @@ from bot.telling import buttons, locked
 from bot.telling.progress import Progress, footer
 from fleet.budgets import UNLIMITED, Allowance
 from fleet.errors import Misused, Refused
+from fleet.flight import starting
 from fleet.locks import Want
 from fleet.model import ENDS, Fork, Task, TaskMode, TaskState
 from fleet.offers import LabelNeed
@@ -298,6 +299,7 @@ async def retry(context: Context, call: Call) -> Effect:
             retry_of=now.id,
             budget=now.budget,
             model=now.model,
+            after="" if starting.missed(tx, now) else now.after,
             locks=tuple(dict.fromkeys((*now.locks, *(locked.refused_wants(tx, now.id) if behind else ())))),
             needs=now.needs,
             forked=now.forked,

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from bot.cards import Action, Card, Tone, footed, line
+from bot.cards import Action, Card, Line, Tone, capped, footed, line
 from bot.outbox.posting import Outbox, Posts
 from bot.registry import Context
 from bot.requesting import request_scheduled
@@ -25,7 +26,7 @@ from fleet.config.home import FLEET_FILE
 from fleet.errors import LeadershipLost, StoreUnavailable
 from fleet.events import ConfigReloaded, Recorded, ScheduleMoved, ScheduleSet, TaskMoved
 from fleet.failpoints import failpoint
-from fleet.model import AIRBOSS, ENDS, ChatRef, PersonId, Task, TaskState
+from fleet.model import AIRBOSS, ENDS, ChatRef, PersonId, TaskState
 from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, SlotOutcome
 from fleet.schedule.spec import MINUTE_US
 from fleet.schedule.timer import Alarm
@@ -45,6 +46,36 @@ _QUEUED: Final = 10
 _COUNTED: Final = 1_000
 _LATE_US: Final = 2 * MINUTE_US
 """A run that starts later than this after its time says so."""
+
+_LATE_SHOWN: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Late:
+    """A run of a schedule, as it was when it was due, that also stands for so many times that were ``missed``."""
+
+    schedule: Schedule
+    task: str
+    missed: int
+
+    @property
+    def times(self) -> str:
+        return f"At least {self.missed + 1}" if self.missed == _COUNTED else str(self.missed + 1)
+
+    def lines(self, zone: ZoneInfo, now_us: int) -> tuple[Line, ...]:
+        """For a card of its own."""
+        every = f"{self.times} times since then: {self.task} is the one run for all of them."
+        return (
+            line(f"It was due {cards.moment(self.schedule.next_us, zone, now_us)}, while the controller was down."),
+            line(every if self.missed else f"{self.task} runs now."),
+        )
+
+    def row(self, zone: ZoneInfo, now_us: int) -> Line:
+        """Among others."""
+        every = f" · for {self.times.lower()} times" if self.missed else ""
+        return line(
+            f"{self.schedule.id} · {self.task} · due {cards.moment(self.schedule.next_us, zone, now_us)}{every}"
+        )
 
 
 class Beats:
@@ -97,8 +128,9 @@ class Beats:
         paused = await self._pause_wrong(live)
         if not (ended or paused or due):
             return after
+        late: list[_Late] = []
         for schedule in await self._store.read(lambda tx: schedules.due(tx, now)):
-            await self._apart(schedule, now)
+            await self._apart(schedule, now, late)
         return await self._store.read(schedules.next_due_us)
 
     def _reckon_again(self, tx: Tx, *, now_us: int) -> None:
@@ -174,10 +206,10 @@ class Beats:
             counted = schedules.start_queued(tx, counted, waiting[0], task.id)
         return counted
 
-    async def _apart(self, schedule: Schedule, now_us: int) -> None:
+    async def _apart(self, schedule: Schedule, now_us: int, late: list[_Late]) -> None:
         """One slot; a bug in it pauses its schedule, and the others go on."""
         try:
-            await self._beat(schedule, now_us)
+            await self._beat(schedule, now_us, late)
         except (StoreUnavailable, LeadershipLost):
             raise
         except Exception:
@@ -187,7 +219,7 @@ class Beats:
 
     # --- a slot is due --------------------------------------------------------------------------------------
 
-    async def _beat(self, schedule: Schedule, now_us: int) -> None:
+    async def _beat(self, schedule: Schedule, now_us: int, late: list[_Late]) -> None:
         zone = ZoneInfo(schedule.zone)
         following = next_after(schedule.spec, zone, now_us) or 0
         missed = due_between(schedule.spec, zone, schedule.next_us, now_us, _COUNTED)
@@ -196,13 +228,27 @@ class Beats:
             digest = await daily.prepare(self._context, schedule, missed, now_us)
         failpoint("slot-due")
         work = partial(
-            self._take, schedule=schedule, next_us=following, missed=missed, now_us=now_us, digest=digest
+            self._take,
+            schedule=schedule,
+            next_us=following,
+            missed=missed,
+            now_us=now_us,
+            digest=digest,
+            late=late,
         )
         await self._store.write(work)
         failpoint("slot-taken")
 
     def _take(
-        self, tx: Tx, *, schedule: Schedule, next_us: int, missed: int, now_us: int, digest: Prepared | None
+        self,
+        tx: Tx,
+        *,
+        schedule: Schedule,
+        next_us: int,
+        missed: int,
+        now_us: int,
+        digest: Prepared | None,
+        late: list[_Late],
     ) -> None:
         found = schedules.get(tx, schedule.id)
         if found != schedule:
@@ -227,27 +273,31 @@ class Beats:
         else:
             task = request_scheduled(self._context, posts, found)
             taken = take(found, SlotOutcome.STARTED, task=task.id)
-            self._say_late(posts, found, task, missed, now_us)
+            self._say_late(posts, _Late(found, task.id, missed), now_us, late)
         if not next_us:
             schedules.move(tx, taken, ScheduleState.DONE, "", AIRBOSS)
 
-    def _say_late(self, posts: Posts, schedule: Schedule, task: Task, missed: int, now_us: int) -> None:
-        """Says that a run is late, and how many times it stands for."""
-        if not missed and now_us - schedule.next_us < _LATE_US:
+    def _say_late(self, posts: Posts, run: _Late, now_us: int, late: list[_Late]) -> None:
+        """Says that a run is late, and how many times it stands for. One card for all that one look has started."""
+        schedule = run.schedule
+        if not run.missed and now_us - schedule.next_us < _LATE_US:
             return
-        config = self._context.config()
+        config, where = self._context.config(), schedule.channel
         zone = sounds.zone_of(posts.tx, config, schedule.owner)
-        times = f"At least {missed + 1}" if missed == _COUNTED else str(missed + 1)
-        every = f"{times} times since then: {task.id} is the one run for all of them."
-        card = Card(
-            line(f"{schedule.id} · late"),
-            (
-                line(f"It was due {cards.moment(schedule.next_us, zone, now_us)}, while the controller was down."),
-                line(every if missed else f"{task.id} runs now."),
-            ),
-            footer=footed(config.isolation, f"times in {zone.key}"),
-        )
-        posts.post(schedule.channel, card, task=task.id)
+        here = [*(each for each in late if each.schedule.channel == where), run]
+        title, lines = f"{schedule.id} · late", run.lines(zone, now_us)
+        if len(here) > 1:
+            title = f"{len(here)} schedules · late"
+            rows = [each.row(zone, now_us) for each in here]
+            told = line("The controller was down when they were due. Each runs once now.")
+            lines = (told, *capped(rows, "and {n} more", _LATE_SHOWN))
+        card = Card(line(title), lines, footer=footed(config.isolation, f"times in {zone.key}"))
+        key = f"late:{now_us}"
+        if len(here) > 1 and card_rows.at(posts.tx, key, where) is not None:
+            posts.repost(where, card, key=key)
+        else:
+            posts.post(where, card, key=key, task=run.task)
+        posts.tx.after_commit(partial(late.append, run))
 
     def _show_overlap(self, posts: Posts, schedule: Schedule, *, waits: bool) -> None:
         """One card for all slots that met the same open run, changed in place."""

@@ -40,7 +40,7 @@ def wrong(config: FleetConfig, schedule: Schedule) -> str:
     for what, name, known in (
         ("repository", schedule.work.repo, config.repos),
         ("agent", schedule.work.agent, config.agents),
-        ("machine", schedule.work.machine, config.machines),
+        ("machine", schedule.work.machine, {*config.machines, *config.pools}),
     ):
         if name and name not in known:
             return f"fleet.toml no longer has the {what} {name}"

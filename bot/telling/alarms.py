@@ -7,26 +7,28 @@ A cause makes a sound when it begins. One that comes back within an hour changes
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from bot import words
-from bot.cards import Action, Card, Tone, line, one_line
+from bot.cards import Action, Card, Tone, footed, line, one_line
 from bot.health import CHAT, ControllerHealth
 from bot.outbox.closed import WHY
 from bot.outbox.posting import Outbox, Posts
 from bot.telling import direct, sounds
+from bot.telling.sounds import Sound
 from fleet.config import FleetConfig
 from fleet.config.home import FLEET_FILE
 from fleet.errors import Malformed
 from fleet.flight.lacking import FOR_REPOSITORY
 from fleet.machines.watch import MachineSeen
-from fleet.model import PersonId
+from fleet.model import ENDS, PersonId, Task
 from fleet.ports import Clock
 from fleet.store import base_tips, tasks
+from fleet.store.at_work import at_work
 from fleet.store.chat import cards as card_rows
 from fleet.store.chat import settings
 from fleet.store.chat.unheard import Unheard, unheard
@@ -38,6 +40,9 @@ _AGAIN_US: Final = 3_600_000_000
 _AWAY_US: Final = 60_000_000
 _OPEN: Final = "alarm:"
 """Prefix of the settings that hold the open alarms, by cause: what each says. Also of their cards' keys."""
+_SHUT: Final = "shut:"
+"""Prefix of the keys of the cards that tell whose tasks wait on a machine."""
+_NAMED: Final = 3
 _OTHERS: Final = "told:self-approval"
 """The setting that says when admins were told that somebody else releases what they asked for."""
 
@@ -47,12 +52,14 @@ _LEAST_FREE: Final = 2 << 30
 
 @dataclass(frozen=True, slots=True)
 class FleetAlarm:
-    """Something that is wrong now. ``cause`` is its name: one card each; ``why`` may be empty."""
+    """Something that is wrong now. ``cause`` is its name: one card each; ``why`` may be empty. ``shut``: the
+    machine that does not let us in, so that what runs there waits for a person."""
 
     cause: str
     title: str
     why: str = ""
     actions: tuple[Action, ...] = ()
+    shut: str = ""
 
 
 class Causes:
@@ -87,7 +94,9 @@ class Causes:
     def _of_machines(self) -> Iterator[FleetAlarm]:
         for name, seen in self._machines().items():
             if seen.state.is_bad and self._clock.now_us() - seen.seen_us >= _AWAY_US:
-                yield FleetAlarm(f"machine {name}", f"{name} is {seen.state.value}", _what_and_how(seen))
+                shut = name if seen.refused else ""
+                title = f"{name} is {seen.state.value}"
+                yield FleetAlarm(f"machine {name}", title, _what_and_how(seen), shut=shut)
         for name, free in self._full.items():
             why = f"{free >> 20:,} MiB are free. All safe worktrees were reclaimed. Nothing new starts there."
             yield FleetAlarm(f"disk {name}", f"The disk of {name} is almost full", why)
@@ -176,6 +185,31 @@ class Alarms:
                 posts.repost(admin.chat, card, key=key)
             else:
                 direct.post(posts, self._config(), admin, card, key=key)
+        self._tell_owners(posts, alarm)
+
+    def _tell_owners(self, posts: Posts, alarm: FleetAlarm) -> None:
+        """Tells each chat, once, which of its tasks wait on a machine that does not let us in: they keep their
+        slots there until a person acts."""
+        tx, config, key = posts.tx, self._config(), _SHUT + alarm.shut
+        waiting = [tasks.task(tx, session.task) for session in at_work(tx, alarm.shut)] if alarm.shut else []
+        for chat in dict.fromkeys(task.origin for task in waiting):
+            mine = [task for task in waiting if task.origin == chat and task.state not in ENDS]
+            if not mine or card_rows.at(tx, key, chat) is not None:
+                continue
+            card = Card(
+                line(f"⚠ {alarm.title}: {_ids(mine)} {'waits' if len(mine) == 1 else 'wait'}"),
+                (
+                    line(one_line(alarm.why, 240)),
+                    line("Agents may go on there. Their output arrives once it lets us in."),
+                    line("Start again is from the base; /stop TASK ends one."),
+                ),
+                actions=tuple(Action(f"Start {task.id} again", f"/retry {task.id}") for task in mine[:_NAMED]),
+                footer=footed(config.isolation),
+                tone=Tone.WAITING,
+                mention=mine[0].requester,
+            )
+            ping = sounds.audible(tx, config, chat, mine[0].requester, Sound.WAITS)
+            posts.post(chat, sounds.addressed(config, card), key=key, ping=ping)
 
     def _change(self, posts: Posts, alarm: FleetAlarm) -> None:
         """The same cause is something else now: a machine that was away gives faulty answers. No second sound."""
@@ -188,6 +222,7 @@ class Alarms:
                 lines = (*why, line(f"Since {words.day(tx.now_us(), zone)}."))
                 changed = Card(line("⚠ ", alarm.title), lines, tone=Tone.BAD, mention=card.mention)
                 posts.repost(posted.chat, changed, key=posted.key)
+        self._tell_owners(posts, alarm)
 
     def _end(self, posts: Posts, cause: str) -> None:
         tx = posts.tx
@@ -198,6 +233,14 @@ class Alarms:
                 over = line(f"Over since {words.day(tx.now_us(), zone)}.")
                 title = line("✓ ", *card.title[1:])
                 posts.repost(posted.chat, Card(title, (*card.lines, over), tone=Tone.GOOD), key=posted.key)
+        machine = cause.removeprefix("machine ")
+        for posted in card_rows.by_key(tx, _SHUT + machine):
+            aside = card_rows.set_aside(tx, posted)  # the next time is told anew
+            posts.repost(posted.chat, Card(line(f"✓ {machine} answers again"), tone=Tone.GOOD), key=aside)
+
+
+def _ids(found: Sequence[Task]) -> str:
+    return ", ".join(task.id for task in found[:_NAMED]) + (", …" if len(found) > _NAMED else "")
 
 
 def _title_of(cause: str) -> str:

@@ -39,6 +39,7 @@ from fleet.events import (
 )
 from fleet.exits import succeeded
 from fleet.flight.halting import whose
+from fleet.flight.starting import SPENT
 from fleet.isolation import EgressSeen, Sharing
 from fleet.model import ENDS, Isolation, Task, TaskState, TurnCause
 from fleet.verdict import JUnitCounts, Outcome
@@ -289,7 +290,9 @@ def progress_card(task: Task, progress: Progress, isolation: Isolation, now_us: 
 def _actions(task: Task, progress: Progress) -> tuple[Action, ...]:
     log = Action("Log", f"/logs {task.id}", once=False)
     if task.state not in ENDS:
-        return (log, Action("Stop", f"/stop {task.id}"))
+        spent = task.state is TaskState.QUEUED and task.why.startswith(SPENT)
+        more = (Action("More", f"/go {task.id} more", once=False),) if spent else ()
+        return (*more, log, Action("Stop", f"/stop {task.id}"))
     diff = (Action("Diff", f"/diff {task.id}", once=False),) if progress.snapshot else ()
     if task.state in (TaskState.LANDED, TaskState.PUSHED, TaskState.ANSWERED):
         return (log, *diff)

@@ -31,6 +31,10 @@ _PART: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _LONGEST: Final = timedelta(days=40)
+_JUST_NOW: Final = timedelta(minutes=10)
+"""An hour that is over by less was named just before it came; it is not tomorrow's."""
+_AT_LEAST: Final = timedelta(minutes=1)
+"""So long nobody asks again, in case the vendor's clock is not ours."""
 
 
 def resets_us(words: str, now_us: int) -> int:
@@ -41,9 +45,9 @@ def resets_us(words: str, now_us: int) -> int:
         found = _absolute(words) or _span(words, now) or _clock(words, now)
     except (ValueError, OverflowError):
         return 0
-    if found is None or not now <= found <= now + _LONGEST:
+    if found is None or not now - _JUST_NOW <= found <= now + _LONGEST:
         return 0
-    return int(found.timestamp() * 1_000_000)
+    return int(max(found, now + _AT_LEAST).timestamp() * 1_000_000)
 
 
 def limit_ends_us(turn: Turn) -> int:
@@ -84,8 +88,8 @@ def _clock(words: str, now: datetime) -> datetime | None:
     at = here.replace(hour=hour, minute=int(clock["minute"] or 0), second=0, microsecond=0)
     if clock["month"]:
         at = at.replace(month=_MONTHS.index(clock["month"].lower()) + 1, day=int(clock["day"]))
-        at = at if at >= here else at.replace(year=at.year + 1)
-    elif at < here:
+        at = at if at >= here - _JUST_NOW else at.replace(year=at.year + 1)
+    elif at < here - _JUST_NOW:
         at += timedelta(days=1)
     return at.astimezone(UTC)
 

@@ -117,7 +117,7 @@ def spent_day(tx: Tx, config: FleetConfig, zone: ZoneOf, task: Task) -> Count | 
     """The limit of a day that is used up, so that the task may not start."""
     of_days = [account for account in accounts(tx, config, zone, task) if account.scope is not Scope.TASK]
     every = (count for account in of_days for count in counts(tx, config, account))
-    return next((count for count in every if count.reached), None)
+    return next((count for count in every if count.spent), None)
 
 
 def priced(config: FleetConfig, by_agent: Mapping[str, Usage]) -> tuple[int, int]:
@@ -154,4 +154,4 @@ def _running(tx: Tx, account: CountedUse) -> Iterator[int]:
     for work in usage.at_work(tx):
         whose = {Scope.TASK: work[_TASK], Scope.PERSON: work[_PERSON], Scope.REPO: work[_REPO], Scope.DAY: ""}
         if whose[account.scope] in account.names:
-            yield tx.now_us() - max(work[-1], account.since_us)
+            yield max(0, tx.now_us() - max(work[-1], account.since_us))

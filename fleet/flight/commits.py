@@ -139,6 +139,7 @@ def take_step(
                 exit=str(item.exit) if item.exit else "",
             )
             kept_answers.drop(tx, session.id)
+            windows.turn_ended(tx, session, item)
             if item.completed:
                 stalls.outdated(tx, session.id)
         if isinstance(item, Window):

@@ -107,10 +107,16 @@ async def before_rework(services: Services, task: Task, session: Session) -> str
             record(tx, ProgressHalted(HaltCause.SAME_FAILURE, words, 2), session, turn=turn.id)
             halts.halt(tx, session, turn.id, Halt(HaltCause.SAME_FAILURE, words))
             return words
-        one_more = [count for count in _counts(tx, services, task) if count.spent]
-        return _halt_for(tx, services, session, turn, one_more) if one_more else ""
+        return _halt_if_spent(tx, services, task, session, turn)
 
     return await services.store.write(work)
+
+
+async def before_retry(services: Services, task: Task, session: Session, turn: Turn) -> str:
+    """Why a turn that stopped early is not tried again without a person, committed; empty: it is."""
+    if not budgeting.limited(services.config(), task):
+        return ""
+    return await services.store.write(lambda tx: _halt_if_spent(tx, services, task, session, turn))
 
 
 def last_call(tx: Tx, session: Session) -> str:
@@ -137,6 +143,11 @@ def whose(count: Count) -> str:
 def _counts(tx: Tx, services: Services, task: Task) -> list[Count]:
     config = services.config()
     return budgeting.counts_of_task(tx, config, services.zone, task) if budgeting.limited(config, task) else []
+
+
+def _halt_if_spent(tx: Tx, services: Services, task: Task, session: Session, turn: Turn) -> str:
+    one_more = [count for count in _counts(tx, services, task) if count.spent]
+    return _halt_for(tx, services, session, turn, one_more) if one_more else ""
 
 
 def _halt_for(tx: Tx, services: Services, session: Session, turn: Turn, reached: list[Count]) -> str:

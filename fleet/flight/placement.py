@@ -145,7 +145,11 @@ def _disk(wants: Wants, machine: str, now: FleetNow) -> str:
 
 
 def _account(wants: Wants, machine: str, now: FleetNow) -> str:
-    until = now.spent.get((wants.agent, machine))
+    everywhere = bool(now.config.agents[wants.agent].key)
+    accounts = (
+        until for (agent, at), until in now.spent.items() if agent == wants.agent and (everywhere or at == machine)
+    )
+    until = next(accounts, "")
     return f"{wants.agent}'s account is used up until {until}" if until else ""
 
 
@@ -274,11 +278,17 @@ def free_login(machine: MachineConfig, used: Collection[str]) -> str | None:
 
 
 def _shares(wants: Wants, now: FleetNow) -> str:
-    """What is used up of the shares that the task is part of, wherever it would start."""
+    """What is used up of the shares that the task is part of, wherever it would start. A machine that does not let
+    us in keeps nobody's: its tasks wait there for a person."""
     repo = now.config.repos.get(wants.repo)
+    slots = [held for held in now.slots if held.machine not in now.seen or not now.seen[held.machine].refused]
     shares = (
-        (wants.repo, repo.slots if repo else None, sum(held.repo == wants.repo for held in now.slots)),
-        (wants.person, now.config.limits.person_slots, sum(held.person == wants.person for held in now.slots)),
+        (wants.repo, repo.slots if repo else None, sum(held.repo == wants.repo for held in slots)),
+        (
+            wants.person,
+            now.config.limits.person_slots,
+            sum(now.config.is_same_person(held.person, wants.person) for held in slots),
+        ),
     )
     return "; ".join(
         f"{whose} has {most} of at most {most} slots"

@@ -15,6 +15,7 @@ from fleet.agent_events import TurnOutcome
 from fleet.agents.resets import resets_us
 from fleet.flight import prompts
 from fleet.flight.agent_process import AgentProcess
+from fleet.flight.halting import before_retry
 from fleet.flight.moves import running
 from fleet.flight.services import Services
 from fleet.flight.stalling import Heard
@@ -47,6 +48,8 @@ class Retrying:
             return False
         tries = len(list(takewhile(_lost if lost else overloaded, reversed(turns))))
         if tries > (1 if lost else self._services.config().limits.overloaded_retries):
+            return False
+        if await before_retry(self._services, task, session, turn):
             return False
         await self._agent.gone(session)
         session = await self._services.store.read(lambda tx: sessions.newest(tx, task.id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from fleet.config import FleetConfig
 from fleet.config.models import no_longer_named
@@ -19,6 +20,9 @@ from fleet.machines.watch import MachineSeen
 from fleet.model import ENDS, Task, TaskState
 from fleet.store import pool_slots, queue, sessions, tasks, windows
 from fleet.store.core import Tx
+
+SPENT: Final = "waiting: budget used up"
+"""How the words of a task begin that a budget of this day keeps back."""
 
 _DONE = (TaskState.LANDED, TaskState.ANSWERED)
 
@@ -101,17 +105,22 @@ def wanted_of_pools(tx: Tx, known: FleetSeen) -> Mapping[str, int]:
     return Counter(found.pool for _, found in answers(tx, known) if isinstance(found, Waiting) and found.pool)
 
 
+def landed(task: Task) -> bool:
+    """Whether what was to start after this task may start."""
+    return task.state in _DONE
+
+
 def missed(tx: Tx, task: Task) -> Task | None:
     """The task that this one was to start after, if that ended without landing: a person decides what follows."""
     first = tasks.task(tx, task.after) if task.after else None
-    return first if first is not None and first.state in ENDS and first.state not in _DONE else None
+    return first if first is not None and first.state in ENDS and not landed(first) else None
 
 
 def kept_back(tx: Tx, task: Task) -> str:
     """Why this task may not start now, wherever a slot is free; empty: it may."""
     if (first := missed(tx, task)) is not None:
         return f"was to start after {first.id}, which ended as {first.state}"
-    if task.after and tasks.task(tx, task.after).state not in _DONE:
+    if task.after and not landed(tasks.task(tx, task.after)):
         return f"starts after {task.after} has landed"
     paused = queue.pauses(tx).get(queue.FLEET)
     return f"the fleet is paused by {paused.by}{_because(paused)}" if paused else ""
@@ -124,7 +133,7 @@ def not_yet(tx: Tx, task: Task, config: FleetConfig, zone: ZoneOf) -> str:
     if why := kept_back(tx, task):
         return why
     spent = budgeting.spent_day(tx, config, zone, task) if budgeting.limited(config, task) else None
-    return f"waiting: budget used up: {spent} {whose(spent)}" if spent is not None else ""
+    return f"{SPENT}: {spent} {whose(spent)}" if spent is not None else ""
 
 
 def _because(pause: queue.Pause) -> str:

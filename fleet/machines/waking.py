@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from tempfile import TemporaryFile
 from typing import Final
 
 from fleet import processes
@@ -110,22 +111,18 @@ def could_start(task: Task, name: str, config: FleetConfig, seen: Mapping[str, M
 async def _run(argv: Sequence[str]) -> str:
     """Runs the command as the controller's login. Returns what went wrong; empty: nothing."""
     env = {name: value for name in ("PATH", "HOME", "USER", "LANG") if (value := os.environ.get(name))}
-    try:
-        process = await processes.start(
-            *argv,
-            stderr=asyncio.subprocess.PIPE,
-            env=env,
-        )
-    except OSError as error:
-        return f"{argv[0]}: {error.strerror}"
-    assert process.stderr is not None
-    try:
-        async with asyncio.timeout(_PATIENCE_S):
-            said = await process.stderr.read(_SAYS)
-            status = await process.wait()
-    except TimeoutError:
-        return f"{argv[0]} did not end within {_PATIENCE_S:.0f} s"
-    finally:
-        processes.kill(process)
+    with TemporaryFile() as says:  # not a pipe: that would wait for us, and for what runs on in the background
+        try:
+            process = await processes.start(*argv, stderr=says, env=env)
+        except OSError as error:
+            return f"{argv[0]}: {error.strerror}"
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                status = await process.wait()
+        except TimeoutError:
+            return f"{argv[0]} did not end within {_PATIENCE_S:.0f} s"
+        finally:
+            processes.kill(process)
+        said = os.pread(says.fileno(), _SAYS, 0)
     words = clean(said.decode("utf-8", "replace"), _SHOWN)
     return f"{argv[0]} exited with {status} {words}".rstrip() if status else ""

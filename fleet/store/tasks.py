@@ -117,10 +117,10 @@ def declare(tx: Tx, task_id: str, locks: tuple[Want, ...]) -> None:
     _CHANGE.run(tx.connection, {"key": task_id, "locks": dump_wants(locks)})
 
 
-def unchain(tx: Tx, task_id: str, by: str) -> None:
-    """A person lets a task start without the one that it was to start after."""
-    _CHANGE.run(tx.connection, {"key": task_id, "after_task": "", "why": ""})
-    ledger.append(tx, TaskChained(""), actor=by, source=Source.PERSON, refs=Refs(task=task_id))
+def chain(tx: Tx, task_id: str, after: str, by: str) -> None:
+    """A task starts after another one than it was to start after; empty: a person lets it start without."""
+    _CHANGE.run(tx.connection, {"key": task_id, "after_task": after, "why": ""})
+    ledger.append(tx, TaskChained(after), actor=by, source=Source.PERSON, refs=Refs(task=task_id))
 
 
 def last_number(tx: Tx) -> int:

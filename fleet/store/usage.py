@@ -28,7 +28,7 @@ from fleet.store.core import Tx
 from fleet.store.statements import Statement, adding
 from fleet.store.tables import sessions, tasks, turns
 from fleet.store.usage_tables import budget_grants, unpriced_usage, usage
-from fleet.usage import ATTEMPTS, Usage, UsageKey, Whose, grant_slot, slot_of
+from fleet.usage import ATTEMPTS, Usage, UsageKey, Whose, grant_slot, slot_of, turn_time
 
 _COUNTED = (UsageReported, ToolCallStarted, TurnStarted, TurnClosed, TurnClosedV1, PipeEnded, BudgetGranted)
 FIELDS: Final = tuple(field.name for field in fields(Usage))
@@ -106,7 +106,7 @@ def _taken(tx: Tx, recorded: Recorded, at: int, session: str, turn: str) -> list
             return [(slot, Usage(attempts=1))]
         case TurnClosed() | TurnClosedV1():
             began = _BEGAN.one(tx.connection, {"turn": turn})
-            return [] if began is None else [(slot, Usage(time_us=at - began.started_us))]
+            return [] if began is None else list(turn_time(began.started_us, at))
         case PipeEnded():
             _PRICED.run(tx.connection, {"whose": session})
     return []

@@ -6,17 +6,22 @@ An account is an agent of ``fleet.toml`` on a machine: that is where its login i
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from fleet.agent_events import Window
+from fleet.agent_events import TurnEnded, TurnOutcome, Window
+from fleet.agents.resets import resets_us
 from fleet.model import Session
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 
 LOW_PERCENT: Final = 20
 _PREFIX: Final = "window:"
+_LIMIT: Final = "limit"
+_OF_A_MODEL: Final = re.compile(r"\b(opus|sonnet|haiku|model)\b", re.IGNORECASE)
+"""A limit of one model is none of the account's."""
 _UNKNOWN_LASTS_US: Final = 5 * 3_600_000_000
 
 
@@ -42,6 +47,16 @@ def note(tx: Tx, session: Session, seen: Window) -> None:
     found = AccountWindow(session.agent, session.machine, seen.name, seen.used_percent, seen.resets_us, tx.now_us())
     key = f"{_PREFIX}{found.agent}:{found.machine}:{found.name}"
     settings.put(tx, key, json.dumps(asdict(found), separators=(",", ":")))
+
+
+def turn_ended(tx: Tx, session: Session, ended: TurnEnded) -> None:
+    """Keeps an account's limit that only the words of a turn's end tell, until its hour or a turn that works."""
+    if ended.outcome is TurnOutcome.LIMITED:
+        until = 0 if _OF_A_MODEL.search(ended.error) else resets_us(ended.error, tx.now_us())
+        if until and (session.agent, session.machine) not in spent(tx):
+            note(tx, session, Window(_LIMIT, 100, until))
+    elif ended.completed:
+        settings.put(tx, f"{_PREFIX}{session.agent}:{session.machine}:{_LIMIT}", "")
 
 
 def spent(tx: Tx) -> dict[tuple[str, str], str]:

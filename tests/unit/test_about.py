@@ -234,6 +234,10 @@ async def test_a_fork_needs_words_and_a_snapshot(tmp_path: Path) -> None:
         assert result.status == 2 and "it does not say what to do" in card.to_json()
         result, (card,) = await there.say("/fork t1 more")
         assert result.status == 2 and "it has no snapshot" in card.to_json()
+        result, (card,) = await there.say("/fork t1 budget=5calls more")
+        assert result.status == 2 and "the limits of its task" in card.to_json()
+        result, (card,) = await there.say("/fork t1 -- budget=5calls is a word")
+        assert "it has no snapshot" in card.to_json()
         assert len(await there.tasks()) == 1
 
 

@@ -22,8 +22,8 @@ from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ChatRef
 from fleet.store import tables
 from fleet.supervise import Supervisor
-from tests.chat_flight import everything
-from tests.chat_house import FLEET, House, house
+from tests.chat_flight import Flight, everything
+from tests.chat_house import FLEET, OTTO, House, house
 
 TWO = FLEET + '\n[[people]]\nname = "Anna"\nrole = "admin"\nids = ["phone::anna"]\n'
 ADMINS = (ChatRef("phone", "ada"), ChatRef("phone", "anna"))
@@ -203,3 +203,24 @@ async def test_a_chat_that_is_away_for_a_minute_is_told_where_another_reaches_th
             lambda tx: [row.chat for row in tx.connection.execute(select(tables.outbox.c.adapter.label("chat")))]
         )
     assert "desk" in waiting and "phone" not in waiting
+
+
+async def test_whose_tasks_wait_on_a_machine_that_does_not_let_us_in_is_told_in_their_chat(tmp_path: Path) -> None:
+    async with house(tmp_path, fleet_toml=TWO) as there:
+        await told(there, [])
+        await there.say("/run mend it", OTTO)
+        flight = await Flight.of(there)
+        await flight.start()
+        shut = FleetAlarm("machine macbook", "macbook is not usable", "another host key", shut="macbook")
+        for _ in range(2):
+            await told(there, [shut])
+            await there.settle()
+        (card,) = (sent.card for sent in flight.there.phone.sent if shown(sent.card.title).endswith(": t1 waits"))
+        assert card.mention == str(OTTO) and "another host key" in everything(card)
+        assert [action.label for action in card.actions] == ["Start t1 again"]
+        await told(there, [])
+        await there.settle()
+        assert "✓ macbook answers again" in there.phone.titles()
+        await told(there, [shut])
+        await there.settle()
+        assert sum(title.endswith(": t1 waits") for title in there.phone.titles()) == 2

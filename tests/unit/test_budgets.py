@@ -10,18 +10,20 @@ from bot.cards import Card, shown
 from bot.doctor.controller import check_controller
 from bot.parse import run_request
 from fleet.agent_events import TurnOutcome, Used
-from fleet.budgets import Allowance, Measure, dump_budget, load_budget, parse_budget, words
+from fleet.budgets import SLOT_US, Allowance, Measure, dump_budget, load_budget, parse_budget, words
 from fleet.config import parse_fleet
 from fleet.config.budgets import BudgetConfig, Budgets
 from fleet.errors import Misused
-from fleet.events import BudgetGranted, BudgetNoted, TaskBudgeted, UsageReported
-from fleet.model import TaskState
+from fleet.events import BudgetGranted, BudgetNoted, TaskBudgeted, TurnStarted, UsageReported
+from fleet.flight import budgeting, starting
+from fleet.model import TaskState, TurnCause
 from fleet.store import approvals, halts, ledger, sessions, tasks
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.halts import Halt
 from fleet.store.recording import record
 from fleet.store.states import HaltCause
+from fleet.usage import Usage, turn_time
 from tests.chat_flight import Flight, everything
 from tests.chat_house import OTTO, House, house
 from tests.unit import agent_lines as lines
@@ -262,3 +264,49 @@ async def test_a_budget_nobody_understands_starts_nothing(tmp_path: Path) -> Non
         result, (card,) = await there.say("/run budget=5eur mend it")
         assert result.status == 2 and "its unit is unknown" in everything(card)
         assert await there.store.read(tasks.open_tasks) == []
+
+
+async def test_a_days_last_attempt_keeps_the_next_task_back_and_ends_no_turn(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        limit(there, day=BudgetConfig(attempts=1))
+        flight = await Flight.begin(there)
+        session = flight.session
+        started = TurnStarted(1, TurnCause.REQUEST, "mend it")
+        await there.store.write(lambda tx: record(tx, started, session, turn="t1.1.1"))
+        _, (card,) = await there.say("/run another")
+        assert "waiting: budget used up: 1 attempt of 1 attempt today in all" in everything(card)
+        task = await there.store.read(lambda tx: tasks.task(tx, "t1"))
+        counts = await there.store.read(
+            lambda tx: budgeting.counts_of_task(tx, there.config, budgeting.controllers_zone, task)
+        )
+        assert [(count.spent, count.reached) for count in counts] == [(True, False)]
+
+
+async def test_more_lets_a_task_start_that_a_used_up_day_keeps_back(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        limit(there, day=BudgetConfig(money="5"))
+        await Flight.begin(there)
+        await used(there, UsageReported(10, 10, 6_000_000))
+        _, (card,) = await there.say("/run another")
+        assert labels(card) == ["More", "Log", "Stop"]
+        assert (await there.press(card, "More", OTTO))[0].status == 2
+        result, (told,) = await there.press(card, "More")
+        assert result.status == 0 and everything(told).split("\n")[:2] == [
+            "t2 may start",
+            "$5.00 more today in all",
+        ]
+        known = there.fleet.placing()
+        assert await there.store.write(lambda tx: starting.reserve(tx, known)) == ["t2"]
+        assert "no budget keeps it back" in everything((await there.say("/go t2 more"))[1][0])
+
+
+def test_a_turn_over_midnight_counts_for_both_days_and_one_whose_clock_was_set_back_for_none() -> None:
+    began = 96 * SLOT_US - 10
+    assert list(turn_time(began, 97 * SLOT_US + 5)) == [
+        (95, Usage(time_us=10)),
+        (96, Usage(time_us=SLOT_US)),
+        (97, Usage(time_us=5)),
+    ]
+    assert list(turn_time(began, began - 1)) == []
+    months = list(turn_time(0, 9_000 * SLOT_US))
+    assert len(months) == 1 + 2 * 96 and sum(taken.time_us for _, taken in months) == 9_000 * SLOT_US

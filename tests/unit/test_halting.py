@@ -14,7 +14,7 @@ from fleet.agent_events import TurnOutcome
 from fleet.config.budgets import BudgetConfig, Budgets, PriceConfig
 from fleet.events import BudgetNoted, BudgetReached, ProgressHalted, UsageReported
 from fleet.flight.flight import Flight
-from fleet.flight.halting import REPEATS, before_rework
+from fleet.flight.halting import REPEATS, before_retry, before_rework
 from fleet.model import Task, TaskState, Turn, TurnCause
 from fleet.store import halts, ledger, sessions, stalls
 from fleet.store.core import Tx
@@ -268,3 +268,12 @@ async def test_huge_figures_of_an_agent_stay_whole_numbers(there: World) -> None
     await flown.written(UsageReported.KIND, 4)
     await flown.supervisor.close()
     assert (await bodies(there, UsageReported.KIND))[-1]["input_tokens"] == 2**40
+
+
+async def test_a_turn_that_stopped_early_is_not_tried_again_by_itself_beyond_the_last_attempt(there: World) -> None:
+    task = await there.running()
+    session = await there.session(task)
+    turn = await there.store.read(lambda tx: sessions.turns(tx, session.id)[-1])
+    assert await before_retry(there.services, task, session, turn) == ""
+    limit(there, attempts=1)
+    assert await before_retry(there.services, task, session, turn) == "1 attempt of 1 attempt for this task"

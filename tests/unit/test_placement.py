@@ -215,3 +215,27 @@ def test_nobody_starves_however_much_the_others_ask_for(
         now_served[(chosen.requester, chosen.repo)] = 1 + max(now_served.values(), default=0)
         person, repo = data.draw(st.tuples(_people, _repos))
         waiting.append(replace(task(100 + taken, person, repo)))
+
+
+def test_a_person_has_one_share_by_whatever_id_they_ask() -> None:
+    ada = '[[people]]\nname = "Ada"\nrole = "admin"\nids = ["console:h:ada", "slack:T:ada"]\n'
+    limits = parse_fleet(f"{FLEET_TOML}{ada}[limits]\nperson_slots = 1\n", "fleet.toml")
+    mine = FleetNow(limits, held("evo-x2"))
+    assert place(replace(wants(), person="slack:T:ada"), mine) == Waiting("slack:T:ada has 1 of at most 1 slots")
+
+
+def test_a_machine_that_does_not_let_us_in_keeps_nobodys_share() -> None:
+    limits = parse_fleet(FLEET_TOML + "[limits]\nperson_slots = 1\n", "fleet.toml")
+    shut = MachineSeen(MachineState.UNUSABLE, 1, why="its host key is another one", refused=True)
+    now = FleetNow(limits, held("macbook"), seen={"macbook": shut})
+    assert isinstance(place(wants(), now), Placed)
+    assert isinstance(place(wants(), replace(now, seen={"macbook": replace(shut, refused=False)})), Waiting)
+
+
+def test_an_account_with_a_key_is_used_up_on_every_machine() -> None:
+    keyed = FLEET_TOML.replace(
+        'driver = "command"\nprogram = ["cat"]', 'driver = "claude"\nprogram = ["cat"]\nkey = "K"'
+    )
+    spent = {("demo", "evo-x2"): "15:00"}
+    assert isinstance(place(wants(), FleetNow(FLEET, spent=spent)), Placed)
+    assert isinstance(place(wants(), FleetNow(parse_fleet(keyed, "fleet.toml"), spent=spent)), Waiting)

@@ -237,3 +237,31 @@ async def test_who_waits_to_land_is_shown_and_landings_that_stopped_go_on_by_an_
         assert f"Landings in {repo} go on" in await told(there, f"/resume {repo}")
         assert await events(there, BaseMoved.KIND, LandingsResumed.KIND) == [event, LandingsResumed(repo)]
         assert "unknown repository nowhere" in await told(there, "/resume nowhere")
+
+
+async def test_what_waits_for_a_task_waits_for_its_retry(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        for words in ("one", "after=t1 two", "after=t2 three"):
+            await there.say(f"/run {words}")
+        await there.store.write(lambda tx: tasks.move(tx, "t1", TaskState.FAILED, "red", "airboss"))
+        await there.settle()
+        asked = next(s.card for s in there.phone.sent if shown(s.card.title) == "t2 waits for you: t1 did not land")
+        await there.say("/retry t1")
+        assert "t2 starts after t4, which runs t1 again" in there.phone.titles()
+        assert (await there.press(asked, "Run anyway"))[0].status == 2
+        await there.say("/retry t2")
+
+        def chains(tx: Tx) -> list[tuple[str, str]]:
+            return [(task.id, task.after) for task in queue.line(tx)]
+
+        assert await there.store.read(chains) == [("t2", "t4"), ("t3", "t5"), ("t4", ""), ("t5", "t4")]
+
+
+async def test_a_task_that_is_being_stopped_too_asks_nothing_about_the_one_before_it(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run one")
+        await there.say("/run after=t1 two")
+        await there.say("/stop all yes")
+        await there.store.write(lambda tx: tasks.move(tx, "t1", TaskState.STOPPED, "", "airboss"))
+        await there.settle()
+        assert not any("waits for you" in title for title in there.phone.titles())

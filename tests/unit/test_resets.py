@@ -42,6 +42,9 @@ def turn(outcome: TurnOutcome, error: str) -> Turn:
         ("usage limit, try again in 1d 4h 5m", "2026-11-29T18:35"),
         ("rate limited, please retry after 90s", "2026-11-28T14:31"),
         ("limit; resets at 2026-11-28T20:15:00Z", "2026-11-28T20:15"),
+        ("limit reached, resets 2:25pm (UTC)", "2026-11-28T14:31"),  # just over: soon, not tomorrow
+        ("limit; resets at 2026-11-28T14:29:59Z", "2026-11-28T14:31"),
+        ("limit reached, resets 2:15pm (UTC)", "2026-11-29T14:15"),
         ("limit; try again at 2026-11-28T20:15:00+01:00", "2026-11-28T19:15"),
     ],
 )

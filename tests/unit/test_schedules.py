@@ -11,7 +11,7 @@ from bot.cards import shown
 from fleet.config import parse_fleet
 from fleet.errors import StoreUnavailable
 from fleet.faults import injected
-from fleet.model import ChatRef, TaskState
+from fleet.model import ChatRef, PersonId, TaskState
 from fleet.schedule.model import ScheduleState, SlotOutcome
 from fleet.schedule.times import instant
 from fleet.store import schedules
@@ -273,8 +273,37 @@ async def test_an_edit_between_the_look_and_the_start_is_respected(tmp_path: Pat
         clock.at("2026-11-28T19:00")
         (stale,) = await there.store.read(lambda tx: schedules.due(tx, clock.now))
         await there.say("/schedule edit s1 run y")
-        await there.beats._beat(stale, clock.now)
+        await there.beats._beat(stale, clock.now, [])
         assert await there.tasks() == []
         clock.now += HOUR_US
         await look(there)
         assert [task.prompt for task in await there.tasks()] == ["y"]
+
+
+async def test_late_runs_that_one_look_starts_have_one_card(tmp_path: Path) -> None:
+    clock = SetClock()
+    async with house(tmp_path, clock=clock) as there:
+        for number in range(10):
+            await there.say(f"/schedule every day 19:{number:02} run {number}")
+        clock.at("2026-11-29T10:00")
+        await look(there)
+        assert sum("late" in shown(sent.card.title) and not sent.edits for sent in there.phone.sent) == 1
+        card = told(there, "10 schedules · late")
+        assert "s2 · t2 · due Sat 28 Nov 19:01" in card and "and 3 more" in card
+
+
+async def test_a_schedule_may_ask_for_a_slot_of_a_pool(tmp_path: Path) -> None:
+    clock = SetClock()
+    pool = '[pools.big]\nprovider = "command"\nacquire = ["/bin/true"]\nrelease = ["/bin/true"]\nidentity = "k"\n'
+    async with house(tmp_path, clock=clock, fleet_toml=FLEET + pool) as there:
+        await there.say("/schedule every hour run on=big x")
+        clock.now += HOUR_US
+        await look(there)
+        assert [task.machine for task in await there.tasks()] == ["big"]
+
+
+async def test_its_owner_may_change_it_by_any_of_their_ids(tmp_path: Path) -> None:
+    fleet = FLEET.replace('ids = ["phone::otto"]', 'ids = ["phone::otto", "phone::otto2"]')
+    async with house(tmp_path, fleet_toml=fleet) as there:
+        await there.say("/schedule every hour run x", OTTO)
+        assert (await there.say("/schedule pause s1", PersonId("phone", "", "otto2")))[0].status == 0

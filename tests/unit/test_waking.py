@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -139,3 +140,16 @@ async def test_a_command_that_fails_is_shown_and_tried_again(
     assert tried is not None and tried.why.endswith(why) and next_try_us(tried) == 1 + MINUTE
     row = shown(machine_line("mac", world.config().machines["mac"], 0, world.seen["mac"], 1), 200)
     assert row.endswith("no answer · tried to wake it 1 time")
+
+
+async def test_a_command_that_says_a_lot_or_leaves_something_running_has_ended(world: World) -> None:
+    says = "import sys; sys.stderr.write('no route to host ' * 70_000); sys.exit(3)"
+    for argv, why in (
+        ([sys.executable, "-c", says], "exited with 3 no route to host"),
+        (["sh", "-c", "sleep 60 & exit 0"], ""),
+    ):
+        world.argv, world.seen["mac"] = argv, ASLEEP
+        await world.ask()
+        await world.look()
+        tried = world.seen["mac"].wake
+        assert tried is not None and why in tried.why and (why or not tried.why)

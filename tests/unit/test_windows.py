@@ -82,3 +82,19 @@ def test_status_shows_what_is_low_until_it_is_reset(tmp_path: Path) -> None:
             with store.transaction() as tx:
                 seen(tx, used, left_us)
             assert any("⏳ claude on macbook: 12 % of 5 h left · resets" in row for row in rows()) is low
+
+
+def test_a_limit_that_only_words_tell_keeps_tasks_off_the_account_until_a_turn_works(tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{filled(tmp_path / 'a.db')}") as store, store.transaction() as tx:
+        session = placed(tx, asked(tx, agent="claude", mode=TaskMode.ASK).id, "macbook", agent="claude")
+
+        def ended(outcome: TurnOutcome, words: str = "") -> list[tuple[str, str]]:
+            windows.turn_ended(tx, session, TurnEnded("", outcome, words))
+            return list(windows.spent(tx))
+
+        assert ended(TurnOutcome.LIMITED, "You've hit your Opus limit · resets in 3 hours") == []
+        assert ended(TurnOutcome.LIMITED, "You've hit your session limit · resets in 3 hours") == [
+            ("claude", "macbook")
+        ]
+        assert ended(TurnOutcome.FAILED) == [("claude", "macbook")]
+        assert ended(TurnOutcome.COMPLETED) == []
