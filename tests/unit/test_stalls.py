@@ -19,7 +19,7 @@ from fleet.store import approvals, sessions, stalls, tasks
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 from tests.chat_flight import COMMIT, Flight, everything
-from tests.chat_house import ADA, OTTO, VERA, House, house
+from tests.chat_house import ADA, FLEET, OTTO, VERA, House, house
 
 LIMIT = "You've hit your session limit · resets 5:10pm (Europe/Paris)"
 
@@ -321,3 +321,16 @@ async def test_a_task_that_is_being_stopped_is_not_decided_about(tmp_path: Path)
             assert said[0].status == 2
             assert "t1 is being stopped" in everything(said[1][0])
         assert await choice(there) == ""
+
+
+async def test_another_agent_gets_a_parked_task_with_all_that_it_was_given(tmp_path: Path) -> None:
+    other = '[agents.other]\ndriver = "command"\nprogram = ["cat"]\n'
+    async with house(tmp_path, fleet_toml=FLEET + other) as there:
+        await there.say("/run agent=demo needs=linux budget=9calls lock=src/** mend it")
+        flight = await Flight.begin(there, begun=True)
+        await flight.stall(TurnOutcome.LIMITED, LIMIT, state=TaskState.PARKED)
+        await there.say("/parked agent demo@macbook other")
+        again, first = await there.tasks()
+        assert (again.agent, again.retry_of) == ("other", first.id)
+        assert (again.needs, again.budget, again.locks) == (first.needs, first.budget, first.locks)
+        assert again.needs and again.budget and again.locks
