@@ -256,7 +256,7 @@ def _note_of(path: Path) -> str:
 
 
 def _read_receipt(home: Path, path: Path) -> tuple[bytes, str, tuple[PublicKey, ...]]:
-    keys = receipts.pinned_keys(home, None, "", path)
+    keys = receipts.pinned_keys(home, None, (), path)
     try:
         return path.read_bytes(), path.with_name(path.name + ".sig").read_text(encoding="utf-8"), keys
     except OSError as error:

@@ -164,7 +164,7 @@ async def _verified(made: world.World) -> int:
         return 1
     sys.stdout.write(f"\n  $ airboss verify {receipt.name} --key '{key[:40]}…' --repo shop.git\n\n")
     return await verify(
-        receipt, home=made.home, key=key, repo=made.repository, ledger=str(made.home / "airboss.db")
+        receipt, home=made.home, keys=[key], repo=made.repository, ledger=str(made.home / "airboss.db")
     )
 
 

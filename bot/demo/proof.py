@@ -38,7 +38,7 @@ async def day_agrees(home: Path, directory: Path) -> dict[str, bool]:
         await exporting.write(store, home, days, directory / _BUNDLE)
     _say(f"$ airboss digest --from {today} --to {today} --json", json.dumps(figures, ensure_ascii=False))
     _say(f"$ airboss verify {receipt.name} --ledger airboss.db")
-    signed = await verify(receipt, home=home, key=key.line, ledger=str(home / "airboss.db")) == 0
+    signed = await verify(receipt, home=home, keys=[key.line], ledger=str(home / "airboss.db")) == 0
     _say(f"$ airboss export --from {today} --to {today} -o {_BUNDLE}")
     counted = await asyncio.to_thread(_stranger, directory, allowed_signers_line(key))
     return {

@@ -53,7 +53,8 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     add = commands.add_parser("verify", help="check a receipt or an export against a pinned key")
     add.add_argument("receipt", type=word, metavar="FILE", help="a receipt (RECEIPT.json), or an export")
-    add.add_argument("--key", default="", metavar="LINE", help="the pinned public key: 'ssh-ed25519 AAAA…'")
+    pinned = "the pinned public key: 'ssh-ed25519 AAAA…'; again for one after a rotation"
+    add.add_argument("--key", action="append", default=[], metavar="LINE", help=pinned)
     add.add_argument("--allowed-signers", type=word, metavar="FILE", help="pinned keys, in ssh-keygen's format")
     add.add_argument("--repo", type=word, metavar="DIR", help="also check the landed commit in this repository")
     add.add_argument("--ledger", default="", metavar="STORE", help="also recompute it from this store")
@@ -153,7 +154,7 @@ def _verify(options: argparse.Namespace) -> int:
             Path(options.receipt),
             home=home_path(options),
             allowed_signers=Path(options.allowed_signers) if options.allowed_signers else None,
-            key=options.key,
+            keys=options.key,
             repo=Path(options.repo) if options.repo else None,
             ledger=options.ledger,
             proof=Path(options.proof) if options.proof else None,

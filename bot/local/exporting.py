@@ -12,6 +12,7 @@ from bot.local import call_files
 from bot.local.call_files import FileForm
 from bot.local.options import print_json
 from fleet import files
+from fleet.clock import SystemClock
 from fleet.config import Secrets
 from fleet.errors import Misused
 from fleet.store.core import Store
@@ -40,6 +41,8 @@ def run(options: argparse.Namespace, home: Path) -> int:
         print_json({"v": 1, **days.to_json(), "file": str(target), "events": events, "size": written.size})
     else:
         sys.stdout.write(f"{target}: {events:,} events. Check it with: airboss verify {target}\n")
+        if days.period.upto_us > SystemClock().now_us():
+            sys.stdout.write(f"{days.last} is not over: what happens after event {written.size:,} is not in it.\n")
     return 0
 
 

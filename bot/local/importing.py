@@ -78,6 +78,8 @@ def run(options: argparse.Namespace, home: Path) -> int:
 def _words(agent: ImportedAgent, tally: Tally, added: ImportCounts) -> str:
     if not tally.files and not tally.unreadable:
         return f"There is no session file of {agent} here: {_PATTERNS[agent]}*.jsonl. Nothing was imported.\n"
+    if not tally.sessions and not tally.unreadable:
+        return f"No session of {agent} is in these {tally.files:,} files. Nothing was imported.\n"
     bad = [(tally.malformed, "malformed"), (tally.half, "unfinished"), (tally.huge, "too long")]
     skipped = ", ".join(f"{count:,} {name}" for count, name in bad if count)
     lines = [

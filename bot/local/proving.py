@@ -56,7 +56,8 @@ def _held(path: Path) -> tuple[Checkpoint, str]:
         # One that was copied from a chat has lost the end of its last line.
         whole = path.read_text(encoding="utf-8").strip() + "\n"
     except (OSError, UnicodeError) as error:
-        raise Misused(attempted="read the checkpoint", on=str(path), cause=str(error)) from error
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise Misused(attempted="read the checkpoint", on=str(path), cause=str(why)) from error
     return Checkpoint.parse(SignedNote.parse(whole).text), whole
 
 

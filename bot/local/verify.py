@@ -31,7 +31,7 @@ async def verify(
     *,
     home: Path,
     allowed_signers: Path | None = None,
-    key: str = "",
+    keys: Sequence[str] = (),
     repo: Path | None = None,
     ledger: str = "",
     proof: Path | None = None,
@@ -50,7 +50,7 @@ async def verify(
     """
     exported = bundle_check.is_bundle(receipt)
     namespaces = BUNDLE_NAMESPACES if exported else (NAMESPACE,)
-    pinned = checks.pinned_keys(home, allowed_signers, key, receipt, namespaces)
+    pinned = checks.pinned_keys(home, allowed_signers, keys, receipt, namespaces)
     others = [point for path in against for point in copies.read(path, pinned)]
     demand = _demand(witnesses, needed)
     if exported:

@@ -168,9 +168,9 @@ class Git:
                 umask=umask,
             )
         except FileNotFoundError as error:
-            raise Unavailable(
-                attempted=attempted, on=on, cause=str(error), hint="install git 2.38 or later"
-            ) from error
+            gone = cwd is not None and not await asyncio.to_thread(Path(cwd).is_dir)
+            why, hint = ("there is no such directory", "") if gone else (str(error), "install git 2.38 or later")
+            raise Unavailable(attempted=attempted, on=on, cause=why, hint=hint) from error
         finally:
             for ours in (sink, source):
                 if ours:

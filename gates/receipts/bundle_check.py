@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
@@ -124,13 +124,18 @@ def check(path: Path, pinned: Sequence[sshsig.PublicKey], demand: Demand = _NOBO
             Check("header", True, f"{header['from']} to {header['to']}, {header['tz']}"),
             *_signatures(given, raw.rstrip(b"\n"), header["checkpoint"], pinned),
             Check("leaves", trusted, "the hash in the header" if trusted else "the list of hashes was changed"),
-            Check("events", not damage, damage or f"{header['first_seq']} to {header['size']}"),
+            Check("events", not damage, damage or _events(header)),
         ]
     found += reading.checks() if not damage else ()
     if demand.witnesses and all(each.ok for each in found):
         has = Contents(header, leaves, given.get("witnessed"), reading.openings)
         found.append(_witnessed(demand, pinned, has))
     return Checked(tuple(found), header if all(each.ok for each in found) else {})
+
+
+def _events(header: Mapping[str, Any]) -> str:
+    first, last = header["first_seq"], header["size"]
+    return f"{first} to {last}" if first <= last else f"none of these days, up to event {last}"
 
 
 class _Reading:

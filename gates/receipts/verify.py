@@ -45,7 +45,7 @@ class Check:
 def pinned_keys(
     home: Path,
     allowed_signers: Path | None,
-    key: str,
+    keys: Sequence[str],
     receipt: Path,
     namespaces: Collection[str] = (sshsig.NAMESPACE,),
 ) -> tuple[sshsig.PublicKey, ...]:
@@ -53,8 +53,8 @@ def pinned_keys(
 
     Raises ``Misused`` when there is none, or when the given file is beside the receipt.
     """
-    if key:
-        return (sshsig.PublicKey.parse(key),)
+    if keys:
+        return tuple(map(sshsig.PublicKey.parse, keys))
     if allowed_signers is not None:
         if allowed_signers.resolve().parent == receipt.resolve().parent:
             raise _unpinned(f"{allowed_signers} is beside the receipt, so it proves nothing", _APART)

@@ -168,18 +168,18 @@ async def test_a_stranger_needs_a_pinned_key(
     receipt = bundle / "t1.json"
     with pytest.raises(Misused, match="--key"):
         await verify(receipt, home=home)
-    assert await verify(receipt, home=home, key=landed.key) == 0
+    assert await verify(receipt, home=home, keys=[landed.key]) == 0
     other = sshsig.public_of(sshsig.load_or_create(tmp_path / "other"))
-    assert await verify(receipt, home=home, key=other.line) == 1
+    assert await verify(receipt, home=home, keys=[other.line]) == 1
     signers = tmp_path / "signers"
     signers.write_text((bundle / "allowed_signers").read_text())
     assert await verify(receipt, home=home, allowed_signers=signers) == 0
     receipt.write_bytes(receipt.read_bytes().replace(b'"unwitnessed"', b'"everybody"'))
-    assert await verify(receipt, home=home, key=landed.key) == 1
+    assert await verify(receipt, home=home, keys=[landed.key]) == 1
     assert "NOT verified" in capsys.readouterr().out
     receipt.unlink()
     with pytest.raises(Misused, match="read the receipt"):
-        await verify(receipt, home=home, key=landed.key)
+        await verify(receipt, home=home, keys=[landed.key])
 
 
 async def test_another_repository_and_another_ledger_do_not_agree(landed: Landed, tmp_path: Path) -> None:

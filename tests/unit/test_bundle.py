@@ -337,6 +337,9 @@ def test_a_split_view_is_found_between_two_holders(tmp_path: Path, capsys: pytes
     assert verify("b.bundle", "notes")[0] == 0
     assert "there is a checkpoint of 301" in verify("common.bundle", "a.bundle")[1]
     assert verify("a.bundle", "b.foreign")[0] == 2  # nobody whose key is pinned signed it
+    keys = [word for key in (PIN, sshsig.public_of(OTHER)) for word in ("--key", key.line)]
+    assert main(["--home", str(tmp_path), "verify", str(tmp_path / "a.bundle"), *keys]) == 0
+    assert main(["--home", str(tmp_path), "verify", str(tmp_path / "a.bundle"), *keys[2:]]) == 1
     assert verify("a.bundle", "gone")[0] == 2
 
 

@@ -55,7 +55,7 @@ class Fleet:
     async def check(self, *witnesses: str, needed: int = 0) -> int:
         """What ``airboss verify`` answers to somebody who pinned the log and these witnesses."""
         key = sshsig.public_of(sshsig.load_or_create(self.home)).line
-        return await verify(self.file, home=self.home, key=key, witnesses=witnesses, needed=needed, as_json=True)
+        return await verify(self.file, home=self.home, keys=[key], witnesses=witnesses, needed=needed, as_json=True)
 
 
 @pytest.fixture
@@ -140,9 +140,9 @@ async def test_without_pinned_witnesses_nothing_is_claimed(
     fleet: Fleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = sshsig.public_of(sshsig.load_or_create(fleet.home)).line
-    assert await verify(fleet.file, home=fleet.home, key=key) == 0
+    assert await verify(fleet.file, home=fleet.home, keys=[key]) == 0
     assert "says that it is witnessed by ada.example, ben.example: check that" in capsys.readouterr().out
-    assert await verify(fleet.file.with_name("before.bundle"), home=fleet.home, key=key) == 0
+    assert await verify(fleet.file.with_name("before.bundle"), home=fleet.home, keys=[key]) == 0
     assert "(unwitnessed)" in capsys.readouterr().out
 
 

@@ -218,6 +218,10 @@ def test_where_nothing_is_to_import_or_another_command_is_at_work_that_is_said(
     ClaudeSession("s1", AT).write(tmp_path / "projects")
     assert main([*words, "codex", str(tmp_path / "projects")]) == 0
     assert "no session file of codex here: rollout-*.jsonl" in capsys.readouterr().out
+    (tmp_path / "sessions").mkdir()
+    (tmp_path / "sessions" / "rollout-1-c1.jsonl").write_text('{"type":"session_meta","payload":{"id":"c1"}}\n')
+    assert main([*words, "claude", str(tmp_path / "sessions")]) == 0
+    assert "No session of claude is in these 1 files." in capsys.readouterr().out
     session = ClaudeSession("s1", AT)
     session.call(1)
     session.write(tmp_path / "projects")

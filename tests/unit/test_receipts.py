@@ -316,14 +316,14 @@ def test_a_key_beside_the_receipt_is_never_trusted(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(bundle / "allowed_signers")
     for path in (bundle / "allowed_signers", tmp_path / "link"):
         with pytest.raises(Misused, match="beside the receipt"):
-            pinned_keys(tmp_path / "home", path, "", receipt)
+            pinned_keys(tmp_path / "home", path, (), receipt)
     with pytest.raises(Misused, match="--key"):
-        pinned_keys(tmp_path / "home", None, "", receipt)
+        pinned_keys(tmp_path / "home", None, (), receipt)
     (tmp_path / "pinned").mkdir()
     (tmp_path / "pinned" / "theirs.pub").write_text(KEY.line)
-    assert pinned_keys(tmp_path, None, "", receipt) == (KEY,)
+    assert pinned_keys(tmp_path, None, (), receipt) == (KEY,)
     with pytest.raises(Misused):
-        pinned_keys(tmp_path, None, "", tmp_path / "pinned" / "t1.json")
+        pinned_keys(tmp_path, None, (), tmp_path / "pinned" / "t1.json")
 
 
 def test_the_maker_of_a_key_has_it_pinned(tmp_path: Path) -> None:
@@ -345,6 +345,8 @@ async def test_a_repository_of_another_login_is_said_to_be_one(tmp_path: Path) -
     landed = {"commit": git(bare, "rev-parse", "main").strip(), "tree": "", "replaced": ""}
     missing = {"predicate": {"landed": {**landed, "commit": "0" * 40}}}
     assert "has no commit 000" in (await check_repository(missing, bare)).detail
+    with pytest.raises(Unavailable, match="there is no such directory"):
+        await check_repository(missing, bare / "gone")
     os.chown(bare, 65_534, 65_534)
     check = await check_repository({"predicate": {"landed": landed}}, bare)
     assert not check.ok and "belongs to another login" in check.detail and "git clone" in check.detail
