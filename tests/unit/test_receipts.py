@@ -14,7 +14,7 @@ import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fleet.errors import Misused, Refused
+from fleet.errors import Misused, Refused, Unavailable
 from fleet.events import (
     Event,
     GateClosed,
