@@ -67,6 +67,9 @@ class Records(SetupRecords, SecretRecords, Protocol):
     async def follow(self, log: Path, run_id: str, task: str) -> None:
         """Until cancelled: the last lines of a run are where others get them."""
 
+    async def waits(self, task: str, over: str, why: str) -> None:
+        """A run of the task's waits for its machine, and why. ``over``: what it waited for before."""
+
     async def keep_output(self, log: Path, run_id: str, task: str) -> None:
         """The whole output of a run is where others get it."""
 

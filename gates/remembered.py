@@ -86,6 +86,9 @@ class RememberedRecords:
     async def follow(self, log: Path, run_id: str, task: str) -> None:
         pass
 
+    async def waits(self, task: str, over: str, why: str) -> None:
+        pass
+
     async def keep_output(self, log: Path, run_id: str, task: str) -> None:
         pass
 

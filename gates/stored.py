@@ -15,7 +15,7 @@ from fleet.ports import Candidate
 from fleet.setup.site import WantedSetup
 from fleet.setup.stored import SetupsInStore
 from fleet.store import gates as gate_runs
-from fleet.store import ledger, overrides, sessions, verdicts
+from fleet.store import ledger, overrides, sessions, tasks, verdicts
 from fleet.store.core import Store, Tx
 from fleet.store.states import BlobKind
 from fleet.untrusted import shortened
@@ -74,6 +74,14 @@ class StoredRecords(SetupsInStore, SecretsInStore):
     async def follow(self, log: Path, run_id: str, task: str) -> None:
         await tails.follow(self.store, log, run_id, task)
 
+    async def waits(self, task: str, over: str, why: str) -> None:
+        def work(tx: Tx) -> None:
+            now = tasks.task(tx, task).why
+            if (said := _instead(now, over, why)) != now:
+                tasks.explain(tx, task, said)
+
+        await self.store.write(work)
+
     async def keep_output(self, log: Path, run_id: str, task: str) -> None:
         name = shared_files.gate_output(run_id)
         await shared_files.keep(self.store, log, BlobKind.GATE_OUTPUT, name=name, owner=task)
@@ -97,6 +105,14 @@ class StoredRecords(SetupsInStore, SecretsInStore):
 
     async def give(self, candidate: Candidate, verdict: Verdict) -> None:
         await self.store.write(lambda tx: _record(tx, candidate, verdict))
+
+
+def _instead(words: str, over: str, why: str) -> str:
+    """The words of a task with ``why`` instead of ``over``. Several gates may wait for the same."""
+    rest = f"{words}; " if words else ""
+    rest = rest.replace(f"{over}; ", "", 1) if over else rest
+    said = rest if not why or f"{why}; " in rest else f"{why}; {rest}"
+    return said.removesuffix("; ")
 
 
 def _record(tx: Tx, candidate: Candidate, verdict: Verdict) -> None:

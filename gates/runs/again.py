@@ -50,5 +50,5 @@ def with_earlier(result: GateResult, definition: Definition, runs: Sequence[Gate
     before = [f"run {first + index} {each.outcome}" for index, each in enumerate(earlier[-_SHOWN:])]
     if not result.outcome.opens:
         return replace(result, earlier=earlier, reason=f"{result.reason} (run {number}; {', '.join(before)})")
-    words = f"passed on run {number}; {before[-1]}: {earlier[-1].reason}"
+    words = f"passed on run {number}; {before[-1]}: {earlier[-1].reason.removeprefix(f'{earlier[-1].outcome}: ')}"
     return replace(result, earlier=earlier, notes=(words, *result.notes))

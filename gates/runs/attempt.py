@@ -17,12 +17,13 @@ from pathlib import Path
 
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, DiskFull, Misused, Refused, Unavailable
+from fleet.exits import RESTARTED, UNRECORDED
 from fleet.failpoints import failpoint
 from fleet.gate_runs import GateRun
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.machines.watch import MachineSeen
-from fleet.ports import Candidate, Executor, PipeSpec
+from fleet.ports import Candidate, Ended, PipeSpec
 from fleet.setup.environments import Environments
 from fleet.setup.site import SetupCaller, SetupFailed
 from fleet.supervise import alongside, side_by_side
@@ -30,7 +31,7 @@ from fleet.verdict import GateResult, Outcome
 from gates.records import Opening, Records
 from gates.runs import in_place
 from gates.runs.again import runs_again, unable_there, with_earlier
-from gates.runs.counting import BaseRun, read_report
+from gates.runs.counting import BaseRun, left_at, read_report
 from gates.runs.course import REPORT, REPORT_LIMIT, Course, Equipped
 from gates.runs.definitions import Definition
 from gates.runs.environment import GateSetups, keeps, keeps_checkouts, room_of
@@ -110,7 +111,7 @@ class Suite:
         ):
             place, why_not = await find_place(definition, self.config(), self.executors, unable, self.machines)
             if place is None and last is not None:
-                return last
+                return replace(last, reason=f"{last.reason}; it was not run again: {'; '.join(why_not)}")
             try:
                 last = await self._attempt(work, place, why_not, anew=last is not None)
                 used += 1
@@ -289,7 +290,9 @@ class Suite:
                 started=started,
                 patience=self.patience,
                 abandoned=self._given_up(run.candidate),
+                tell=partial(self.records.waits, owner),
             )
+            ended = await _explained(run.place, ended)
         await asyncio.to_thread(redact_log, log, self.records.redact)
         await self.records.keep_output(log, run.id, owner)
         read = None
@@ -300,7 +303,7 @@ class Suite:
             result_of, run, ended, seen, read, given_up=given_up, redact=self.records.redact
         )
         if work.course is not None:
-            sealed = await _read(run.place.executor, f"{run.room}/{REPORT}", REPORT_LIMIT)
+            sealed = await left_at(run.place.executor, f"{run.room}/{REPORT}", REPORT_LIMIT)
             result = await work.course.judge(run, result, sealed)
         base = BaseRun(self.workspaces, work.repository, self.home, self.patience, self._given_up(run.candidate))
         return await base.checked(run, result, read)
@@ -356,13 +359,13 @@ class Suite:
             await side_by_side(works, f"clear {pipe}", most=len(works))
 
 
+async def _explained(place: Place, ended: Ended) -> Ended:
+    """A run without an exit record may have ended with its machine: that has another boot then."""
+    if ended.exit != UNRECORDED or (await retry_unreachable(place.executor.facts)).boot == place.facts.boot:
+        return ended
+    return replace(ended, exit=RESTARTED)
+
+
 async def _equipped(run: Run, course: Course | None) -> Equipped:
     spec = process_of(run)
     return Equipped("", {}, spec) if course is None else await asyncio.to_thread(course.equip, run, spec)
-
-
-async def _read(executor: Executor, path: str, limit: int) -> bytes | None:
-    try:
-        return await retry_unreachable(lambda: executor.read_file(path, limit))
-    except Unavailable:
-        return None

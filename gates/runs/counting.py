@@ -106,12 +106,20 @@ class BaseRun:
 async def read_report(
     executor: Executor, path: str, redact: Callable[[str], str] | None = None
 ) -> junit.Report | None:
-    """The JUnit report at a path; ``None`` when there is none that can be read."""
+    """The JUnit report at a path; ``None`` when there is none that can be read. Raises what ``left_at`` raises."""
+    data = await left_at(executor, path, junit.SIZE_LIMIT + 1)
+    return None if data is None else junit.read(data, redact)
+
+
+async def left_at(executor: Executor, path: str, limit: int) -> bytes | None:
+    """The first bytes of a file that a run left; ``None``: there is none. Raises ``Unreachable`` or
+    ``MachineFaulty`` where the machine does not say: what it would have said is not to be guessed."""
     try:
-        data = await retry_unreachable(lambda: executor.read_file(path, junit.SIZE_LIMIT + 1))
+        return await retry_unreachable(lambda: executor.read_file(path, limit))
+    except AWAY:
+        raise
     except Unavailable:
         return None
-    return junit.read(data, redact)
 
 
 def _unknown(result: GateResult, why: str, red: Collection[str]) -> GateResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +14,14 @@ from fleet.errors import DiskFull, Unreachable
 from fleet.exits import Lost
 from fleet.failpoints import failpoint
 from fleet.files import Sink
-from fleet.ports import Ended, Executor, Output, PipeSpec
+from fleet.ports import Ended, Executor, Output, PipeSpec, Pulse, Stalled
 
 #: How much of a gate's output is kept under ``AIRBOSS_HOME/gates``; the machine's spool has it all.
 LOG_LIMIT = 50 << 20
 HEAD_LIMIT = TAIL_LIMIT = 512 << 10
 _PAUSE_SECONDS = 1.0
+#: After how many tries without an answer a person should know.
+_TRIES = 3
 
 
 @dataclass(slots=True)
@@ -88,29 +90,33 @@ async def watch(
     started: bool,
     patience: float,
     abandoned: Callable[[], bool] = lambda: False,
+    tell: Callable[[str, str], Awaitable[None]] | None = None,
 ) -> tuple[Ended, GateOutput]:
     """Starts ``spec`` unless it was ``started`` before, and reads it to its end.
 
     After a dropped link it continues where it stopped. ``patience`` is how many seconds past the gate's own
-    timeout to wait; after that the result is ``Lost``. Raises ``DiskFull`` when ``log`` cannot be written.
+    timeout to wait; after that the result is ``Lost``. ``tell`` hears what it waits for: what that was before, and
+    what it is now (empty: nothing). Raises ``DiskFull`` when ``log`` cannot be written.
     """
     with _keeping(log):
         log.parent.mkdir(parents=True, exist_ok=True)
         file = Sink(log)
     with file:
-        seen = GateOutput(file, log)
+        seen, waiting = GateOutput(file, log), _Waiting(executor.machine, abandoned, tell)
         try:
             async with asyncio.timeout((spec.timeout_us + spec.grace_us) / 1_000_000 + patience):
                 if not started:
-                    await _start_until_confirmed(executor, spec, abandoned)
+                    await _start_until_confirmed(executor, spec, waiting)
                     failpoint("gate-started")
                 if abandoned():  # stopped before the process started
                     await executor.stop(spec.id)
-                return await _read(executor, spec, seen, abandoned), seen
+                return await _read(executor, spec, seen, waiting), seen
         except TimeoutError:
             why = f"{executor.machine} reported no end within {patience:.0f} s after the gate's timeout"
         except _Abandoned:
             why = f"{executor.machine} is unreachable, and the task was stopped"
+        finally:
+            await waiting.over()
         return Ended(Lost(why), None, 0, 0, contained=False, gone=False), seen
 
 
@@ -118,35 +124,66 @@ class _Abandoned(Exception):
     """The task was stopped while the machine was unreachable: stop waiting."""
 
 
-async def _pause(abandoned: Callable[[], bool]) -> None:
-    if abandoned():
-        raise _Abandoned
-    await asyncio.sleep(_PAUSE_SECONDS)
+@dataclass(slots=True)
+class _Waiting:
+    """What a run waits for at its machine."""
+
+    machine: str
+    abandoned: Callable[[], bool]
+    tell: Callable[[str, str], Awaitable[None]] | None
+    tries: int = 0
+    said: str = ""
+
+    async def pause(self, error: Unreachable | None = None) -> None:
+        """Until the next try. A link that breaks for a moment is no news."""
+        if self.abandoned():
+            raise _Abandoned
+        self.tries += 1
+        if error is not None and self.tries >= _TRIES:
+            await self.say(f"waiting for the link to {self.machine}: {error.cause or error}")
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def over(self) -> None:
+        """It waits for nothing."""
+        self.tries = 0
+        await self.say("")
+
+    async def say(self, why: str) -> None:
+        before, self.said = self.said, why
+        if self.tell is not None and before != why:
+            await self.tell(before, why)
 
 
-async def _start_until_confirmed(executor: Executor, spec: PipeSpec, abandoned: Callable[[], bool]) -> None:
+async def _start_until_confirmed(executor: Executor, spec: PipeSpec, waiting: _Waiting) -> None:
     # If the answer was lost, the start may have happened; repeating it finds the first one.
     while True:
         try:
             await executor.start(spec)
-        except Unreachable:
-            await _pause(abandoned)
+        except Unreachable as error:
+            await waiting.pause(error)
         else:
             return
 
 
-async def _read(executor: Executor, spec: PipeSpec, seen: GateOutput, abandoned: Callable[[], bool]) -> Ended:
+async def _read(executor: Executor, spec: PipeSpec, seen: GateOutput, waiting: _Waiting) -> Ended:
     while True:
+        away: Unreachable | None = None
         life = executor.attach(spec.id, spec.nonce, seen.size)
         try:
             async for event in life:
-                if isinstance(event, Output):
-                    seen.take(event)
-                elif isinstance(event, Ended):
-                    return event
-        except Unreachable:
-            pass
+                match event:
+                    case Output():
+                        await waiting.over()
+                        seen.take(event)
+                    case Pulse():
+                        await waiting.over()
+                    case Stalled(why):
+                        await waiting.say(f"waiting for room on the disk of {waiting.machine}: {why}")
+                    case Ended():
+                        return event
+        except Unreachable as error:
+            away = error
         finally:
             if isinstance(life, AsyncGenerator):
                 await life.aclose()
-        await _pause(abandoned)
+        await waiting.pause(away)

@@ -268,10 +268,14 @@ async def test_retention_forgets_what_ended_long_ago_and_only_that(login: Login)
     done, running = pipe_spec("true"), pipe_spec("sleep", "300")
     await run_pipe(executor, done)
     await executor.start(running)
+    for room in (done.id, f"{done.id}.tree", running.id):  # of gates whose machine was away when they were closed
+        await executor.write_file(f"gates/{room}/tree/file", b"")
     assert await executor.forget(3_600_000_000) == 0
     assert await executor.forget(0, [done.id, "no-such-pipe"]) == 0
+    assert len(list((login.root / "gates").iterdir())) == 3
     assert await executor.forget(0) == 1
-    assert [path.name for path in (login.root / "pipes").iterdir()] == [running.id]
+    for left in ("pipes", "gates"):
+        assert [path.name for path in (login.root / left).iterdir()] == [running.id]
     ended = (await follow(executor, done.id)).ended
     assert isinstance(ended.exit, Lost) and "no such pipe" in ended.exit.why
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +58,7 @@ class House:
     witnesses: dict[str, WitnessConfig] = field(default_factory=dict)
     witnesses_needed: int = 0
     isolation: Isolation = Isolation.UNSAFE_SAME_USER
+    executors: Callable[[FleetConfig, Path], Executors] = Executors
 
     def __post_init__(self) -> None:
         self.bare = make_bare(self.room / "demo.git", self.files)
@@ -81,7 +82,7 @@ class House:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Judge]:
         """A controller's judging half; opening it again is what a restart finds."""
-        executors = Executors(self.config, self.home)
+        executors = self.executors(self.config, self.home)
         store_file = filled(self.home / "airboss.db")
         with Store.open(f"sqlite:///{store_file}", redact=Redactor(self.env.values())) as store:
             pipeline = gatekeeper_of(

@@ -150,4 +150,17 @@ def forget(root: str, older_than_us: int, keep: list[str]) -> Json:
             continue
         if now_us() - moment >= older_than_us and "ok" in remove(directory):
             count += 1
+    forget_checkouts(os.path.join(root, "gates"), pipes, older_than_us)
     return {"ok": True, "count": count}
+
+
+def forget_checkouts(gates: str, pipes: str, older_than_us: int) -> None:
+    """Removes checkouts of gates whose pipes are gone: whoever judged could not reach this machine afterwards."""
+    for name in os.listdir(gates) if os.path.isdir(gates) else []:
+        place, known = os.path.join(gates, name), (name, name.rpartition(".")[0] or name)
+        try:
+            age = now_us() - int(os.lstat(place).st_mtime * 1e6)
+        except OSError:
+            continue
+        if age >= older_than_us and not any(os.path.lexists(os.path.join(pipes, each)) for each in known):
+            remove(place)

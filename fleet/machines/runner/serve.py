@@ -98,6 +98,7 @@ class Serve(Link):
             self.contained = can_contain()
             self.walled = self.contained and self.can_build_walls()
             self.layered = self.walled and self.can_build_walls(self.home)
+        os.makedirs(self.root, 0o700, exist_ok=True)  # somebody may have removed it
         disk = os.statvfs(self.root)
         whole, available = memory()
         return {
