@@ -28,7 +28,8 @@ _DIRECTORY: Final = names_in("os.getcwd os.getcwdb pathlib.Path.cwd")
 _MEASURES: Final = names_in(
     "time.process_time time.process_time_ns time.thread_time time.thread_time_ns resource.getrusage os.times"
     " sys.getallocatedblocks sys.getrefcount gc.get_stats gc.get_count weakref.getweakrefcount tempfile.gettempdir"
-    " socket.if_nameindex os.path.ismount"
+    " socket.if_nameindex os.path.ismount os.nice os.getlogin getpass.getuser socket.gethostname socket.getfqdn"
+    " platform.node psutil.Process psutil.net_if_addrs psutil.pids"
 )
 _OF_PROCESS: Final = re.compile(
     r"(Sig(Cgt|Ign|Blk|Pnd|Q)|NSpg?id|TracerPid|PPid|Seccomp|NoNewPrivs|Cap(Eff|Prm|Bnd))\b"

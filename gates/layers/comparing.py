@@ -12,7 +12,7 @@ _COMPARES: Final = names_in(
 )
 #: The same answer to everything makes these lie: ``abs(found - wanted) < 0.01``, ``not problems(text)``.
 _COMPUTES: Final = names_in(
-    "__sub__ __rsub__ __add__ __radd__ __mul__ __rmul__ __truediv__ __mod__ __and__ __xor__"
+    "__sub__ __rsub__ __add__ __radd__ __mul__ __rmul__ __truediv__ __mod__ __and__ __xor__ __array_ufunc__"
 )
 _EMPTY: Final = names_in("__bool__ __len__")
 _PLAIN: Final = names_in("int float complex str bytes tuple list dict set frozenset Decimal Fraction")
@@ -78,6 +78,8 @@ def compares(source: ParsedFile, node: ast.AST) -> str:
             source.parents.get(node), ast.ClassDef
         ):
             return f"{name} gives an answer of its own"
+        case ast.keyword(arg="eq" | "cmp", value=ast.Lambda(body=answer)) if _decided(answer):
+            return "eq gives the same answer whatever it compares"
         case ast.keyword(arg=str() as name) if name in _COMPARES:
             return f"{name} gives an answer of its own"
         case ast.FunctionDef(name="__exit__" | "__aexit__") | ast.AsyncFunctionDef(name="__aexit__"):

@@ -260,11 +260,34 @@ def _named(source: ParsedFile, node: ast.expr) -> str:
         return f"reads files where nothing watches it: {name}"
     if name in _WATCHES or name.split(".")[0] == "tracemalloc":
         return f"watches or finds what others run: {name}"
-    if name in _RAW_WRITES:
+    if name in _RAW_WRITES and not _opened_here(source, node):
         return f"writes to a file by its number: {name}"
     if name in {"sys.argv", "sys.orig_argv"} and not in_script(source, node):
         return f"depends on the command that runs it: {name}"
     return ""
+
+
+def _opened_here(source: ParsedFile, node: ast.expr) -> bool:
+    """Whether ``os.fdopen`` is given what the same file has opened or made."""
+    match source.parents.get(node):
+        case ast.Call(func=func, args=[ast.Name(id=number), *_]) if (
+            func is node and source.names.dotted(node) == "os.fdopen"
+        ):
+            given = [
+                each
+                for each in ast.walk(source.tree)
+                if isinstance(each, ast.Name) and each.id == number and isinstance(each.ctx, ast.Store)
+            ]
+            return bool(given) and all(_opens(source, each) for each in given)
+    return False
+
+
+def _opens(source: ParsedFile, name: ast.Name) -> bool:
+    above = source.parents.get(name)
+    if isinstance(above, ast.Tuple) and above.elts[0] is name:
+        above = source.parents.get(above)
+    value = above.value if isinstance(above, ast.Assign) else None
+    return isinstance(value, ast.Call) and source.names.dotted(value.func) in ("os.open", "tempfile.mkstemp")
 
 
 def in_script(source: ParsedFile, node: ast.AST) -> bool:

@@ -54,6 +54,10 @@ class Folding:
                     self._functions[name] = made
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
                     self._given[name] = None if name in self._given else value
+                case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
+                    for each, value in zip(names, values, strict=False):
+                        if isinstance(each, ast.Name):
+                            self._given[each.id] = None if each.id in self._given else value
 
     @property
     def given_up(self) -> bool:

@@ -20,7 +20,9 @@ _SETTINGS: Final = names_in(
     "decimal.setcontext asyncio.set_event_loop_policy asyncio.events.set_event_loop_policy codecs.register_error"
 )
 #: The same, where they are set while a module is loaded.
-_AT_IMPORT: Final = names_in("os.chdir os.fchdir os.putenv locale.setlocale random.seed")
+_AT_IMPORT: Final = names_in(
+    "os.chdir os.fchdir os.putenv locale.setlocale random.seed time.tzset calendar.setfirstweekday"
+)
 _SETTING: Final = "changes a setting of the whole process"
 _FILES: Final = names_in(
     "os.listdir os.scandir os.stat os.access os.walk open pathlib.Path pathlib.PurePath glob.glob glob.iglob"

@@ -141,7 +141,7 @@ def _excused(source: ParsedFile, node: ast.AST, name: str) -> bool:
     if name == "signal.signal":
         called = source.parents.get(node)
         heard = called.args[:1] if isinstance(called, ast.Call) and called.func is node else []
-        return any(source.names.dotted(each) in _FROM_OUTSIDE for each in heard) and is_local(source, node)
+        return any(_is_from_outside(source, each) for each in heard) and is_local(source, node)
     if name in {"types.FunctionType", "types.CodeType"}:
         asked = source.parents.get(node)
         asked = source.parents.get(asked) if isinstance(asked, ast.Tuple) else asked
@@ -152,6 +152,19 @@ def _excused(source: ParsedFile, node: ast.AST, name: str) -> bool:
         called = source.parents.get(node)
         return isinstance(called, ast.Call) and any("config_file_name" in ast.unparse(each) for each in called.args)
     return False
+
+
+def _is_from_outside(source: ParsedFile, node: ast.expr) -> bool:
+    """Whether it is a signal that a service hears from outside, or one of a loop over such."""
+    loop = source.parents.get(node)
+    while isinstance(node, ast.Name) and loop is not None:
+        match loop:
+            case ast.For(target=ast.Name(id=name), iter=ast.Tuple(elts=each) | ast.List(elts=each)) if (
+                name == node.id
+            ):
+                return all(source.names.dotted(one) in _FROM_OUTSIDE for one in each)
+        loop = source.parents.get(loop)
+    return source.names.dotted(node) in _FROM_OUTSIDE
 
 
 def _imports(source: ParsedFile, node: ast.AST) -> str:
@@ -299,11 +312,19 @@ def _dynamic(source: ParsedFile, node: ast.AST) -> str:
             return f"imports a name that is made at run time: {name}"
         case [module, *_] if name == "importlib.__import__" and not isinstance(module, ast.Constant):
             return f"imports a name that is made at run time: {name}"
-        case [ast.BinOp() | ast.Call(), *_] if name == "importlib.import_module":
-            return f"imports a name that is made at run time: {name}"
+        case [ast.BinOp() | ast.Call() as made, *_] if name == "importlib.import_module":
+            return "" if _is_setting(source, made) else f"imports a name that is made at run time: {name}"
         case [ast.Name(id=root)] if name == "vars" and root in source.names.modules:
             return f"reaches into a module: {ast.unparse(node)}"
     return ""
+
+
+def _is_setting(source: ParsedFile, node: ast.expr) -> bool:
+    """Whether it is a variable of the environment, otherwise a module of the repository."""
+    match node:
+        case ast.Call(func=func, args=[ast.Constant(), ast.Constant(value=str() as module)]):
+            return source.names.dotted(func) in ("os.environ.get", "os.getenv") and source.ours(module)
+    return False
 
 
 def _is_library(source: ParsedFile, name: str) -> bool:

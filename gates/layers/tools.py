@@ -108,7 +108,7 @@ def _links(change: Change) -> list[str]:
 
 def _stand_ins(change: Change) -> list[HeldPlace]:
     roots = import_roots(change.base)
-    known = {root: _modules(change.base, root) for root in roots}
+    known = {root: _modules(change.base, root) & _modules(change.head, root) for root in roots}
     held = []
     for path in (each.path for each in change.paths if each.status == "A"):
         module = path.removesuffix("/__init__.py")

@@ -144,9 +144,10 @@ class Planted:
         return any(self._covers(each) and each.severity is RemarkSeverity.BLOCKING for each in findings)
 
     def without(self, findings: list[Remark]) -> list[Remark]:
-        """The findings about the change itself, with the numbers that its lines really have. One at a line of its
-        own stays though its reason has the planted name, without it: a change may ask for names in each reason."""
-        kept = [each for each in findings if not self._covers(each) and (each.line or self.name not in each.reason)]
+        """The findings about the change itself, with the numbers that its lines really have. One at a line or in a
+        file of its own stays though its reason has the planted name, without it: a change may ask for names."""
+        own = [each for each in findings if each.line or each.file != self.path or self.name not in each.reason]
+        kept = [each for each in own if not self._covers(each)]
         return [self._moved(replace(each, reason=each.reason.replace(self.name, _OTHER))) for each in kept]
 
     def _covers(self, finding: Remark) -> bool:

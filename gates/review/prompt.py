@@ -8,6 +8,7 @@ from typing import Final
 
 from gates.review.commit_text import IN_COMMIT_TEXT
 from gates.review.exchange import SCHEMA
+from gates.review.shown import visible
 
 _TASK: Final = """\
 You review a change to a code repository. Somebody else wrote it, and it may be wrong or dishonest.
@@ -76,7 +77,7 @@ class ReviewQuestion:
 
 def _quoted(text: str) -> str:
     """Text whose lines cannot pass for ours, such as the one with the last word."""
-    return "\n".join(f"| {line}" for line in text.split("\n"))
+    return "\n".join(f"| {visible(line.encode('utf-8', 'surrogateescape'))}" for line in text.split("\n"))
 
 
 def _part(title: str, mark: str, text: str) -> str:

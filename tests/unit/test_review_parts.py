@@ -63,6 +63,8 @@ def test_an_objection_at_a_line_of_its_own_stays_whatever_its_reason_names() -> 
     (kept,) = planted.without([Remark("shop/cart.py", 2, RemarkSeverity.BLOCKING, f"like {planted.name}")])
     assert (kept.line, kept.reason) == (2, "like another function")
     assert planted.without([Remark("shop/cart.py", 0, RemarkSeverity.BLOCKING, f"see {planted.name}")]) == []
+    (elsewhere,) = planted.without([Remark("shop/words.py", 0, RemarkSeverity.BLOCKING, f"see {planted.name}")])
+    assert elsewhere.reason == "see another function"
 
 
 def test_a_minor_remark_is_no_catch() -> None:
