@@ -182,8 +182,8 @@ def _finds(source: ParsedFile, node: ast.For | ast.GeneratorExp | ast.ListComp) 
     for each in (part for test in tests for part in ast.walk(test)):
         match each:
             case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
-                for one, other in ((left, right), (right, left)):
-                    if _names(one) & own and not _names(other) & own:
+                for side, other in ((left, right), (right, left)):
+                    if _names(side) & own and not _names(other) & own:
                         asked |= _asked(source, node, other)
     return len(asked) > 1 and _computes(source, node, tests, asked)
 

@@ -159,10 +159,10 @@ def _is_from_outside(source: ParsedFile, node: ast.expr) -> bool:
     loop = source.parents.get(node)
     while isinstance(node, ast.Name) and loop is not None:
         match loop:
-            case ast.For(target=ast.Name(id=name), iter=ast.Tuple(elts=each) | ast.List(elts=each)) if (
+            case ast.For(target=ast.Name(id=name), iter=ast.Tuple(elts=signals) | ast.List(elts=signals)) if (
                 name == node.id
             ):
-                return all(source.names.dotted(one) in _FROM_OUTSIDE for one in each)
+                return all(source.names.dotted(each) in _FROM_OUTSIDE for each in signals)
         loop = source.parents.get(loop)
     return source.names.dotted(node) in _FROM_OUTSIDE
 
