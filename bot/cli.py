@@ -259,7 +259,7 @@ def _locks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
             add.add_argument("--shared", action="store_true", help="beside other shared locks")
             add.add_argument("--wait", type=seconds, default=0.0, metavar="SECONDS", help="wait in line so long")
         else:
-            add.add_argument("--secret-file", default="", metavar="FILE", help="the secret; - reads standard input")
+            add.add_argument("--secret-file", type=word, metavar="FILE", help="the secret; - reads standard input")
         add.add_argument("--json", action="store_true")
         add.set_defaults(run=_lock_command(verb))
 

@@ -64,6 +64,9 @@ class FleetControl(Protocol):
     async def repository(self, name: str) -> RepoSeen:
         """A repository of ``fleet.toml`` as it is now."""
 
+    async def at_root(self, repo: str, names: Sequence[str]) -> Sequence[str]:
+        """Those of these names that the base branch has at its root."""
+
     async def examine(self) -> list[Finding]:
         """What a short examination finds; crossing walls and logging in to machines is left to the command line."""
 

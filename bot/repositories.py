@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,7 @@ from fleet.config import RepoConfig
 from fleet.errors import AirbossError
 from fleet.git.command import without_credentials
 from fleet.git.repository import Repository
+from fleet.git.tree_walk import entry_at
 from gates.runs import definitions
 from gates.runs.definitions import Definition
 
@@ -64,3 +66,9 @@ async def look_at(repository: Repository, config: RepoConfig) -> RepoSeen:
     except AirbossError as error:
         return RepoSeen(repository.name, config, commit, trouble=error.cause or error.attempted, remedy=error.hint)
     return RepoSeen(repository.name, config, commit, gates)
+
+
+async def at_root(repository: Repository, names: Sequence[str]) -> list[str]:
+    """Those of these names that the base branch has at its root, as it was fetched last."""
+    base = await repository.last_fetched() or await repository.fetch()
+    return [name for name in names if await entry_at(repository.objects, base, name) is not None]

@@ -17,6 +17,7 @@ from fleet.config.paying import TELLS_NO_COST
 from fleet.errors import Misused, Refused
 from fleet.flight import starting
 from fleet.flight.placement import Impossible, Placed, Waiting
+from fleet.globs import Glob
 from fleet.locks import LockMode, Resource, Want
 from fleet.model import ChatRef, Fork, Task, TaskMode
 from fleet.schedule.model import Job, Schedule
@@ -129,8 +130,10 @@ def budget_of(config: FleetConfig, agent: str, text: str) -> Allowance:
     return budget
 
 
-def declared(config: FleetConfig, repo: str, mode: TaskMode, request: RunRequest) -> tuple[Want, ...]:
-    """What the task is to lock before it starts. Raises ``Misused`` for what is malformed, and for a question."""
+async def declared(context: Context, repo: str, mode: TaskMode, request: RunRequest) -> tuple[Want, ...]:
+    """What the task is to lock before it starts. A word that may be a named thing is also the path that the base
+    branch has at its root. Raises ``Misused`` for what is malformed, and for a question."""
+    config = context.config()
     named = [(name, LockMode.EXCLUSIVE) for name in request.locks]
     named += [(name, LockMode.SHARED) for name in request.shares]
     if named and mode is TaskMode.ASK:
@@ -138,4 +141,11 @@ def declared(config: FleetConfig, repo: str, mode: TaskMode, request: RunRequest
     wants = tuple(dict.fromkeys(Want(Resource.typed(name, repo, config.repos), mode_) for name, mode_ in named))
     for want in wants:
         head_of(want.resource)
-    return wants
+    bare = [want.resource.name for want in wants if not want.resource.repo and ":" not in want.resource.name]
+    there = await context.control.at_root(repo, bare) if bare else ()
+    paths = [
+        Want(Resource(Glob.path(want.resource.name).text, repo), want.mode)
+        for want in wants
+        if not want.resource.repo and want.resource.name in there
+    ]
+    return tuple(dict.fromkeys((*wants, *paths)))

@@ -12,7 +12,7 @@ from bot.doctor.findings import Finding
 from bot.doctor.quick import examine_quickly
 from bot.hands import Hands
 from bot.health import ControllerHealth, Serving, Troubles
-from bot.repositories import RepoSeen, look_at
+from bot.repositories import RepoSeen, at_root, look_at
 from bot.standing import Standing
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, Secrets
@@ -97,6 +97,9 @@ class RunningFleet:
 
     async def repository(self, name: str) -> RepoSeen:
         return await look_at(self.repositories(name), self.config().repos[name])
+
+    async def at_root(self, repo: str, names: Sequence[str]) -> Sequence[str]:
+        return await at_root(self.repositories(repo), names)
 
     async def examine(self) -> list[Finding]:
         troubles = self.troubles().lines

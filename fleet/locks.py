@@ -72,14 +72,14 @@ class Resource:
             named, _, pattern = word.removeprefix(PATHS).partition(":")
             if not named or not pattern:
                 raise _misused(text, "a path is written path:REPO:PATTERN")
-            return cls(pattern, named)
+            return cls(_from_root(pattern), named)
         if not word or len(word) > LONGEST_NAME or not word.isprintable():
             raise _misused(text, f"a name has 1 to {LONGEST_NAME} printable characters")
         if any(mark in word.partition(":")[0] for mark in "/*?[."):
             if not repo:
                 hint = f"Write path:REPO:{word}"
                 raise _misused(text, "it looks like a path, and no repository is named", hint)
-            return cls(word, repo)
+            return cls(_from_root(word), repo)
         return cls(word)
 
     @classmethod
@@ -223,6 +223,12 @@ class LocksWanted(Exception):
 def lease_of(hold: str) -> str:
     """The name of a hold's lease."""
     return f"lock:{hold}"
+
+
+def _from_root(pattern: str) -> str:
+    while pattern.startswith("./"):
+        pattern = pattern[2:]
+    return pattern
 
 
 def _marks(resource: Resource, mode: LockMode) -> str:

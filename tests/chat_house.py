@@ -130,6 +130,9 @@ class PlayedFleet:
         gates = tuple(define(gate, GateConfig(run=["true"], needs=["linux"])) for gate in ("lint", "tests"))
         return RepoSeen(name, config, "a" * 40, gates)
 
+    async def at_root(self, repo: str, names: Sequence[str]) -> Sequence[str]:
+        return [name for name in names if (repo, name) == ("shop", "lib")]
+
     async def examine(self) -> list[Finding]:
         return self.found
 

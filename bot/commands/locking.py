@@ -3,47 +3,66 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from bot import words
 from bot.cards import Card, Line, footed, line, one_line
 from bot.commands.common import reply
 from bot.outbox.posting import Posts
-from bot.pages import Page, wanted
+from bot.pages import Page
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import locked, sounds
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
+from fleet.globs import normal
 from fleet.locks import Hold, HoldEnd, Lock, Resource
 from fleet.model import ENDS
 from fleet.store import locks, tasks
 from fleet.store.core import Tx
+from fleet.store.named import plain_id
 from gates.locks import book
 from gates.locks.line import Waiter
 from gates.locks.overlap import head_of, shared_path
 from gates.people import Right, demand
 
 _NAMED = 2
+_Held = tuple[Hold, list[Lock]]
 _WHAT = re.compile(r"(?:[\"'“”„‘’«]([^\"'“”„‘’«»\n]+)[\"'“”‘’»](?=\s)|(\S+))\s*(.*)", re.DOTALL)
 
 
 async def show_locks(context: Context, call: Call) -> Effect:
-    """Who holds what and for how long, and who waits; a page of them. ``ask``: asks for what a task holds."""
+    """Who holds what and for how long, and who waits; a page of them. Of a holder or a resource: only what is about
+    that. ``ask``: asks for what a task holds."""
     given = split(call.args)
     if given[:1] == ["ask"] and len(given) == 3:
         demand(call.person, Right.RUN, attempted="ask for a lock")
         return partial(_ask, context, call, given[1], given[2])
+    number = int(given.pop()[:9]) if given and given[-1].isascii() and given[-1].isdigit() else 1
+    about, config = " ".join(given), context.config()
 
-    def read(tx: Tx) -> tuple[int, list[tuple[Hold, list[Lock]]]]:
-        now = tx.now_us()
-        live = [hold for hold in locks.open_holds(tx) if hold.expires_us > now]
-        return now, [(hold, locks.of_hold(tx, hold.id)) for hold in sorted(live, key=lambda hold: hold.since_us)]
+    def read(tx: Tx) -> tuple[int, list[_Held]]:
+        found = [(hold, some) for hold, some in locks.held(tx) if hold.expires_us > tx.now_us()]
+        return tx.now_us(), sorted(found, key=lambda each: each[0].since_us)
 
     now, held = await context.store.read(read)
-    waiting, alone = context.locks.line, len(context.config().repos) == 1
-    rows = [_held_line(hold, some, now, alone=alone) for hold, some in held]
+    waiting, alone = list(context.locks.line), len(config.repos) == 1
+    if about:
+        named = _resources(config, about) if not _of_holder(held, about) else ()
+        held = _of_holder(held, about) or _with(
+            held, lambda lock: any(shared_path(x, lock.resource) for x in named)
+        )
+        waiting = [
+            each
+            for each in waiting
+            if any(shared_path(x, want.resource) for x in named for want in each.request.wants)
+        ]
+    rows = [
+        _held_line(hold, shown, now, alone=alone)
+        for hold, some in held
+        for shown in ([[lock] for lock in some] if about else [some])
+    ]
     rows += [_waiting_line(waiter, now, alone=alone) for waiter in waiting]
     call.result.data = {
         "held": [
@@ -65,12 +84,12 @@ async def show_locks(context: Context, call: Call) -> Effect:
             for waiter in waiting
         ],
     }
-    page = Page.of(wanted(call.args), len(rows))
-    lines = tuple(rows[page.first : page.upto]) or (line("Nothing is locked."),)
+    page = Page.of(number, len(rows))
+    nothing = ("Nobody holds ", one_line(about, 60), ".") if about else ("Nothing is locked.",)
+    lines = tuple(rows[page.first : page.upto]) or (line(*nothing),)
     title = line(f"{words.count(len(held), 'holder')} · {len(waiting)} waiting{page.span}")
-    return reply(
-        call, Card(title, lines, actions=page.actions("/locks "), footer=footed(context.config().isolation))
-    )
+    actions = page.actions(f"/locks {about} ".replace("  ", " "))
+    return reply(call, Card(title, lines, actions=actions, footer=footed(config.isolation)))
 
 
 def _ask(context: Context, call: Call, asking: str, holding: str, posts: Posts) -> None:
@@ -122,30 +141,55 @@ def _waking(context: Context, task: str) -> Callable[[], None]:
     return lambda: context.control.wake(task)
 
 
-def _meant(tx: Tx, config: FleetConfig, given: str) -> list[tuple[Hold, list[Lock]]]:
-    """The holds that are meant, with the locks to take: all of a task's, or those of one resource."""
-    if given.lower().lstrip("t").isdigit():
-        hold = locks.of_task(tx, tasks.find(tx, given).id)
-        if hold is None:
-            raise Refused(attempted=f"unlock {given}", cause="it holds no lock")
-        return [(hold, locks.of_hold(tx, hold.id))]
-    only = next(iter(config.repos)) if len(config.repos) == 1 else ""
-    resource = Resource.parse(given, only)
-    found: dict[str, tuple[Hold, list[Lock]]] = {}
-    near = locks.near(tx, resource, head_of(resource))
-    for lock in near:
-        hold = locks.hold(tx, lock.hold) if lock.resource == resource else None
-        if hold is not None:
-            found.setdefault(hold.id, (hold, []))[1].append(lock)
+def _meant(tx: Tx, config: FleetConfig, given: str) -> list[_Held]:
+    """The holds that are meant, with the locks to take: all of a holder's, or those of one resource."""
+    named = plain_id(given)
+    if named.removeprefix("t").isdigit():
+        task, held = tasks.find(tx, named), locks.held(tx)
+        mine = [(hold, some) for hold, some in held if hold.task == task.id]
+        if not mine:
+            raise Refused(attempted=f"unlock {task.id}", cause="it holds no lock")
+        return mine
+    held, wanted = locks.held(tx), _resources(config, given)
+    found = _with(held, lambda lock: any(_same(each, lock.resource) for each in wanted)) or _of_holder(held, given)
     if not found:
         cause, hint = "nobody holds it", "/locks shows what is held."
-        for lock in near:
-            hold = locks.hold(tx, lock.hold) if shared_path(resource, lock.resource) else None
-            if hold is not None:
-                cause = f"{hold.holder} holds {lock.resource.name}, and not this alone"
-                hint = f"/unlock '{lock.resource}' REASON takes that away."
-        raise Refused(attempted=f"unlock {resource}", cause=cause, hint=hint)
-    return list(found.values())
+        for hold, some in _with(held, lambda lock: any(shared_path(each, lock.resource) for each in wanted)):
+            cause = f"{hold.holder} holds {some[0].resource.name}, and not this alone"
+            hint = f"/unlock '{some[0].resource}' REASON takes that away."
+        raise Refused(attempted=f"unlock {given[:60]}", cause=cause, hint=hint)
+    return found
+
+
+def _resources(config: FleetConfig, given: str) -> list[Resource]:
+    """What a person means by a word: a named thing may also be a path, where there is one repository."""
+    only = next(iter(config.repos)) if len(config.repos) == 1 else ""
+    meant = Resource.parse(given, only)
+    head_of(meant)  # a malformed pattern is refused
+    return [meant, Resource(meant.name, only)] if only and not meant.repo and ":" not in meant.name else [meant]
+
+
+def _of_holder(held: Sequence[_Held], given: str) -> list[_Held]:
+    """What a holder has, by its name as ``/locks`` shows it, or without what is in brackets."""
+    names = {plain_id(given), given.lower()}
+    return [
+        (hold, some)
+        for hold, some in held
+        if not names.isdisjoint((hold.holder.lower(), hold.holder.partition(" (")[0].lower()))
+    ]
+
+
+def _with(held: Sequence[_Held], meant: Callable[[Lock], object]) -> list[_Held]:
+    """The holds that have such locks, with these alone."""
+    found = ((hold, [lock for lock in some if meant(lock)]) for hold, some in held)
+    return [(hold, some) for hold, some in found if some]
+
+
+def _same(one: Resource, other: Resource) -> bool:
+    """Whether they are one; upper and lower case of a path are the same."""
+    if one.repo and one.repo == other.repo:
+        return normal(one.name, fold=True) == normal(other.name, fold=True)
+    return one == other
 
 
 def _split(args: str) -> tuple[str, str]:
@@ -173,12 +217,20 @@ def _named(resource: Resource, alone: bool) -> str:
 
 
 COMMANDS = (
-    Command("locks", "held", "who holds which lock, who waits", "[PAGE]", Right.SEE, show_locks, Group.DECIDE),
+    Command(
+        "locks",
+        "held",
+        "who holds which lock, who waits",
+        "[HOLDER|RESOURCE] [PAGE]",
+        Right.SEE,
+        show_locks,
+        Group.DECIDE,
+    ),
     Command(
         "unlock",
         "",
         "take a lock away, with a reason",
-        "TASK|RESOURCE REASON",
+        "TASK|HOLDER|RESOURCE REASON",
         Right.RELEASE,
         unlock,
         Group.DECIDE,

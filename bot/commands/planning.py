@@ -67,7 +67,8 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
     repo = choose.pick("repository", "repo=", asked.repo, sorted(config.repos))
     agent = choose.pick("agent", "agent=", asked.agent or config.repos[repo].agent, sorted(config.agents))
     machine = choose.pick_machine(config, asked.machine)
-    locks = declared(config, repo, TaskMode.ASK if request.job is Job.ASK else TaskMode.CHANGE, asked)
+    mode = TaskMode.ASK if request.job is Job.ASK else TaskMode.CHANGE
+    locks = await declared(context, repo, mode, asked)
     budget = budget_of(config, agent, asked.budget)
     needs = tuple(dict.fromkeys(str(LabelNeed.parse(need)) for need in asked.needs))
     model = models.checked(config, agent, asked.model) if asked.model else ""

@@ -59,7 +59,7 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
     repo = choose.pick("repository", "repo=", request.repo, sorted(config.repos))
     agent = choose.pick("agent", "agent=", request.agent or config.repos[repo].agent, sorted(config.agents))
     machine = choose.pick_machine(config, request.machine)
-    wants, waits = declared(config, repo, mode, request), _waits(request)
+    wants, waits = await declared(context, repo, mode, request), _waits(request)
     budget = budget_of(config, agent, request.budget)
     needs = tuple(dict.fromkeys(str(LabelNeed.parse(need)) for need in request.needs))
     if not request.prompt:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bot.cards import Card, Tone, line, one_line
 from bot.hearing import shared
 from bot.outbox.posting import Outbox
 from bot.registry import Context
 from bot.requesting import request_task
+from bot.telling import sounds
 from fleet import files
 from fleet.config import FleetConfig
 from fleet.errors import Refused
@@ -79,6 +81,28 @@ class Adopter:
             return made.id
 
         return await self.context.store.write(work)
+
+    async def left(self, session: Hooked, why: str) -> None:
+        """It is about to end, and could not hand over: whoever asked for it is told where its work is."""
+
+        def work(tx: Tx) -> None:
+            asked = Adoption.from_json(session.adopt)
+            if asked is not None:
+                hooked.change(tx, session, adopt="")
+                config = self.context.config()
+                card = Card(
+                    line(f"{session.id} has ended and was not adopted"),
+                    (
+                        line(one_line(why, 200)),
+                        line("Its work is in ", one_line(session.directory, 120), f" on {session.machine}."),
+                        line("Go on there, or start a task: /run"),
+                    ),
+                    tone=Tone.BAD,
+                    mention=asked.by,
+                )
+                self.outbox.open(tx).post(asked.chat, sounds.addressed(config, card))
+
+        await self.context.store.write(work)
 
 
 def _write(folder: Path, file: Path, data: bytes) -> None:

@@ -4,8 +4,8 @@
 answers its secret), edit (may these ``paths`` be edited?), note (something happened), stop (it says that it is
 done, and from which ``tips`` its work may begin: answers the ``base``), judge (a ``tree``, in a pack of so many
 bytes that follows the line: what the gates make of it), adopt and adopted (a task goes on with its work and
-conversation), end, journal (``rows`` of what happened while hooks were off). Every answer has ``data``; ``say`` in
-it is what the agent reads.
+conversation), end (``left``: it was to be adopted and could not hand over, for this ``reason``), journal (``rows``
+of what happened while hooks were off). Every answer has ``data``; ``say`` in it is what the agent reads.
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ class HookDoor:
             return {"unknown": True}
         assert isinstance(given, dict)
         if op in ("note", "stop", "end") and Adoption.from_json(session.adopt) is not None:
-            return {"adopt": True}
+            if not (op == "end" and given.get("left") and self.adopter):
+                return {"adopt": True}
+            await self.adopter.left(session, what.reason)
         match op:
             case "judge":
                 return await self._judge(session, given, reader)

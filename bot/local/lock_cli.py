@@ -183,20 +183,32 @@ def _secrets(options: argparse.Namespace, home: Path) -> dict[str, list[str]]:
 
 
 def _read(file: str) -> str:
-    if file == _STANDARD_INPUT:
-        return sys.stdin.readline(_LONGEST_SECRET).strip()
-    try:
-        with Path(file).open(encoding="utf-8-sig", errors="replace") as lines:
-            return lines.read(_LONGEST_SECRET).strip()  # a wrong file may be long, or have no end
-    except OSError as error:
-        from fleet.errors import Misused
+    from fleet.errors import Misused
 
+    try:
+        if file == _STANDARD_INPUT:
+            secret = sys.stdin.readline(_LONGEST_SECRET).strip()
+        else:
+            with open(file, encoding="utf-8-sig", errors="replace", opener=_at_once) as lines:
+                secret = lines.read(_LONGEST_SECRET).strip()  # a wrong file may be long, or have no end
+        why = "" if secret else "it is empty"
+    except OSError as error:
+        secret, why = "", str(error.strerror)
+    if why:
         raise Misused(
             attempted="read the secret of a lock",
             on=file,
-            cause=str(error.strerror),
+            cause=why,
             hint="--secret-file takes a file, or - for standard input. Others can read the words of a command.",
-        ) from error
+        )
+    return secret
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens a file. A pipe to which nobody writes is empty, and not waited for."""
+    opened = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(opened, True)
+    return opened
 
 
 def _names(options: argparse.Namespace) -> Sequence[str]:

@@ -68,6 +68,22 @@ def waited_card(task: Task, ended: LocksReleased, base: str) -> Card:
     )
 
 
+def broken_card(task: Task, ended: LocksReleased, who: str, base: str) -> Card:
+    """Somebody else took a task's locks away."""
+    named = ", ".join(Resource.parse(name).name for name in ended.resources[:_NAMED])
+    more = f" +{len(ended.resources) - _NAMED}" if len(ended.resources) > _NAMED else ""
+    return Card(
+        line(f"{task.id} · {who} took its locks away"),
+        (
+            line(one_line(named, 80), more),
+            line("Reason: ", one_line(ended.reason, 120)),
+            line("It goes on. What others change there meanwhile comes first."),
+        ),
+        footer=base,
+        tone=Tone.WAITING,
+    )
+
+
 def ways_out(tx: Tx, task: Task, refused: LocksRefused, name: Callable[[str], str]) -> tuple[Action, ...]:
     """Ask whoever asked for the holder; or stop, and start again once the holder is done."""
     holder = holding_task(tx, refused)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,8 @@ from tests.far_end.repositories import git
 from tests.far_end.responses_model import ResponsesModel
 from tests.far_end.scripted_model import Answer, Asking, Call, Reply, call, say
 from tests.scenarios.house import House, house
+
+GIT = shutil.which("git")
 
 
 @pytest.fixture(scope="module")
@@ -192,9 +198,49 @@ def test_a_session_by_hand_is_adopted_with_its_work_and_its_conversation(
     assert f"{task} goes on with this conversation" in again.stdout.decode()
 
 
-def allowed(ada: ByHand, path: Path) -> bool:
+def test_a_session_that_ends_before_it_is_adopted_hands_over_without_its_agent_or_says_that_it_could_not(
+    stand: tuple[House, AnthropicModel, ByHand], tmp_path: Path
+) -> None:
+    built, _, ada = stand
+    go, slow = tmp_path / "go", tmp_path / "git"
+    slow.write_text(
+        f'#!/bin/sh\nwhile [ ! -e {go} ]; do sleep 0.05; done\n[ -s {go} ] && exit 1\nexec {GIT} "$@"\n'
+    )
+    slow.chmod(0o755)
+    git(ada.copy, "stash", "--quiet", "--include-untracked")
+    for word, conversation, why in (("no", "ends-badly", "git rev-list"), ("", "ends-well", "adopted by t")):
+        go.unlink(missing_ok=True)
+        assert allowed(ada, ada.copy / "ends.txt", conversation)
+        (ada.copy / "ends.txt").write_text("mine\n")
+        name = f"h{len(built.bodies('hooked.began'))}"
+        assert built.say(f"/adopt {name} write GOOD ends").status == 0
+        over = {**ada.event(ada.copy, conversation), "hook_event_name": "SessionEnd"}
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+            done = ada.hook("end", over)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), "the agent does not wait"
+        assert f"{name} (hooked" in built.say("/locks").shown, "it has not handed over yet"
+        go.write_text(word)
+        built.until(partial(is_over, built, name), name)
+        assert why in built.bodies("hooked.ended")[-1]["why"]
+        assert f"{name} (hooked" not in built.say("/locks").shown
+        again = ada.hook("end", over)
+        assert (again.returncode, again.stderr) == (0, b"")
+    task = built.ledger("task.requested")[-1].refs.task
+    assert built.wait(task).status == 0 and built.main("ends.txt") == "mine"
+    with contextlib.closing(sqlite3.connect(built.home / "airboss.db")) as store:
+        query = "SELECT card_json FROM outbox WHERE instr(card_json, ?)"
+        ((told,),) = store.execute(query, (" has ended and was not adopted",)).fetchall()
+    assert str(ada.copy) in told
+
+
+def is_over(built: House, session: str) -> bool:
+    return any(each.refs.session == session for each in built.ledger("hooked.ended"))
+
+
+def allowed(ada: ByHand, path: Path, session: str = "s1") -> bool:
     """Whether the installed hook lets an edit of this file pass."""
-    done = ada.hook("edit", ada.event(path))
+    done = ada.hook("edit", ada.event(path, session))
     assert done.returncode == 0, done
     return not done.stdout
 

@@ -233,3 +233,30 @@ def test_a_secret_that_cannot_be_read_is_said(tmp_path: Path, capsys: pytest.Cap
     for file, why in ((str(tmp_path / "none"), "No such file"), (str(tmp_path), "directory")):
         assert main(["--home", str(tmp_path), "lock", "release", "x", "--secret-file", file]) == 2
         assert why in capsys.readouterr().err
+
+
+async def test_an_empty_secret_is_none_also_from_a_pipe_to_which_nobody_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe, secret = tmp_path / "pipe", tmp_path / "secret"
+    os.mkfifo(pipe)
+    secret.touch()
+    for file in (pipe, secret):
+        words = ["--home", str(tmp_path), "lock", "release", "x", "--secret-file", str(file)]
+        async with asyncio.timeout(30):
+            assert await asyncio.to_thread(main, words) == 2
+        assert "it is empty" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*words[:-1], ""])
+    async with served(tmp_path, ME):
+        typed = Typed(tmp_path, capsys)
+        _, data = await typed("acquire", "./src", "--repo", "shop", "--holder", "anna", "--ttl", "60")
+        assert data["leases"][0]["resource"] == "path:shop:src"
+        reads, writes = os.pipe()
+        released = typed("release", "path:shop:./src", "--secret-file", f"/dev/fd/{reads}")
+        async with alongside(released, "release") as release:
+            await asyncio.sleep(0)
+            os.write(writes, data["leases"][0]["secret"].encode())
+            os.close(writes)
+            assert (await release)[0] == 0
+        os.close(reads)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from bot.cards import shown
+from bot.repositories import at_root
 from bot.telling.locked import StuckLocks
 from fleet.clock import SystemClock
 from fleet.events import LocksRefused, LocksReleased, Source
+from fleet.git.repository import Repository
 from fleet.locks import LockCause, Resource, Want
 from fleet.model import TaskState
-from fleet.store import ledger, locks, tasks
+from fleet.store import ledger, locks, schedules, tasks
 from fleet.store.core import Tx
 from gates.locks import book
 from gates.locks.book import Request
 from tests.chat_flight import Flight
 from tests.chat_house import ADA, OTTO, VERA, House, house
+from tests.far_end.repositories import make_bare
 
 REFUSED = LocksRefused("t1", ("path:shop:src/pay.py",), "t2", "path:shop:src/pay.py", "touched")
 
@@ -125,3 +128,68 @@ async def test_unlock_needs_the_right_a_reason_and_what_is_held(tmp_path: Path) 
         assert [(item.actor, item.source, item.event.body()["reason"]) for item in ends] == [
             (str(ADA), Source.PERSON, "its owner is away")
         ] * 2
+
+
+async def holding(there: House, holder: str, *wants: Resource, task: str = "") -> None:
+    request = Request(holder, tuple(map(Want, wants)), 60_000_000, LockCause.COMMAND, task=task)
+    await there.store.write(lambda tx: book.acquire(tx, request))
+
+
+async def test_locks_are_found_and_taken_away_by_what_the_list_shows(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await begun(there)
+        await holding(there, "t1", *(Resource(f"src/{at}.py", "shop") for at in range(12)), task="t1")
+        await holding(there, "h7 (hooked, not held)", Resource("by-hand.txt", "shop"))
+        await holding(there, "Nightly", Resource("deploy"))
+        for text, rows, first in (
+            ("/locks", 3, "t1 · src/0.py, src/1.py +10"),
+            ("/locks T1", 10, "t1 · src/0.py · "),
+            ("/locks t1 2", 2, "t1 · src/10.py · "),
+            ("/locks SRC/3.py", 1, "t1 · src/3.py · "),
+            ("/locks src", 10, "t1 · src/0.py · "),
+            ("/locks h7", 1, "h7 (hooked, not held) · by-hand.txt"),
+            ("/locks deploy", 1, "Nightly · deploy (advisory)"),
+            ("/locks docs/x.md", 1, "Nobody holds docs/x.md."),
+        ):
+            _, (card,) = await there.say(text)
+            lines = [shown(each) for each in card.lines]
+            assert len(lines) == rows and lines[0].startswith(first), (text, lines)
+        for text, said in (
+            ("/unlock SRC/3.py stuck", "1 lock taken away"),
+            ("/unlock #t1: its machine sleeps", "11 locks taken away"),
+            ("/unlock H7 its machine sleeps", "1 lock taken away"),
+            ("/unlock nightly it hangs", "1 lock taken away"),
+        ):
+            _, cards = await there.say(text, sender=ADA)
+            assert said in [shown(card.title) for card in cards], text
+        _, (card,) = await there.say("/locks")
+        assert shown(card.lines[0]) == "Nothing is locked."
+
+
+async def test_whose_locks_somebody_else_took_away_is_told(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await begun(there)
+        for holder in ("t1", "t2"):
+            await holding(there, holder, Resource(f"{holder}.py", "shop"), task=holder)
+            await there.say(f"/unlock {holder} I need it", sender=ADA)
+        await there.settle()
+        told = [post.card for post in there.phone.sent if "took its locks away" in shown(post.card.title)]
+        assert [shown(card.title) for card in told] == ["t2 · Ada took its locks away"], "t1 is hers"
+        assert [shown(each) for each in told[0].lines[-3:-1]] == ["t2.py", "Reason: I need it"]
+
+
+async def test_a_word_that_is_also_a_path_locks_both(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        result, _ = await there.say("/run lock=lib share=deploy tidy up", sender=OTTO)
+        task = await there.store.read(lambda tx: tasks.task(tx, result.task))
+        assert [str(want) for want in task.locks] == ["exclusive lib", "shared deploy", "exclusive path:shop:lib"]
+        await there.say("/schedule every hour run lock=lib tidy up", sender=OTTO)
+        (made,) = await there.store.read(schedules.listed)
+        assert [str(want) for want in made.work.locks] == ["exclusive lib", "exclusive path:shop:lib"]
+
+
+async def test_what_the_base_branch_has_at_its_root_is_known_before_the_first_task(tmp_path: Path) -> None:
+    bare = make_bare(tmp_path / "shop.git", {"src/a.py": "1\n", "Makefile": "all:\n"})
+    repository = Repository("shop", str(bare), "main", tmp_path / "mirror.git")
+    for _ in range(2):
+        assert await at_root(repository, ["src", "Makefile", "deploy", "a b"]) == ["src", "Makefile"]

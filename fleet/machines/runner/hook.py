@@ -26,6 +26,7 @@ from .hook_parts import (
     above,
     addresses,
     answers,
+    apart,
     decode,
     encode,
     exchange,
@@ -58,7 +59,6 @@ PAUSE, LOOK = 2.0, 30.0
 
 HELP = "Run `airboss hooks off` to edit without Airboss for up to 8 hours."
 _SHELLS, _PATCH = ("Bash", "exec_command", "shell"), "*** Begin Patch"
-_CONVERSATION = 16 << 20
 _JOURNAL_BYTES = 1 << 20
 _LONGEST = 4000
 _SHOWN = ("stdout", "stderr", "output", "content", "text", "file")
@@ -85,17 +85,16 @@ def main(agent: str, mode: str) -> None:
         try:
             client.stop(event)
         except Exception as error:  # it may stop, and its person knows that nothing was judged
-            said = str(error) or type(error).__name__
-            say({"systemMessage": "Airboss: the gates did not judge this: %s" % said})
-    elif mode == "edit" and not is_edit(event):
+            say({"systemMessage": "Airboss: the gates did not judge this: %s" % told(error)})
+    elif mode == "end":
+        client.end(event)
+    elif mode != "edit" or not is_edit(event):
         client.note_if_possible(event)
-    elif mode == "edit":
+    else:
         try:
             client.edit(event)
         except Exception as error:  # whatever it is: an edit that was not allowed is refused
-            say(refusal("Airboss refuses this edit: %s. %s" % (str(error) or type(error).__name__, HELP)))
-    else:
-        client.note(event, mode)
+            say(refusal("Airboss refuses this edit: %s. %s" % (told(error), HELP)))
 
 
 class Client:
@@ -143,7 +142,16 @@ class Client:
                 say(answer["say"])
                 return
 
-    def note(self, event: Json, mode: str) -> None:
+    def end(self, event: Json) -> None:
+        """It is over. The agent waits for this for a moment only: what takes longer goes on without it."""
+        try:
+            self.note(event, "end")
+        except EditRefused:
+            apart(PATIENCE["stop"])
+            time.sleep(PAUSE)
+            self.note(event, "end")
+
+    def note(self, event: Json, mode: str = "note") -> None:
         """What happened in a session that was begun; at its end, its secret is forgotten."""
         if not self._secret(event):
             return
@@ -172,26 +180,10 @@ class Client:
         if answer.get("say"):
             say(answer["say"])
 
-    def _hand_over_all(self, event: Json, more: Json) -> None:
-        """A person wants this session in the fleet: its work and its conversation go there."""
-        from . import hook_stop
-
-        top, secret = more["top"], self._secret(event)
-        where = {"repo": more["repo"], "top": top, "secret": secret}
-        base = self._ask("adopt", event, {**where, "tips": hook_stop.tips(top)}).get("base")
-        handed = hook_stop.handed(top, base) if base else None
-        said = read(str(event.get("transcript_path") or ""))[-_CONVERSATION:]
-        work = {"tree": handed.tree, "base": base} if handed else {}
-        pack = handed.pack if handed else b""
-        sizes = {"pack": len(pack), "said": len(said)}
-        answer = self._ask("adopted", event, {**where, **work, **sizes}, pack + said)
-        if answer.get("say"):
-            say(answer["say"])
-
     def note_if_possible(self, event: Json) -> None:
-        """As :meth:`note`, of a call that is no edit: whatever goes wrong, it may be made."""
+        """As :meth:`note`. Whatever goes wrong, the agent goes on."""
         try:
-            self.note(event, "note")
+            self.note(event)
         except Exception:
             return
 
@@ -244,8 +236,10 @@ class Client:
             if secret:
                 answer = self._ask(op, event, {**more, "secret": secret})
                 if answer.get("adopt"):
-                    self._hand_over_all(event, more)
-                if not answer.get("unknown"):
+                    from . import hook_stop
+
+                    say(hook_stop.adopted(self._ask, event, {**more, "secret": secret}, ends=op == "end"))
+                if op == "end" or not answer.get("unknown"):
                     return answer
             if not more["repo"]:
                 return {}
@@ -276,7 +270,8 @@ class Client:
         if path != paths[0]:
             self._begin_with(path)
         if answer["end"] != 0:
-            raise EditRefused(" ".join(str(answer.get("error") or "the controller refused").split()))
+            said = str(answer.get("error") or "the controller refused").splitlines()
+            raise EditRefused(". ".join(line.strip().rstrip(".") for line in said))
         data = answer.get("data")
         return data if isinstance(data, dict) else {}
 
@@ -350,6 +345,10 @@ def _texts(shown: Any) -> list[str]:
     if isinstance(shown, dict):
         return [text for name in _SHOWN if name in shown for text in _texts(shown[name])]
     return []
+
+
+def told(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def refusal(why: str) -> Json:

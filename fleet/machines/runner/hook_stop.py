@@ -1,4 +1,5 @@
-"""What the hook client does when the agent says that it is done: it hands over the working copy's tree.
+"""What the hook client does when the agent says that it is done: it hands over the working copy's tree; where a
+person wants the session in the fleet, its conversation too.
 
 Nothing in the working copy changes, not even its index. The tree is made as ``git add --all`` would, beside the
 repository's own objects, and sent as a pack. The controller says from which of its commits it begins.
@@ -11,11 +12,16 @@ import shutil
 import subprocess
 import tempfile
 
+from .hook_parts import apart, read
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Any, Callable, Optional
 
-_MOST = 200
+    Json = dict[str, Any]
+
+_MOST, _PATIENCE = 200, 900.0
+_CONVERSATION = 16 << 20
 _SECONDS = 120
 
 
@@ -51,6 +57,30 @@ def handed(top: str, base: str) -> Optional[Handed]:
         return Handed(tree, _git(top, ["pack-objects", "--quiet", "--revs", "--thin", "--stdout"], env, listed))
     finally:
         shutil.rmtree(own, ignore_errors=True)
+
+
+def adopted(ask: Callable[..., Json], event: Json, where: Json, *, ends: bool) -> Json:
+    """A person wants this session in the fleet: what the agent is told. A session that ``ends`` hands over without
+    its agent, which does not wait, and has no other sign of life: if it cannot, that person is told."""
+    if ends:
+        apart(_PATIENCE)
+    try:
+        return _hand_over(ask, event, where)
+    except Exception as error:
+        if not ends:
+            raise
+        why = (str(error) or type(error).__name__)[:1000]
+        return ask("end", {**event, "reason": why}, {**where, "left": True})
+
+
+def _hand_over(ask: Callable[..., Json], event: Json, where: Json) -> Json:
+    base = ask("adopt", event, {**where, "tips": tips(where["top"])}).get("base")
+    work = handed(where["top"], base) if base else None
+    said = read(str(event.get("transcript_path") or ""))[-_CONVERSATION:]
+    pack, given = (work.pack, {"tree": work.tree, "base": base}) if work else (b"", {})
+    answer = ask("adopted", event, {**where, **given, "pack": len(pack), "said": len(said)}, pack + said)
+    told: Json = answer["say"]
+    return told
 
 
 def _git(top: str, words: list[str], env: dict[str, str], given: bytes = b"") -> bytes:
