@@ -194,10 +194,10 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: Not
             return [_asking(tx, task, silent, progress, context)] if silent is not None else []
         case LocksReleased(end=HoldEnd.WAITED) as ended:
             return [Notice(locked.waited_card(task, ended, base))]
-        case LocksReleased(end=HoldEnd.BROKEN) as ended if context.name(recorded.actor) != context.name(
-            task.requester
-        ):
-            return [Notice(locked.broken_card(task, ended, context.name(recorded.actor), base))]
+        case LocksReleased(end=HoldEnd.BROKEN) as ended:
+            who = context.name(recorded.actor)
+            mine = who == context.name(task.requester)
+            return [] if mine else [Notice(locked.broken_card(task, ended, who, base))]
         case LinkChanged(up=False, why=why):
             return [Notice(_away(task, why, progress, base))]
         case LeftProcessEnded() as ended:
