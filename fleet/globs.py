@@ -341,8 +341,13 @@ def _tokens(part: str, text: str, fold: bool) -> Iterator[_Token]:
                     raise _malformed(text, "it ends in a backslash")
                 char = part[at]
                 at += 1
-            code = ord(lower(char) if fold else char)
-            yield _Chars(((code, code),))
+            yield _one(ord(lower(char) if fold else char))
+
+
+@lru_cache(maxsize=1024)
+def _one(code: int) -> _Chars:
+    """A character that stands for itself; thousands of paths in memory share it."""
+    return _Chars(((code, code),))
 
 
 def _class(part: str, at: int, text: str, fold: bool) -> tuple[_Chars, int]:
