@@ -12,18 +12,14 @@ from typing import Any, Final
 from fleet.agent_events import Decision, Deny, Ready, Said, TurnEnded, TurnOutcome, Used
 from fleet.agents.acp_calls import answer, cancel_asks, read_call, read_question
 from fleet.agents.lines import (
-    NOT_UNDERSTOOD,
     RAW_LIMIT,
     Fold,
+    MessageDriver,
     as_words,
     count,
     cut,
-    decode,
     mapping,
-    oversized_line,
-    refuse,
     string,
-    unknown,
     with_attachments,
 )
 from fleet.agents.refusals import of_acp
@@ -48,7 +44,7 @@ _CANCELLED: Final = "cancelled"
 _NOTHING: Final = "the agent did nothing after it was interrupted"
 
 
-class AcpDriver:
+class AcpDriver(MessageDriver):
     """One process for a session's turns; a later one continues where the agent can load a session."""
 
     name = "acp"
@@ -99,26 +95,11 @@ class AcpDriver:
         _request(fold, "initialize", params)
         return fold.step()
 
-    def feed(self, state: DriverState, line: bytes) -> Step:
-        """Handles one line of output."""
-        fold, message = Fold(state), {}
-        try:
-            message = decode(line)
-            if "method" in message:
-                understood = _read_call_of_agent(fold, string(message["method"]), message)
-            else:
-                _read_response(fold, message)
-                understood = True
-        except NOT_UNDERSTOOD:
-            fold, understood = Fold(state), False
-            refuse(fold, message)
-        if not understood:
-            fold.report(unknown(line))
-        return fold.step()
-
-    def oversized(self, state: DriverState, size: int) -> Step:
-        """Reports a skipped line. If it was a question, the agent keeps waiting: silence is not yes."""
-        return Step(state, (oversized_line(size),))
+    def _read(self, fold: Fold, message: dict[str, Any]) -> bool:
+        if "method" in message:
+            return _read_call_of_agent(fold, string(message["method"]), message)
+        _read_response(fold, message)
+        return True
 
     def say(self, state: DriverState, text: str) -> Step:
         """The next prompt; during a turn the agent gets it as soon as it can take one."""
@@ -151,18 +132,9 @@ class AcpDriver:
             _end_turn(fold, TurnOutcome.FAILED, "interrupted")
         return fold.step()
 
-    def finish(self, state: DriverState) -> Step:
-        """Closes standard input: the agent ends, or is ended."""
-        return Step(state, eof=True)
-
-    def ended(self, state: DriverState, exit: Exit) -> Step:
-        """Ends an open turn as failed. Unfinished tools stay unfinished."""
-        if not state["running"]:
-            return Step(state)
-        fold = Fold(state)
+    def _end(self, fold: Fold, ended: TurnEnded) -> None:
         _flush(fold)
-        _end_turn(fold, TurnOutcome.FAILED, f"the agent ended before its turn did: {exit}", exit)
-        return fold.step()
+        _end_turn(fold, ended.outcome, ended.error, ended.exit)
 
 
 # --- Requests of ours ------------------------------------------------------------------------------------

@@ -31,28 +31,23 @@ from fleet.agents.claude_background import hold_back, read_task
 from fleet.agents.claude_usage import report_usage, stream_usage
 from fleet.agents.lines import (
     HELD_BACK,
-    NOT_UNDERSTOOD,
     RAW_LIMIT,
     WORDS_LIMIT,
     Fold,
+    MessageDriver,
     as_words,
     canonical,
     cut,
-    decode,
     digest,
     ends,
-    left_open,
     mapping,
     one_line,
-    oversized_line,
     size_of,
     string,
-    unknown,
     window,
     with_attachments,
 )
 from fleet.agents.refusals import of_claude
-from fleet.exits import Exit
 from fleet.ports import Brief, DriverState, Launch, Step
 
 _HOOKED = (*EDITS, "Bash", "mcp__.*", PLAN)
@@ -71,7 +66,7 @@ _READING = "Read,Glob,Grep,WebFetch,WebSearch,AskUserQuestion"
 _EXIT_CODE = re.compile(r"Exit code (\d{1,3})\b")
 
 
-class ClaudeDriver:
+class ClaudeDriver(MessageDriver):
     """Claude Code: one process for a session's turns, ``--resume`` for a later process."""
 
     name = "claude"
@@ -121,22 +116,11 @@ class ClaudeDriver:
         fold.send({"type": "control_request", "request_id": _INITIALIZE, "request": request})
         return fold.step()
 
-    def feed(self, state: DriverState, line: bytes) -> Step:
-        """Handles one line of output."""
-        fold, message = Fold(state), {}
-        try:
-            message = decode(line)
-            understood = _READERS[string(message["type"])](fold, message)
-        except NOT_UNDERSTOOD:
-            fold, understood = Fold(state), False
-            refuse(fold, message)
-        if not understood:
-            fold.report(unknown(line))
-        return fold.step()
+    def _read(self, fold: Fold, message: dict[str, Any]) -> bool:
+        return _READERS[string(message["type"])](fold, message)
 
-    def oversized(self, state: DriverState, size: int) -> Step:
-        """Reports a skipped line. If it was a question, the agent keeps waiting: silence is not yes."""
-        return Step(state, (oversized_line(size),))
+    def _refuse(self, fold: Fold, message: dict[str, Any]) -> None:
+        refuse(fold, message)
 
     def say(self, state: DriverState, text: str) -> Step:
         """Steers the running turn, or starts the next one. Messages that arrive too late start a turn
@@ -178,22 +162,9 @@ class ClaudeDriver:
         fold.send({"type": "control_request", "request_id": name, "request": {"subtype": "interrupt"}})
         return fold.step()
 
-    def finish(self, state: DriverState) -> Step:
-        """Closes standard input: the agent ends after its current turn."""
-        return Step(state, eof=True)
-
-    def ended(self, state: DriverState, exit: Exit) -> Step:
-        """Ends an open turn as failed. Unfinished tools stay unfinished."""
-        if not state["running"]:
-            return Step(state)
-        fold = Fold(state)
+    def _end(self, fold: Fold, ended: TurnEnded) -> None:
         fold.state["running"] = False
-        if left_open(state):  # it was done, but for its background work, which has ended with it
-            fold.report(TurnEnded(state[HELD_BACK]["claim"], TurnOutcome.COMPLETED, "", exit))
-            return fold.step()
-        error = f"the agent ended before its turn did: {exit}"
-        fold.report(TurnEnded("", TurnOutcome.FAILED, error, exit))
-        return fold.step()
+        fold.report(ended)
 
 
 def _hooked(words: tuple[str, ...]) -> str:

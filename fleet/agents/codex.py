@@ -17,19 +17,14 @@ from fleet.agents.codex_items import end_item, start_item
 from fleet.agents.codex_usage import report_subagent_usage, report_usage
 from fleet.agents.lines import (
     HELD_BACK,
-    NOT_UNDERSTOOD,
     RAW_LIMIT,
     WORDS_LIMIT,
     Fold,
+    MessageDriver,
     count,
     cut,
-    decode,
-    left_open,
     mapping,
-    oversized_line,
-    refuse,
     string,
-    unknown,
     window,
     with_attachments,
 )
@@ -60,7 +55,7 @@ _ASKING = {"approvalPolicy": "untrusted", "sandbox": "danger-full-access", "appr
 _READING = {"approvalPolicy": "never", "sandbox": "read-only"}
 
 
-class CodexDriver:
+class CodexDriver(MessageDriver):
     """Codex: one process for a session's turns, ``thread/resume`` for a later process."""
 
     name = "codex"
@@ -113,26 +108,11 @@ class CodexDriver:
             _request(fold, "thread/start", params)
         return fold.step()
 
-    def feed(self, state: DriverState, line: bytes) -> Step:
-        """Handles one line of output."""
-        fold, message = Fold(state), {}
-        try:
-            message = decode(line)
-            if "method" in message:
-                read = read_question if "id" in message else _read_notification
-                understood = read(fold, string(message["method"]), mapping(message["params"]), message)
-            else:
-                understood = _read_response(fold, message)
-        except NOT_UNDERSTOOD:
-            fold, understood = Fold(state), False
-            refuse(fold, message)
-        if not understood:
-            fold.report(unknown(line))
-        return fold.step()
-
-    def oversized(self, state: DriverState, size: int) -> Step:
-        """Reports a skipped line. If it was a question, the agent keeps waiting: silence is not yes."""
-        return Step(state, (oversized_line(size),))
+    def _read(self, fold: Fold, message: dict[str, Any]) -> bool:
+        if "method" not in message:
+            return _read_response(fold, message)
+        read = read_question if "id" in message else _read_notification
+        return read(fold, string(message["method"]), mapping(message["params"]), message)
 
     def say(self, state: DriverState, text: str) -> Step:
         """Steers the running turn, or starts the next one."""
@@ -167,20 +147,8 @@ class CodexDriver:
             _end_turn(fold, "", TurnOutcome.FAILED, "interrupted")
         return fold.step()
 
-    def finish(self, state: DriverState) -> Step:
-        """Closes standard input: the app server ends."""
-        return Step(state, eof=True)
-
-    def ended(self, state: DriverState, exit: Exit) -> Step:
-        """Ends an open turn as failed. Unfinished tools stay unfinished."""
-        if not state["running"]:
-            return Step(state)
-        fold = Fold(state)
-        if left_open(state):  # it was done, but for its background work, which has ended with it
-            _end_turn(fold, state[HELD_BACK]["claim"], TurnOutcome.COMPLETED, "", exit)
-            return fold.step()
-        _end_turn(fold, "", TurnOutcome.FAILED, f"the agent ended before its turn did: {exit}", exit)
-        return fold.step()
+    def _end(self, fold: Fold, ended: TurnEnded) -> None:
+        _end_turn(fold, ended.claim, ended.outcome, ended.error, ended.exit)
 
 
 def _request(fold: Fold, method: str, params: dict[str, Any], **kept: Any) -> None:

@@ -6,11 +6,13 @@ import hashlib
 import json
 import math
 import re
+from abc import ABC, abstractmethod
 from typing import Any
 
 import msgspec
 
-from fleet.agent_events import Happening, Said, TurnEnded, Unknown, Window
+from fleet.agent_events import Happening, Said, TurnEnded, TurnOutcome, Unknown, Window
+from fleet.exits import Exit
 from fleet.ports import DriverState, Step
 from fleet.untrusted import whole_until
 
@@ -144,12 +146,6 @@ def oversized_line(size: int) -> Unknown:
     return Unknown(f"a line of {size} bytes, too long to decode; it is in the spool")
 
 
-def refuse(fold: Fold, message: dict[str, Any]) -> None:
-    """Answers a request of JSON-RPC that cannot be read, so that the agent does not wait."""
-    if isinstance(message.get("method"), str) and type(name := message.get("id")) in (int, str):
-        fold.send({"jsonrpc": "2.0", "id": name, "error": {"code": -32602, "message": UNREADABLE}})
-
-
 def as_words(text: str) -> str:
     """Text that an agent passes on to its model. What begins with a slash would be a command of its own."""
     return f"The task:\n{text}" if text.lstrip().startswith("/") else text
@@ -172,6 +168,55 @@ def left_open(state: DriverState) -> tuple[str, ...]:
     """The background work for which a turn's result is held back; empty when none is."""
     held = state.get(HELD_BACK) or {}
     return tuple(str(words) or "a command" for words in held.get("open", ()))
+
+
+class MessageDriver(ABC):
+    """What drivers have in common whose agents speak in JSON objects, one a line."""
+
+    @abstractmethod
+    def _read(self, fold: Fold, message: dict[str, Any]) -> bool:
+        """Whether it was understood. May raise one of ``NOT_UNDERSTOOD``."""
+
+    def feed(self, state: DriverState, line: bytes) -> Step:
+        """Handles one line of output."""
+        fold, message = Fold(state), {}
+        try:
+            message = decode(line)
+            understood = self._read(fold, message)
+        except NOT_UNDERSTOOD:
+            fold, understood = Fold(state), False
+            self._refuse(fold, message)
+        if not understood:
+            fold.report(unknown(line))
+        return fold.step()
+
+    def _refuse(self, fold: Fold, message: dict[str, Any]) -> None:
+        """Answers a request that cannot be read, so that the agent does not wait."""
+        if isinstance(message.get("method"), str) and type(name := message.get("id")) in (int, str):
+            fold.send({"jsonrpc": "2.0", "id": name, "error": {"code": -32602, "message": UNREADABLE}})
+
+    def oversized(self, state: DriverState, size: int) -> Step:
+        """Reports a skipped line. If it was a question, the agent keeps waiting: silence is not yes."""
+        return Step(state, (oversized_line(size),))
+
+    def finish(self, state: DriverState) -> Step:
+        """Closes standard input: the agent ends after its current turn."""
+        return Step(state, eof=True)
+
+    def ended(self, state: DriverState, exit: Exit) -> Step:
+        """Ends an open turn as failed. Unfinished tools stay unfinished."""
+        if not state["running"]:
+            return Step(state)
+        fold = Fold(state)
+        if left_open(state):  # it was done, but for its background work, which has ended with it
+            self._end(fold, TurnEnded(state[HELD_BACK]["claim"], TurnOutcome.COMPLETED, "", exit))
+        else:
+            self._end(fold, TurnEnded("", TurnOutcome.FAILED, f"the agent ended before its turn did: {exit}", exit))
+        return fold.step()
+
+    @abstractmethod
+    def _end(self, fold: Fold, ended: TurnEnded) -> None:
+        """The open turn ended so, with its process."""
 
 
 class Fold:
