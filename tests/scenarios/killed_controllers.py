@@ -25,7 +25,6 @@ from bot.chats.telegram.render import render
 from bot.telling.notify import CURSOR
 from fleet.errors import StoreUnavailable
 from fleet.events import CommandGiven, Recorded
-from fleet.failpoints import NAMES, OF_CHATS, OF_HALTS, OF_LANDINGS, OF_MERGES, OF_POOLS, OF_SCHEDULES, OF_TREES
 from fleet.model import TaskState
 from fleet.store import controllers, leads, ledger, sessions, tasks
 from fleet.store.chat import inbox, settings
@@ -38,6 +37,7 @@ from tests.far_end.bot_api import BotApi
 from tests.far_end.bot_api_text import read
 from tests.far_end.clocks import wall_clock
 from tests.far_end.repositories import advance
+from tests.kill_points import NAMES, OF_CHATS, OF_HALTS, OF_LANDINGS, OF_MERGES, OF_POOLS, OF_SCHEDULES, OF_TREES
 from tests.scenarios.controllers import Controller
 from tests.scenarios.house import House
 from tests.scenarios.pair import Pair

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 from fleet.events import Recorded
-from fleet.failpoints import OF_HALTS, OF_LANDINGS, OF_POOLS, OF_SCHEDULES, OF_TREES
 from fleet.model import STOPPED_EARLY, TaskState
 from fleet.store import leads, sessions
 from fleet.store.core import Store
@@ -24,6 +23,7 @@ from tests.far_end.farm import Farm
 from tests.far_end.held_gates import WAIT, HeldGates
 from tests.far_end.repositories import advance
 from tests.far_end.sshd import running_sshd
+from tests.kill_points import OF_HALTS, OF_LANDINGS, OF_POOLS, OF_SCHEDULES, OF_TREES
 from tests.scenarios.house import CHECK, GATE, House
 from tests.scenarios.killed_controllers import KilledControllers, Play
 from tests.scenarios.pair import pair

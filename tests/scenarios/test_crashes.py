@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from fleet.failpoints import NAMES, OF_HALTS
 from tests.conftest import living_in, sampled
 from tests.far_end.repositories import git
+from tests.kill_points import NAMES, OF_HALTS
 from tests.scenarios.house import House, house
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from fleet.failpoints import OF_LANDINGS, OF_MERGES
 from tests.conftest import sampled
 from tests.far_end.held_gates import WAIT, HeldGates
 from tests.far_end.repositories import advance, git
+from tests.kill_points import OF_LANDINGS, OF_MERGES
 from tests.scenarios.house import House, house
 
 #: Red when a change that says LONELY finds company. Its runs wait while a test holds them.

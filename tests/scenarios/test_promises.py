@@ -26,11 +26,11 @@ from random import Random
 
 import pytest
 
-from fleet.failpoints import NAMES
 from fleet.model import ENDS
 from tests.conftest import FULL, SEED, living_in
 from tests.far_end.clocks import wall_clock
 from tests.far_end.repositories import git
+from tests.kill_points import NAMES
 from tests.scenarios import fault_house
 from tests.scenarios.house import House, house
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from fleet.failpoints import OF_POOLS
 from fleet.store.core import Store
 from tests.conftest import sampled
 from tests.far_end.farm import Farm
+from tests.kill_points import OF_POOLS
 from tests.pool_yard import Yard
 
 ROOT = Path(__file__).resolve().parents[2]
