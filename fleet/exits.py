@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from fleet.errors import Malformed
+from fleet.bounds import Digest, Size
 
 
 class Exited(Struct, frozen=True, forbid_unknown_fields=True, tag_field="how", tag="exited"):
@@ -68,8 +68,8 @@ _TAMPERED: Final = "tampered with: "
 class Passed:
     """How many bytes went through a supervisor's hands, and their SHA-256 in hex."""
 
-    bytes: int
-    sha256: str
+    bytes: Size
+    sha256: Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +112,3 @@ def to_json(exit_: Exit) -> dict[str, Any]:
     """The form in ledger events and receipts, tagged by ``how``."""
     body: dict[str, Any] = msgspec.to_builtins(exit_)
     return body
-
-
-def from_json(body: dict[str, Any]) -> Exit:
-    """The inverse of :func:`to_json`. Raises ``Malformed`` for anything else."""
-    try:
-        exit_: Exit = msgspec.convert(body, Exit)
-    except msgspec.ValidationError as error:
-        raise Malformed(
-            attempted="read an exit",
-            on=repr(body)[:200],
-            cause=str(error),
-            hint="Another version may have written the record",
-        ) from error
-    return exit_

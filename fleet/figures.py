@@ -14,7 +14,6 @@ from decimal import Decimal
 from typing import Final
 
 from fleet.events import PipeEnded, Recorded, ToolCallEnded, ToolCallStarted
-from fleet.model import Session
 
 DAY_US: Final = 86_400_000_000
 WINDOW_DAYS: Final = 28
@@ -80,12 +79,3 @@ class ToolCallCounter:
 
     def _day(self, time_us: int) -> Counter[str]:
         return self.days.setdefault(time_us // DAY_US, Counter())
-
-
-def active(sessions: Iterable[Session], now_us: int) -> int:
-    """How many of these sessions have a process that was seen alive within the last minute."""
-    return sum(
-        1
-        for session in sessions
-        if not session.ended_us and session.seen_us and now_us - session.seen_us <= ACTIVE_US
-    )

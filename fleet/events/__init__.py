@@ -1,7 +1,7 @@
 """The ledger's events: one envelope, one small class for each kind, one file for each subject, one codec."""
 
 from fleet.events.budgets import BudgetGranted, BudgetNoted, BudgetReached, ProgressHalted, TaskBudgeted
-from fleet.events.codec import KINDS, Redact, decode, encode
+from fleet.events.codec import KINDS, Redact, decode
 from fleet.events.controller import ConfigReloaded, ControllerStarted, LedgerReset
 from fleet.events.digests import DayIssued, RootPosted
 from fleet.events.envelope import Event, Recorded, Source, UnknownEvent, kind_of, leaf_hash

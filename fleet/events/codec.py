@@ -118,27 +118,12 @@ class Unwritten(NamedTuple):
     event: Event
 
 
-def encode(
-    *,
-    seq: int,
-    id_: str,
-    time_us: int,
-    actor: str,
-    refs: Refs,
-    source: Source,
-    event: Event,
-    redact: Redact | None = None,
-) -> Recorded:
-    """The event as recorded; ``redact`` is applied to every string of its body.
+def encode_all(given: Sequence[Unwritten], redact: Redact | None = None) -> list[Recorded]:
+    """The events as recorded; ``redact`` is applied to every string of their bodies. Where it has ``suspects``,
+    which says in which lines a secret may be, only those are redacted, and encoded again.
 
     Raises ``Malformed`` for what the ledger cannot hold: floats, larger integers, text that is not Unicode.
     """
-    return encode_all((Unwritten(seq, id_, time_us, actor, refs, source, event),), redact)[0]
-
-
-def encode_all(given: Sequence[Unwritten], redact: Redact | None = None) -> list[Recorded]:
-    """As :func:`encode` for many. Where ``redact`` has ``suspects``, which says in which lines a secret may be,
-    only those are redacted, and encoded again."""
     suspects: Callable[[Sequence[bytes]], Collection[int]] | None = getattr(redact, "suspects", None)
     if redact is not None and suspects is None:
         return [_recorded(each, *_redacted(each, redact)) for each in given]

@@ -36,8 +36,8 @@ from fleet.events import (
     UsageReported,
 )
 from fleet.exits import Exited
-from fleet.figures import DAY_US, ToolCallCounter, ToolCalls, active
-from fleet.model import Isolation, Session, TaskState
+from fleet.figures import DAY_US, ToolCallCounter, ToolCalls
+from fleet.model import Isolation, TaskState
 from fleet.range_figures import Period
 from fleet.store import ledger, rollups, tasks
 from fleet.store.core import Store, Tx
@@ -370,22 +370,3 @@ async def test_whole_days_are_read_from_what_is_kept_and_the_rest_from_events(st
         assert (made.calls.ok, sum(made.figures.by_hour.values())) == (calls, calls)
     for numbers, calls in (((1, 30), 3_000), ((2, 29), 28)):
         assert sum((await over(store, *numbers)).figures.by_hour.values()) == calls
-
-
-def test_active_is_a_process_seen_within_a_minute(store: Store) -> None:
-    from fleet.store import sessions
-
-    with store.transaction() as tx:
-        fly(tx, TaskState.FAILED)
-        made = sessions.create_session(
-            tx, task="t1", machine="m", agent="a", base="b", isolation=Isolation.SEPARATE_LOGINS
-        )
-        now = tx.now_us()
-
-        def seen(*, seen_us: int = 0, ended_us: int = 0) -> Session:
-            return sessions.update(tx, made.id, seen_us=seen_us, ended_us=ended_us)
-
-        assert active([seen(seen_us=now - 59_000_000)], now) == 1
-        assert active([seen(seen_us=now - 61_000_000)], now) == 0
-        assert active([seen(seen_us=0)], now) == 0
-        assert active([seen(seen_us=now, ended_us=now)], now) == 0

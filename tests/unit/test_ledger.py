@@ -28,9 +28,9 @@ from fleet.events import (
     TaskMoved,
     UnknownEvent,
     decode,
-    encode,
     leaf_hash,
 )
+from fleet.events.codec import Unwritten, encode_all
 from fleet.exits import Exit, Exited, Lost, Signalled, TimedOut
 from fleet.limits import InForce
 from fleet.verdict import JUnitCounts
@@ -76,7 +76,7 @@ def events() -> st.SearchStrategy[Event]:
 
 
 def line_of(event: Event, *, actor: str = "a", seq: int = 1, time_us: int = 1) -> Recorded:
-    return encode(seq=seq, id_="i", time_us=time_us, actor=actor, refs=Refs(), source=Source.AGENT, event=event)
+    return encode_all([Unwritten(seq, "i", time_us, actor, Refs(), Source.AGENT, event)])[0]
 
 
 GOLDEN: list[tuple[Event, str]] = [
@@ -108,15 +108,9 @@ GOLDEN: list[tuple[Event, str]] = [
 
 @pytest.mark.parametrize(("event", "body"), GOLDEN)
 def test_the_bytes_of_a_known_event_never_change(event: Event, body: str) -> None:
-    made = encode(
-        seq=7,
-        id_="00ff",
-        time_us=1_795_360_447_868_000,
-        actor="console:höst:ada",
-        refs=Refs("t1", "t1.1", "t1.1.1", "t1.1.1-tests", "evo"),
-        source=Source.CONTROLLER,
-        event=event,
-    )
+    refs = Refs("t1", "t1.1", "t1.1.1", "t1.1.1-tests", "evo")
+    actor, at_us = "console:höst:ada", 1_795_360_447_868_000
+    (made,) = encode_all([Unwritten(7, "00ff", at_us, actor, refs, Source.CONTROLLER, event)])
     assert (
         made.canonical
         == (
@@ -204,16 +198,8 @@ def test_redaction_reaches_every_string_of_a_body_and_nothing_else(event: Event)
             return [marked(item) for item in value]
         return f"<{value}>" if isinstance(value, str) else value
 
-    made = encode(
-        seq=1,
-        id_="i",
-        time_us=1,
-        actor="a",
-        refs=Refs(),
-        source=Source.AGENT,
-        event=event,
-        redact=lambda text: f"<{text}>",
-    )
+    given = Unwritten(1, "i", 1, "a", Refs(), Source.AGENT, event)
+    (made,) = encode_all([given], lambda text: f"<{text}>")
     plain = marked(json.loads(line_of(event).canonical)["body"])
     assert json.loads(made.canonical)["body"] == plain
     assert decode(made.canonical) == made

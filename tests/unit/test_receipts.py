@@ -28,10 +28,10 @@ from fleet.events import (
     Source,
     TaskRequested,
     VerdictGiven,
-    encode,
     leaf_hash,
     merkle,
 )
+from fleet.events.codec import Unwritten, encode_all
 from fleet.exits import Exited
 from gates.receipts import sshsig, statement
 from gates.receipts.verify import check_repository, check_shape, check_signature, pinned_keys
@@ -53,17 +53,7 @@ class Story:
     def tell(self, event: Event, *, actor: str = "airboss", task: str = "t1", **refs: str) -> None:
         seq = len(self.events) + 1
         known = Refs(task=task, **refs)
-        self.events.append(
-            encode(
-                seq=seq,
-                id_=f"id{seq}",
-                time_us=seq,
-                actor=actor,
-                refs=known,
-                source=Source.CONTROLLER,
-                event=event,
-            )
-        )
+        self.events.append(encode_all([Unwritten(seq, f"id{seq}", seq, actor, known, Source.CONTROLLER, event)])[0])
 
     def gate(self, run: str, commit: str, tree: str, outcome: str = "passed") -> None:
         code = 0 if outcome == "passed" else 1
