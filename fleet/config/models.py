@@ -285,10 +285,14 @@ class PersonConfig(_Section):
     """What their tasks may use together, a day; before `person` of `[budgets]`."""
 
 
-def no_longer_named(repo: str) -> Misconfigured:
-    """The error of what needs a repository that ``fleet.toml`` does not have."""
-    cause = f"fleet.toml no longer names repository {repo}"
-    return Misconfigured(attempted="use a repository", on=repo, cause=cause, hint="Put it back into fleet.toml.")
+def no_longer_named(name: str, kind: str = "repository") -> Misconfigured:
+    """The error of what needs something that ``fleet.toml`` does not have."""
+    return Misconfigured(
+        attempted=f"use the {kind}",
+        on=name,
+        cause=f"fleet.toml no longer names {kind} {name}",
+        hint="Put it back into fleet.toml, or stop the task.",
+    )
 
 
 class FleetConfig(_Section):
@@ -334,6 +338,18 @@ class FleetConfig(_Section):
         if name not in self.repos:
             raise no_longer_named(name)
         return self.repos[name]
+
+    def agent(self, name: str) -> AgentConfig:
+        """The agent of that name. Raises ``Misconfigured`` when ``fleet.toml`` no longer has it."""
+        if name not in self.agents:
+            raise no_longer_named(name, "agent")
+        return self.agents[name]
+
+    def machine(self, name: str) -> MachineConfig:
+        """The machine of that name. Raises ``Misconfigured`` when ``fleet.toml`` no longer has it."""
+        if name not in self.machines:
+            raise no_longer_named(name, "machine")
+        return self.machines[name]
 
     def is_same_person(self, first: str, second: str) -> bool:
         """Whether two ids are one person's."""

@@ -10,7 +10,6 @@ from typing import Protocol
 
 from fleet.agents.registry import driver
 from fleet.config import AgentConfig, FleetConfig, MachineConfig, Secrets
-from fleet.errors import Misconfigured
 from fleet.flight.budgeting import ZoneOf, controllers_zone
 from fleet.flight.sharing import SharedFleet
 from fleet.flight.slot_line import SlotLine
@@ -74,29 +73,12 @@ class Services:
         return self if lead is None else replace(self, store=self.store.under(lead))
 
     def agent_of(self, session: Session) -> AgentConfig:
-        """The configuration of the session's agent. Raises ``Misconfigured`` when ``fleet.toml`` no longer has
-        it."""
-        agent = self.config().agents.get(session.agent)
-        if agent is None:
-            raise Misconfigured(
-                attempted="use an agent",
-                on=session.agent,
-                cause=f"fleet.toml no longer names agent {session.agent}",
-                hint="Restore it in fleet.toml, or stop the task.",
-            )
-        return agent
+        """The configuration of the session's agent. Raises ``Misconfigured``."""
+        return self.config().agent(session.agent)
 
     def machine_of(self, session: Session) -> MachineConfig:
-        """What ``fleet.toml`` says of the session's machine. Raises ``Misconfigured`` when it no longer does."""
-        machine = self.config().machines.get(session.machine)
-        if machine is None:
-            raise Misconfigured(
-                attempted="use a machine",
-                on=session.machine,
-                cause=f"fleet.toml no longer names machine {session.machine}",
-                hint="Put it back into fleet.toml, or stop the task.",
-            )
-        return machine
+        """What ``fleet.toml`` says of the session's machine. Raises ``Misconfigured``."""
+        return self.config().machine(session.machine)
 
     def driver_of(self, session: Session) -> AgentDriver:
         """The driver of the session's agent. Raises ``Misconfigured``."""
