@@ -5,7 +5,6 @@ Ids are ``a1``, ``a2``, …. A question is answered once; one that expires or is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Required, TypedDict, Unpack
@@ -131,58 +130,39 @@ class Answer:
         return self.decision is ApprovalDecision.ALLOW
 
 
-def open_ask(
-    tx: Tx,
-    *,
-    session: Session,
-    ask: str,
-    tool: str,
-    request: str,
-    command: str,
-    paths: Sequence[str],
-    reason: str,
-    expires_us: int,
-    directory: str = "",
-    questions: str = "",
-) -> Approval:
+class QuestionFields(TypedDict, total=False):
+    """What a question says beyond its session; anything left out is empty."""
+
+    ask: str
+    tool: str
+    request: str
+    command: str
+    paths: tuple[str, ...]
+    commit: str
+    tree: str
+    reason: Required[str]
+    expires_us: Required[int]
+    directory: str
+    questions: str
+
+
+def open_ask(tx: Tx, *, session: Session, **fields: Unpack[QuestionFields]) -> Approval:
     """An agent's request that needs a person's permission. ``ask`` is the agent's own id for it."""
-    return _open(
-        tx,
-        session,
-        kind=ApprovalKind.PERMISSION,
-        ask=ask,
-        tool=tool,
-        request=request,
-        command=command,
-        paths=tuple(paths),
-        reason=reason,
-        expires_us=expires_us,
-        directory=directory,
-        questions=questions,
-    )
+    return _open(tx, session, ApprovalKind.PERMISSION, **fields)
 
 
 def open_hold(
     tx: Tx, *, session: Session, commit: str, tree: str, reason: str, leaks: str = "", expires_us: int = 0
 ) -> Approval:
     """A passed change that a person must release before it lands. ``leaks`` (JSON) are kept as the request."""
-    return _open(
-        tx,
-        session,
-        kind=ApprovalKind.HOLD,
-        commit=commit,
-        tree=tree,
-        reason=reason,
-        request=leaks,
-        expires_us=expires_us,
-    )
+    held = QuestionFields(commit=commit, tree=tree, reason=reason, request=leaks, expires_us=expires_us)
+    return _open(tx, session, ApprovalKind.HOLD, **held)
 
 
 def open_stall(tx: Tx, *, session: Session, commit: str, tree: str, reason: str, trouble: str = "") -> Approval:
     """A turn that stopped early. ``commit`` and ``tree``: its snapshot, if any; ``trouble``: why there is none."""
-    return _open(
-        tx, session, kind=ApprovalKind.STALL, commit=commit, tree=tree, reason=reason, request=trouble, expires_us=0
-    )
+    stall = QuestionFields(commit=commit, tree=tree, reason=reason, request=trouble, expires_us=0)
+    return _open(tx, session, ApprovalKind.STALL, **stall)
 
 
 def approval(tx: Tx, approval_id: str) -> Approval:
@@ -325,24 +305,7 @@ def settle(tx: Tx, approval_id: str) -> None:
         raise ValueError(f"the answer to {approval_id} was already acted on")
 
 
-class _QuestionFields(TypedDict, total=False):
-    """What a question says beyond its session; anything left out is empty."""
-
-    kind: Required[ApprovalKind]
-    ask: str
-    tool: str
-    request: str
-    command: str
-    paths: tuple[str, ...]
-    commit: str
-    tree: str
-    reason: Required[str]
-    expires_us: Required[int]
-    directory: str
-    questions: str
-
-
-def _open(tx: Tx, session: Session, **fields: Unpack[_QuestionFields]) -> Approval:
+def _open(tx: Tx, session: Session, kind: ApprovalKind, **fields: Unpack[QuestionFields]) -> Approval:
     number = tx.connection.execute(_LAST).scalar_one() + 1
     row: dict[str, Any] = {
         **dict.fromkeys(("ask", "tool", "request", "command", "commit", "tree", "directory", "questions"), ""),
@@ -350,6 +313,7 @@ def _open(tx: Tx, session: Session, **fields: Unpack[_QuestionFields]) -> Approv
         **dict.fromkeys(("decided_us", "taken_us", "pinged_us", "reminded_us"), 0),
         "number": number,
         "id": f"a{number}",
+        "kind": kind,
         "task": session.task,
         "session": session.id,
         "paths": (),

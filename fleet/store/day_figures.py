@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import bindparam as given
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import func, insert, select, update
 
 from fleet.events import (
     CallDisputed,
@@ -82,22 +82,16 @@ _STARTS = Statement(select(figure_segments.c.first_seq).where(figure_segments.c.
 _CUT = Statement(insert(figure_segments))
 _ADD_CALLS, _ADD_AMOUNTS = adding(figure_calls), adding(figure_amounts)
 _ADD_SESSIONS = Statement(
-    text(
-        "INSERT INTO figure_sessions (day, segment, imported, session) "
-        "VALUES (:day, :segment, :imported, :session) ON CONFLICT DO NOTHING"
-    )
+    "INSERT INTO figure_sessions (day, segment, imported, session) "
+    "VALUES (:day, :segment, :imported, :session) ON CONFLICT DO NOTHING"
 )
 _ADD_DAYS = Statement(
-    text(
-        "INSERT INTO figure_days (day, first_seq, last_seq) VALUES (:day, :first, :last) "
-        "ON CONFLICT (day) DO UPDATE SET last_seq = excluded.last_seq"
-    )
+    "INSERT INTO figure_days (day, first_seq, last_seq) VALUES (:day, :first, :last) "
+    "ON CONFLICT (day) DO UPDATE SET last_seq = excluded.last_seq"
 )
 _OPENED = Statement(
-    text(
-        "INSERT INTO figure_gates (run, opened_seq, day, closed_seq) VALUES (:run, :seq, :day, 0) "
-        "ON CONFLICT DO NOTHING"
-    )
+    "INSERT INTO figure_gates (run, opened_seq, day, closed_seq) VALUES (:run, :seq, :day, 0) "
+    "ON CONFLICT DO NOTHING"
 )
 _CLOSED = Statement(
     update(figure_gates)
@@ -222,79 +216,54 @@ class _Found:
                 _CLOSED.run(connection, {"which": run, "seq": seq})
 
 
-_BOUNDS = Statement(
-    text("SELECT min(first_seq), max(last_seq) FROM figure_days WHERE day >= :first AND day <= :last")
-)
-_BEGUN = Statement(text("SELECT min(first_seq) FROM figure_segments"))
+_BOUNDS = Statement("SELECT min(first_seq), max(last_seq) FROM figure_days WHERE day >= :first AND day <= :last")
+_BEGUN = Statement("SELECT min(first_seq) FROM figure_segments")
 _OLDER = Statement(
-    text("SELECT seq FROM ledger WHERE time_us >= :from_us AND time_us < :upto_us AND seq < :begun LIMIT 1")
+    "SELECT seq FROM ledger WHERE time_us >= :from_us AND time_us < :upto_us AND seq < :begun LIMIT 1"
 )
-_BETWEEN = Statement(text("SELECT min(seq), max(seq) FROM ledger WHERE time_us >= :from_us AND time_us < :upto_us"))
+_BETWEEN = Statement("SELECT min(seq), max(seq) FROM ledger WHERE time_us >= :from_us AND time_us < :upto_us")
 _AMOUNTS_OF_DAYS = Statement(
-    text(
-        "SELECT day, name, machine, sum(amount) FROM figure_amounts WHERE day >= :first AND day <= :last "
-        "GROUP BY day, name, machine"
-    )
+    "SELECT day, name, machine, sum(amount) FROM figure_amounts WHERE day >= :first AND day <= :last "
+    "GROUP BY day, name, machine"
 )
 _CALLS_OF_DAYS = Statement(
-    text(
-        "SELECT quarter, machine, outcome, sum(calls) FROM figure_calls "
-        "WHERE segment IN (SELECT first_seq FROM figure_segments) AND quarter >= :first AND quarter < :upto "
-        "GROUP BY quarter, machine, outcome"
-    )
+    "SELECT quarter, machine, outcome, sum(calls) FROM figure_calls "
+    "WHERE segment IN (SELECT first_seq FROM figure_segments) AND quarter >= :first AND quarter < :upto "
+    "GROUP BY quarter, machine, outcome"
 )
-_SESSIONS_OF_DAYS = Statement(
-    text("SELECT DISTINCT session FROM figure_sessions WHERE day >= :first AND day <= :last")
-)
+_SESSIONS_OF_DAYS = Statement("SELECT DISTINCT session FROM figure_sessions WHERE day >= :first AND day <= :last")
 _AMOUNTS = Statement(
-    text(
-        "SELECT day, name, machine, amount FROM figure_amounts "
-        "WHERE segment >= :first AND segment <= :last AND imported = 0"
-    )
+    "SELECT day, name, machine, amount FROM figure_amounts "
+    "WHERE segment >= :first AND segment <= :last AND imported = 0"
 )
 _SESSIONS_IN = Statement(
-    text(
-        "SELECT DISTINCT session FROM figure_sessions WHERE segment >= :first AND segment <= :last AND imported = 0"
-    )
+    "SELECT DISTINCT session FROM figure_sessions WHERE segment >= :first AND segment <= :last AND imported = 0"
 )
 _CALLS = Statement(
-    text(
-        "SELECT quarter, machine, outcome, calls FROM figure_calls "
-        "WHERE segment >= :first AND segment <= :last AND imported = 0"
-    )
+    "SELECT quarter, machine, outcome, calls FROM figure_calls "
+    "WHERE segment >= :first AND segment <= :last AND imported = 0"
 )
 _UNFINISHED_IN = Statement(
-    text(
-        "SELECT time_us, machine FROM figure_unfinished "
-        "WHERE seq >= :first AND seq <= :last AND started_seq >= :first"
-    )
+    "SELECT time_us, machine FROM figure_unfinished WHERE seq >= :first AND seq <= :last AND started_seq >= :first"
 )
 _UNFINISHED_AT = Statement(
-    text(
-        "SELECT time_us, machine FROM figure_unfinished "
-        "WHERE time_us >= :from_us AND time_us < :upto_us AND started_seq >= :first"
-    )
+    "SELECT time_us, machine FROM figure_unfinished "
+    "WHERE time_us >= :from_us AND time_us < :upto_us AND started_seq >= :first"
 )
 _LATE_AT = Statement(
-    text(
-        "SELECT time_us, machine FROM figure_late "
-        "WHERE time_us >= :from_us AND time_us < :upto_us AND ended_seq > :last "
-        "UNION ALL SELECT time_us, machine FROM open_calls "
-        "WHERE time_us >= :from_us AND time_us < :upto_us AND imported = 1"
-    )
+    "SELECT time_us, machine FROM figure_late "
+    "WHERE time_us >= :from_us AND time_us < :upto_us AND ended_seq > :last "
+    "UNION ALL SELECT time_us, machine FROM open_calls "
+    "WHERE time_us >= :from_us AND time_us < :upto_us AND imported = 1"
 )
 _OPEN_GATES = Statement(
-    text(
-        "SELECT run FROM figure_gates "
-        "WHERE opened_seq >= :first AND opened_seq <= :last AND (closed_seq = 0 OR closed_seq > :last)"
-    )
+    "SELECT run FROM figure_gates "
+    "WHERE opened_seq >= :first AND opened_seq <= :last AND (closed_seq = 0 OR closed_seq > :last)"
 )
 _OPEN_GATES_AT = Statement(
-    text(
-        "SELECT figure_gates.run FROM figure_gates JOIN ledger ON ledger.seq = figure_gates.opened_seq "
-        "WHERE opened_seq >= :first AND opened_seq <= :last AND (closed_seq = 0 OR closed_seq > :last) "
-        "AND ledger.time_us >= :from_us AND ledger.time_us < :upto_us"
-    )
+    "SELECT figure_gates.run FROM figure_gates JOIN ledger ON ledger.seq = figure_gates.opened_seq "
+    "WHERE opened_seq >= :first AND opened_seq <= :last AND (closed_seq = 0 OR closed_seq > :last) "
+    "AND ledger.time_us >= :from_us AND ledger.time_us < :upto_us"
 )
 
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
+import msgspec
 from sqlalchemy import bindparam, func, insert, select, update
 
-from fleet import exits
 from fleet.events import GateClosedV6, GateOpened, GateWitnessed, Refs, Source
 from fleet.gate_runs import GateRun
-from fleet.isolation import UNWALLED, RunIsolation, Sharing
-from fleet.limits import InForce, LimitedResource, Reached, words_for
+from fleet.isolation import UNWALLED
+from fleet.limits import words_for
 from fleet.model import AIRBOSS
 from fleet.ports import Candidate
 from fleet.store import ledger
@@ -24,7 +24,7 @@ from fleet.store.core import Tx
 from fleet.store.records import reader
 from fleet.store.statements import Statement
 from fleet.store.tables import gate_runs, tasks
-from fleet.verdict import Evidence, GateResult, HeldPlace, JUnitCounts, Outcome
+from fleet.verdict import GateResult, Outcome
 
 _BY_ID = Statement(select(gate_runs).where(gate_runs.c.id == bindparam("wanted")))
 _OPEN = Statement(insert(gate_runs))
@@ -115,7 +115,7 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
     opened = run(tx, run_id)
     if opened.closed_us:
         raise ValueError(f"gate run {run_id} was already closed")
-    values = {"closed_us": tx.now_us(), "result": json.dumps(_result_to_json(result))}
+    values = {"closed_us": tx.now_us(), "result": json.dumps(msgspec.to_builtins(result))}
     _CLOSE.run(tx.connection, {"wanted": run_id, **values})
     seen = result.evidence
     isolation = seen.isolation if seen else UNWALLED
@@ -230,48 +230,9 @@ def _refs(opened: GateRun) -> Refs:
     )
 
 
-_run = reader(GateRun, result=lambda row: _result_from_json(json.loads(row.result)) if row.result else None)
+_run = reader(GateRun, result=lambda row: _result(row.result) if row.result else None)
 
 
-def _result_to_json(result: GateResult) -> dict[str, Any]:
-    body = asdict(result)
-    if result.evidence is not None:
-        body["evidence"]["exit"] = exits.to_json(result.evidence.exit)
-    return body
-
-
-def _result_from_json(body: dict[str, Any]) -> GateResult:
-    evidence, junit = body["evidence"], body["junit"]
-    return GateResult(
-        run=body["run"],
-        gate=body["gate"],
-        argv=tuple(body["argv"]),
-        outcome=Outcome(body["outcome"]),
-        reason=body["reason"],
-        evidence=_evidence(evidence) if evidence else None,
-        junit=JUnitCounts(**junit) if junit else None,
-        tail=body["tail"],
-        held=tuple(HeldPlace(**place) for place in body.get("held", ())),
-        notes=tuple(body.get("notes", ())),
-        failed=tuple(body.get("failed", ())),
-        quarantined=tuple(body.get("quarantined", ())),
-    )
-
-
-def _evidence(body: dict[str, Any]) -> Evidence:
-    """The evidence of a run. Runs closed before walls and limits existed count as sharing everything."""
-    isolation = body.get("isolation") or asdict(UNWALLED)
-    limits = body.get("limits")
-    return Evidence(
-        **{
-            **body,
-            "exit": exits.from_json(body["exit"]),
-            "isolation": RunIsolation(**{part: Sharing(value) for part, value in isolation.items()}),
-            "limits": InForce(**limits) if limits else None,
-            "left": tuple(body.get("left", ())),
-            "reached": tuple(
-                Reached(LimitedResource(hit["resource"]), hit["limit"], hit["process"])
-                for hit in body.get("reached", ())
-            ),
-        }
-    )
+def _result(stored: str) -> GateResult:
+    """What versions before walls and limits did not store is as if there were none."""
+    return msgspec.convert(json.loads(stored), GateResult)

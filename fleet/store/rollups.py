@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 
-from sqlalchemy import bindparam, delete, func, select, text
+from sqlalchemy import bindparam, delete, func, select
 
 from fleet.events import PipeEnded, Recorded, Source, ToolCallEnded, ToolCallStarted
 from fleet.figures import DAY_US, UNFINISHED, WINDOW_DAYS, ToolCalls
@@ -21,11 +21,9 @@ from fleet.store.figure_tables import open_calls, tool_calls
 from fleet.store.statements import Statement, adding
 
 _OPEN = Statement(
-    text(
-        "INSERT INTO open_calls (session, call, seq, time_us, machine, imported) "
-        "VALUES (:session, :call, :seq, :time_us, :machine, :imported) "
-        "ON CONFLICT (session, call) DO UPDATE SET seq = excluded.seq WHERE open_calls.imported = 0"
-    )
+    "INSERT INTO open_calls (session, call, seq, time_us, machine, imported) "
+    "VALUES (:session, :call, :seq, :time_us, :machine, :imported) "
+    "ON CONFLICT (session, call) DO UPDATE SET seq = excluded.seq WHERE open_calls.imported = 0"
 )
 _COLUMNS = ("session", "call", "seq", "time_us", "machine", "imported")
 _STARTED = Statement(

@@ -81,8 +81,8 @@ class Statement:
 
     __slots__ = ("_compiled", "statement")
 
-    def __init__(self, statement: Written) -> None:
-        self.statement = statement
+    def __init__(self, statement: Written | str) -> None:
+        self.statement = text(statement) if isinstance(statement, str) else statement
         self._compiled: dict[str, _Compiled] = {}
 
     def one(self, connection: Connection, values: Values) -> Any:
@@ -224,10 +224,8 @@ def _into(table: Table, amount: Callable[[str], str]) -> Statement:
     names, keys = [column.name for column in table.columns], [column.name for column in table.primary_key]
     changes = ", ".join(f"{name} = {amount(name)}" for name in names if name not in keys)
     return Statement(
-        text(
-            f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)}) "  # noqa: S608 - names of ours
-            f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
-        )
+        f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)}) "  # noqa: S608 - names of ours
+        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
     )
 
 
