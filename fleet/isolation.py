@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from fleet.bounds import Size, Words
 
 INSIDE: Final = "/airboss"
 """The fixed path where a walled run finds its own directory: ``tree``, ``home``, ``report``. The runner builds
@@ -131,8 +135,8 @@ class EgressSeen:
     connections; ``hosts``: the first of them."""
 
     enforced: bool
-    refused: int
-    hosts: tuple[str, ...]
+    refused: Size
+    hosts: Annotated[tuple[Words, ...], Meta(max_length=100)] = ()
 
     @property
     def words(self) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from fleet.bounds import Size, Words
+
 DEFAULT_PROCESSES: Final = 2048
 
 _UNITS: Final = (("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10))
@@ -47,8 +49,8 @@ class Reached:
     """A limit that a run reached. ``process``: what was ended for it; empty: the whole run."""
 
     resource: LimitedResource
-    limit: int
-    process: str = ""
+    limit: Size
+    process: Words = ""
 
     def __str__(self) -> str:
         ended = f"process {self.process} ended" if self.process else "run ended"

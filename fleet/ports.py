@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fleet import bounds
 from fleet.agent_events import Asked, Decision, Happening, Ruling
 from fleet.exits import Exit, Streams
 from fleet.isolation import UNWALLED, Alone, EgressSeen, Proxy, RunIsolation, Walls
@@ -35,24 +36,24 @@ class Ran:
 class LoginFacts:
     """Facts from the runner about its machine and login. ``disk_free`` is bytes, ``clock_us`` epoch µs."""
 
-    user: str
-    uid: int
-    home: str
-    host: str
-    boot: str  # changes at every boot; equal for two logins of one running machine
-    system: str  # "linux" or "darwin"
-    python: str
-    cpus: int
-    load_milli: int  # one-minute load average times 1000
-    disk_free: int
-    clock_us: int
+    user: bounds.Name
+    uid: bounds.Uid
+    home: bounds.AbsolutePath
+    host: bounds.Name
+    boot: bounds.Name  # changes at every boot; equal for two logins of one running machine
+    system: bounds.Name  # "linux" or "darwin"
+    python: bounds.Version
+    cpus: bounds.Cpus
+    load_milli: bounds.Load  # one-minute load average times 1000
+    disk_free: bounds.Size
+    clock_us: bounds.Micros
     contained: bool  # a PID namespace can be made here
     walled: bool  # a run's walls can be built here: namespaces with their own root file system
     layered: bool = False  # so can a session's walls, with its own layer over the home directory
-    arch: str = ""
-    release: str = ""  # of macOS, or of the kernel
-    memory: int = 0  # bytes; 0: not known
-    memory_free: int = 0
+    arch: bounds.Label = ""
+    release: bounds.Label = ""  # of macOS, or of the kernel
+    memory: bounds.Size = 0  # bytes; 0: not known
+    memory_free: bounds.Size = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,9 @@ class LoginOffers:
     """What a login's machine offers, by the login's own word. ``programs``: of those asked for, what each says to
     its arguments; ``xcode``: the same; ``simulators``: the (name, runtime) of each."""
 
-    programs: Mapping[str, str]
-    xcode: str
-    simulators: Sequence[tuple[str, str]]
+    programs: bounds.Programs
+    xcode: bounds.Says
+    simulators: bounds.Simulators
 
 
 @dataclass(frozen=True, slots=True)

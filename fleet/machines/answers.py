@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
+from fleet.bounds import AbsolutePath, Micros, Size, Words
 from fleet.errors import MachineFaulty, Malformed
 from fleet.exits import UNRECORDED, Exit, Lost, Passed, Streams, TimedOut, from_wait_status, tampered
 from fleet.isolation import UNWALLED, EgressSeen, RunIsolation, Sharing
-from fleet.limits import InForce, LimitedResource, Reached
+from fleet.limits import InForce, Reached
 from fleet.ports import Ended
 from fleet.untrusted import Untrusted
 
@@ -30,16 +32,7 @@ CAUSE_LIMIT: Final = 1000
 _NAME_LIMIT: Final = 40
 """The most characters of a process's name that are shown."""
 
-Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 53) - 1)]
-"""A count, an offset or a position, in bytes or messages."""
-Micros = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
-"""Microseconds since the epoch, up to the end of year 9999."""
 WaitStatus = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-Words = Annotated[str, msgspec.Meta(max_length=4096)]
-Label = Annotated[str, msgspec.Meta(max_length=100)]
-Says = Annotated[str, msgspec.Meta(max_length=300)]
-AbsolutePath = Annotated[str, msgspec.Meta(max_length=4096, pattern=r"\A/[^\x00]*\Z")]
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -71,37 +64,6 @@ class Credit(_Record, frozen=True):
     """The far side consumed this many bytes of a call's input."""
 
     n: Annotated[int, msgspec.Meta(ge=0, le=1 << 24)]
-
-
-class Facts(_Record, frozen=True):
-    """See ``LoginFacts``."""
-
-    user: Name
-    uid: Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
-    home: AbsolutePath
-    host: Name
-    boot: Name
-    system: Name
-    python: Annotated[str, msgspec.Meta(max_length=32, pattern=r"\A\d+\.\d+\.\d+\Z")]
-    cpus: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
-    load_milli: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
-    disk_free: Size
-    clock_us: Micros
-    contained: bool
-    walled: bool
-    layered: bool = False
-    arch: Label = ""
-    release: Label = ""
-    memory: Size = 0
-    memory_free: Size = 0
-
-
-class Offers(_Record, frozen=True):
-    """See ``LoginOffers``."""
-
-    programs: Annotated[dict[Label, Says], msgspec.Meta(max_length=100)]
-    xcode: Says
-    simulators: Annotated[list[tuple[Label, Says]], msgspec.Meta(max_length=200)]
 
 
 class RunEnded(_Record, frozen=True):
@@ -196,34 +158,11 @@ class SeenInside(_Record, frozen=True):
 
 
 class LimitsSeen(_Record, frozen=True):
-    """The limits that a supervisor watched, see ``InForce``."""
+    """The limits that a supervisor watched: an :class:`InForce`, which is also in the ledger, without bounds."""
 
     memory: Size
     processes: Size
     disk: Size
-
-
-class LimitReached(_Record, frozen=True):
-    """See ``Reached``."""
-
-    resource: LimitedResource
-    limit: Size
-    process: Words
-
-
-class EgressRecord(_Record, frozen=True):
-    """See ``EgressSeen``."""
-
-    enforced: bool
-    refused: Size
-    hosts: Annotated[tuple[Words, ...], msgspec.Meta(max_length=100)] = ()
-
-
-class PassedRecord(_Record, frozen=True):
-    """See ``Passed``."""
-
-    bytes: Size
-    sha256: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 class ExitRecord(_Record, frozen=True):
@@ -242,11 +181,11 @@ class ExitRecord(_Record, frozen=True):
     # Missing from supervisors of an earlier version.
     walls: SeenInside | None = None
     limits: LimitsSeen | None = None
-    reached: tuple[LimitReached, ...] = ()
+    reached: tuple[Reached, ...] = ()
     left: tuple[Words, ...] = ()
-    egress: EgressRecord | None = None
-    said: PassedRecord | None = None
-    fed: PassedRecord | None = None
+    egress: EgressSeen | None = None
+    said: Passed | None = None
+    fed: Passed | None = None
 
 
 Following = OutAt | AcceptedTo | StalledBy | Beat | End
@@ -341,11 +280,10 @@ def judge(pipe: str, nonce: str, end: End, signed: bytes) -> Ended:
         login=Untrusted(body.walls.user).one_line(_NAME_LIMIT) if body.walls else "",
         left=tuple(Untrusted(line).one_line(REASON_LIMIT) for line in body.left),
         limits=InForce(body.limits.memory, body.limits.processes, body.limits.disk) if body.limits else None,
-        reached=tuple(
-            Reached(hit.resource, hit.limit, Untrusted(hit.process).one_line(_NAME_LIMIT)) for hit in body.reached
-        ),
+        reached=tuple(replace(hit, process=Untrusted(hit.process).one_line(_NAME_LIMIT)) for hit in body.reached),
         egress=_egress(body.egress),
-        streams=_streams(body.said, body.fed),
+        # Supervisors of earlier versions do not say it, nor those whose process was never started.
+        streams=Streams(body.said, body.fed) if body.said else None,
         tree=body.tree,
         unavailable=body.unavailable,
     )
@@ -362,19 +300,9 @@ def _isolation(seen: SeenInside | None) -> RunIsolation:
     return RunIsolation(seen.processes, seen.files, seen.network, seen.login, seen.account, seen.supervisor)
 
 
-def _streams(said: PassedRecord | None, fed: PassedRecord | None) -> Streams | None:
-    """Supervisors of earlier versions do not say it, nor those whose process was never started."""
-    if said is None:
-        return None
-    return Streams(Passed(said.bytes, said.sha256), Passed(fed.bytes, fed.sha256) if fed else None)
-
-
-def _egress(seen: EgressRecord | None) -> EgressSeen | None:
-    if seen is None:
-        return None
-    return EgressSeen(
-        seen.enforced, seen.refused, tuple(Untrusted(host).one_line(_NAME_LIMIT) for host in seen.hosts)
-    )
+def _egress(seen: EgressSeen | None) -> EgressSeen | None:
+    """Its hosts are the words of whoever asked for them."""
+    return seen and replace(seen, hosts=tuple(Untrusted(host).one_line(_NAME_LIMIT) for host in seen.hosts))
 
 
 def _exit(body: ExitRecord) -> Exit:

@@ -8,14 +8,14 @@ import os
 import pwd
 import re
 import shutil
-from collections.abc import Sequence
+from typing import Unpack
 
 from fleet.errors import Misused
 from fleet.logins import account as own_account
 from fleet.logins import login_name
 from fleet.machines.bootstrap import serve_command
 from fleet.machines.channel import ByteStream
-from fleet.machines.login import LoginExecutor
+from fleet.machines.login import LoginExecutor, LoginSettings
 
 _NAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}\$?")
 
@@ -26,17 +26,8 @@ _LOGIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt
 class LocalExecutor(LoginExecutor):
     """Runs the runner as a child process; as ``run_as`` when that is another login."""
 
-    def __init__(
-        self,
-        machine: str,
-        *,
-        run_as: str = "",
-        root: str = "",
-        python: str = "python3",
-        path: Sequence[str] = (),
-        keepalive: tuple[float, int] = (4.0, 2),
-    ) -> None:
-        super().__init__(machine, root=root, python=python, path=path, keepalive=keepalive)
+    def __init__(self, machine: str, *, run_as: str = "", **settings: Unpack[LoginSettings]) -> None:
+        super().__init__(machine, **settings)
         if run_as and not _NAME.fullmatch(run_as):
             raise Misused(attempted="use a login", on=machine, cause=f"{run_as!r} is not a login name")
         own = login_name()

@@ -9,9 +9,9 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypedDict, TypeVar
 
 from fleet.errors import MachineFaulty, NotUsable, TakenAway, Unreachable
 from fleet.exits import Exit, TimedOut, from_wait_status
@@ -33,11 +33,21 @@ _HERE: Final = b"here"
 _SOURCES: Final = b"sources"
 
 
+class LoginSettings(TypedDict, total=False):
+    """What every executor may be given. ``keepalive`` is (seconds between pings, missed answers that mean a dead
+    link). ``path`` is put before PATH for everything this login runs."""
+
+    root: str
+    python: str
+    path: Sequence[str]
+    keepalive: tuple[float, int]
+    connect_timeout: float
+
+
 class LoginExecutor(ABC):
     """One login on one machine. Connects on first use, and again after the link is lost.
 
-    ``keepalive`` is (seconds between pings, missed answers that mean a dead link). ``path`` is put before
-    PATH for everything this login runs. ``channels_opened`` counts the links opened.
+    ``channels_opened`` counts the links opened.
     """
 
     def __init__(
@@ -196,20 +206,16 @@ class LoginExecutor(ABC):
 
     async def facts(self) -> LoginFacts:
         """Connects if necessary and returns facts about the login and machine."""
-        facts = await self._ask("facts", answers.Facts, attempted="look at the machine")
-        return LoginFacts(**{field.name: getattr(facts, field.name) for field in fields(LoginFacts)})
+        return await self._ask("facts", LoginFacts, attempted="look at the machine")
 
     async def offers(self, programs: Mapping[str, Sequence[str]]) -> LoginOffers:
         """Looks for these programs; see the port."""
         asked = {label: list(argv) for label, argv in programs.items()}
         found = await self._ask(
-            "offers", answers.Offers, attempted="see what the machine offers", programs=asked, path=self._path
+            "offers", LoginOffers, attempted="see what the machine offers", programs=asked, path=self._path
         )
-        return LoginOffers(
-            {label: found.programs[label] for label in asked.keys() & found.programs.keys()},
-            found.xcode,
-            found.simulators,
-        )
+        known = asked.keys() & found.programs.keys()
+        return replace(found, programs={label: found.programs[label] for label in known})
 
     async def run(
         self,
@@ -287,30 +293,8 @@ class LoginExecutor(ABC):
 
     async def start(self, spec: PipeSpec) -> None:
         """Starts the process, unless ``spec.id`` was started before."""
-        body = {
-            "id": spec.id,
-            "nonce": spec.nonce,
-            "argv": list(spec.argv),
-            "cwd": spec.cwd,
-            "env": dict(spec.env),
-            "bare_env": spec.bare_env,
-            "stdin": spec.stdin,
-            "merge": spec.merge,
-            "contain": spec.contain,
-            "walls": asdict(spec.walls) if spec.walls else None,
-            "limits": asdict(spec.limits) if spec.limits else None,
-            "alone": asdict(spec.alone) if spec.alone else None,
-            "proxy": asdict(spec.proxy) if spec.proxy else None,
-            "timeout_us": spec.timeout_us,
-            "grace_us": spec.grace_us,
-            "keep_awake": spec.keep_awake,
-            "expect_trees": [list(each) for each in spec.expect_trees],
-            "beside": list(spec.beside),
-            "large": list(spec.large),
-            "submodules": [list(each) for each in spec.submodules],
-        }
-        attempted = f"start {spec.id}"
-        await self._ask("start", answers.Done, json.dumps(body).encode(), attempted=attempted, path=self._path)
+        body, attempted = json.dumps(asdict(spec)).encode(), f"start {spec.id}"
+        await self._ask("start", answers.Done, body, attempted=attempted, path=self._path)
 
     async def attach(self, pipe: str, nonce: str, offset: int) -> AsyncIterator[PipeEvent]:
         """Follows the pipe from byte ``offset`` of its spool; see the port."""

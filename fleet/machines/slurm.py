@@ -13,11 +13,13 @@ import subprocess
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Unpack
 
 from fleet import processes
 from fleet.errors import Unreachable
 from fleet.machines.bootstrap import serve_command
 from fleet.machines.local import LocalExecutor, become
+from fleet.machines.login import LoginSettings
 
 
 @cache
@@ -47,18 +49,9 @@ class SlurmExecutor(LocalExecutor):
     """Reaches the job of that name."""
 
     def __init__(
-        self,
-        machine: str,
-        *,
-        job: str,
-        door: str,
-        run_as: str = "",
-        root: str = "",
-        python: str = "python3",
-        path: Sequence[str] = (),
-        keepalive: tuple[float, int] = (4.0, 2),
+        self, machine: str, *, job: str, door: str, run_as: str = "", **settings: Unpack[LoginSettings]
     ) -> None:
-        super().__init__(machine, run_as=run_as, root=root, python=python, path=path, keepalive=keepalive)
+        super().__init__(machine, run_as=run_as, **settings)
         self._job, self._door = job, door
 
     @property

@@ -10,8 +10,8 @@ import contextlib
 import os
 import re
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import asyncssh
 
@@ -21,7 +21,7 @@ from fleet.files import demand_file
 from fleet.machines.away import why_away
 from fleet.machines.bootstrap import serve_command
 from fleet.machines.channel import ByteStream
-from fleet.machines.login import LoginExecutor
+from fleet.machines.login import LoginExecutor, LoginSettings
 from fleet.machines.login_session import first_line, relay_command
 
 _HOST = re.compile(r"[A-Za-z0-9:\[][A-Za-z0-9:\[\]._%-]*")
@@ -53,16 +53,10 @@ class SshExecutor(LoginExecutor):
         host_key: str,
         port: int = 22,
         identity: str = "",
-        root: str = "",
-        python: str = "python3",
-        path: Sequence[str] = (),
         login_session: bool = False,
-        keepalive: tuple[float, int] = (4.0, 2),
-        connect_timeout: float = 20.0,
+        **settings: Unpack[LoginSettings],
     ) -> None:
-        super().__init__(
-            machine, root=root, python=python, path=path, keepalive=keepalive, connect_timeout=connect_timeout
-        )
+        super().__init__(machine, **settings)
         for pattern, value, what in ((_HOST, host, "host"), (_USER, user, "user")):
             if not pattern.fullmatch(value):
                 raise Misused(attempted="use a machine", on=machine, cause=f"{value!r} is not a valid {what} name")

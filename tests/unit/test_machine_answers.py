@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fleet.errors import AirbossError, MachineFaulty, Malformed
 from fleet.machines import answers
 from fleet.machines.channel import Frame, Framer
+from fleet.ports import LoginFacts, LoginOffers
 from tests.far_end.bad_runner import BAD_FACTS, FACTS
 
 JSON = st.recursive(
@@ -24,8 +25,8 @@ KINDS = [
     answers.Head,
     answers.Greeting,
     answers.Credit,
-    answers.Facts,
-    answers.Offers,
+    LoginFacts,
+    LoginOffers,
     answers.RunEnded,
     answers.Done,
     answers.Forgotten,
@@ -85,10 +86,10 @@ def test_a_signed_record_of_any_shape_ends_the_pipe(fields: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("changes", BAD_FACTS.values(), ids=BAD_FACTS)
 def test_facts_that_are_not_what_they_must_be(changes: dict[str, Any]) -> None:
-    answers.record(answers.Facts, FACTS, "box", "look")
+    answers.record(LoginFacts, FACTS, "box", "look")
     bad = {name: value for name, value in {**FACTS, **changes}.items() if value is not None}
     with pytest.raises(MachineFaulty):
-        answers.record(answers.Facts, bad, "box", "look")
+        answers.record(LoginFacts, bad, "box", "look")
 
 
 def test_a_reason_cannot_move_the_cursor_of_whoever_reads_it() -> None:
