@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from fleet.store.migrations.steps import BIG, blobs, counted, create, flags, index, numbers, texts
+
 revision = "0001"
 down_revision = None
-
-_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 _APPEND_ONLY_SQLITE = (
@@ -51,269 +51,159 @@ _APPEND_ONLY_POSTGRESQL = (
 
 
 def upgrade() -> None:
-    op.create_table(
+    create(
         "actions",
-        sa.Column("token", sa.Text(), nullable=False),
-        sa.Column("adapter", sa.Text(), nullable=False),
-        sa.Column("chat", sa.Text(), nullable=False),
-        sa.Column("command", sa.Text(), nullable=False),
-        sa.Column("digest", sa.Text(), nullable=False),
-        sa.Column("person", sa.Text(), nullable=False),
-        sa.Column("once", sa.Boolean(), nullable=False),
-        sa.Column("created_us", _BIG, nullable=False),
-        sa.Column("expires_us", _BIG, nullable=False),
-        sa.Column("used_us", _BIG, nullable=False),
-        sa.Column("used_by", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("token", name=op.f("pk_actions")),
+        *texts("token", "adapter", "chat", "command", "digest", "person"),
+        *flags("once"),
+        *numbers("created_us", "expires_us", "used_us"),
+        *texts("used_by"),
+        key=["token"],
     )
-    op.create_index(op.f("ix_actions_adapter_chat_command"), "actions", ["adapter", "chat", "command"])
-    op.create_table(
+    index("actions", "adapter", "chat", "command")
+    create(
         "approvals",
-        sa.Column("number", _BIG, autoincrement=False, nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("task", sa.Text(), nullable=False),
-        sa.Column("session", sa.Text(), nullable=False),
-        sa.Column("ask", sa.Text(), nullable=False),
-        sa.Column("tool", sa.Text(), nullable=False),
-        sa.Column("request", sa.Text(), nullable=False),
-        sa.Column("command", sa.Text(), nullable=False),
-        sa.Column("paths", sa.Text(), nullable=False),
-        sa.Column("commit", sa.Text(), nullable=False),
-        sa.Column("tree", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("opened_us", _BIG, nullable=False),
-        sa.Column("expires_us", _BIG, nullable=False),
-        sa.Column("decision", sa.Text(), nullable=False),
-        sa.Column("decided_by", sa.Text(), nullable=False),
-        sa.Column("decided_why", sa.Text(), nullable=False),
-        sa.Column("decided_us", _BIG, nullable=False),
-        sa.Column("taken_us", _BIG, nullable=False),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_approvals")),
+        counted("number"),
+        *texts("id", "kind", "task", "session", "ask", "tool"),
+        *texts("request", "command", "paths", "commit", "tree", "reason"),
+        *numbers("opened_us", "expires_us"),
+        *texts("decision", "decided_by", "decided_why"),
+        *numbers("decided_us", "taken_us"),
         sa.UniqueConstraint("id", name=op.f("uq_approvals_id")),
+        key=["number"],
     )
-    op.create_index(op.f("ix_approvals_decision"), "approvals", ["decision"])
-    op.create_index(op.f("ix_approvals_session_taken_us"), "approvals", ["session", "taken_us"])
-    op.create_index(op.f("ix_approvals_task"), "approvals", ["task"])
-    op.create_table(
+    index("approvals", "decision")
+    index("approvals", "session", "taken_us")
+    index("approvals", "task")
+    create(
         "cards",
-        sa.Column("card_key", sa.Text(), nullable=False),
-        sa.Column("adapter", sa.Text(), nullable=False),
-        sa.Column("chat", sa.Text(), nullable=False),
-        sa.Column("thread", sa.Text(), nullable=False),
-        sa.Column("put", _BIG, nullable=False),
-        sa.Column("message_id", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("card_key", "adapter", "chat", "thread", name=op.f("pk_cards")),
+        *texts("card_key", "adapter", "chat", "thread"),
+        *numbers("put"),
+        *texts("message_id"),
+        key=["card_key", "adapter", "chat", "thread"],
     )
-    op.create_table(
+    create(
         "gate_runs",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("task", sa.Text(), nullable=False),
-        sa.Column("session", sa.Text(), nullable=False),
-        sa.Column("turn", sa.Text(), nullable=False),
-        sa.Column("gate", sa.Text(), nullable=False),
-        sa.Column("commit", sa.Text(), nullable=False),
-        sa.Column("tree", sa.Text(), nullable=False),
-        sa.Column("base", sa.Text(), nullable=False),
-        sa.Column("round", _BIG, nullable=False),
-        sa.Column("argv", sa.Text(), nullable=False),
-        sa.Column("definition_sha256", sa.Text(), nullable=False),
-        sa.Column("machine", sa.Text(), nullable=False),
-        sa.Column("nonce", sa.Text(), nullable=False),
-        sa.Column("pipe", sa.Text(), nullable=False),
-        sa.Column("opened_us", _BIG, nullable=False),
-        sa.Column("closed_us", _BIG, nullable=False),
-        sa.Column("result", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_gate_runs")),
+        *texts("id", "task", "session", "turn", "gate", "commit", "tree", "base"),
+        *numbers("round"),
+        *texts("argv", "definition_sha256", "machine", "nonce", "pipe"),
+        *numbers("opened_us", "closed_us"),
+        *texts("result"),
+        key=["id"],
     )
-    op.create_index(op.f("ix_gate_runs_closed_us"), "gate_runs", ["closed_us"])
-    op.create_index(op.f("ix_gate_runs_commit_round"), "gate_runs", ["commit", "round"])
-    op.create_table(
+    index("gate_runs", "closed_us")
+    index("gate_runs", "commit", "round")
+    create(
         "inbox",
-        sa.Column("id", _BIG, autoincrement=True, nullable=False),
-        sa.Column("adapter", sa.Text(), nullable=False),
-        sa.Column("update_id", sa.Text(), nullable=False),
-        sa.Column("payload", sa.LargeBinary(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("why", sa.Text(), nullable=False),
-        sa.Column("received_us", _BIG, nullable=False),
-        sa.Column("settled_us", _BIG, nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_inbox")),
+        sa.Column("id", BIG, autoincrement=True, nullable=False),
+        *texts("adapter", "update_id"),
+        *blobs("payload"),
+        *texts("state", "why"),
+        *numbers("received_us", "settled_us"),
         sa.UniqueConstraint("adapter", "update_id", name=op.f("uq_inbox_adapter_update_id")),
+        key=["id"],
     )
-    op.create_index(op.f("ix_inbox_state_id"), "inbox", ["state", "id"])
-    op.create_table(
+    index("inbox", "state", "id")
+    create(
         "inputs",
-        sa.Column("id", _BIG, autoincrement=True, nullable=False),
-        sa.Column("pipe", sa.Text(), nullable=False),
-        sa.Column("position", _BIG, nullable=False),
-        sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.Column("eof", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_inputs")),
+        sa.Column("id", BIG, autoincrement=True, nullable=False),
+        *texts("pipe"),
+        *numbers("position"),
+        *blobs("data"),
+        *flags("eof"),
+        key=["id"],
     )
-    op.create_index(op.f("ix_inputs_pipe_position"), "inputs", ["pipe", "position"])
-    op.create_table(
+    index("inputs", "pipe", "position")
+    create(
         "landings",
-        sa.Column("id", _BIG, autoincrement=True, nullable=False),
-        sa.Column("task", sa.Text(), nullable=False),
-        sa.Column("repo", sa.Text(), nullable=False),
-        sa.Column("ref", sa.Text(), nullable=False),
-        sa.Column("old", sa.Text(), nullable=False),
-        sa.Column("new", sa.Text(), nullable=False),
-        sa.Column("tree", sa.Text(), nullable=False),
-        sa.Column("fence", sa.Text(), nullable=False),
-        sa.Column("token", _BIG, nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=False),
-        sa.Column("intended_us", _BIG, nullable=False),
-        sa.Column("finished_us", _BIG, nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_landings")),
+        sa.Column("id", BIG, autoincrement=True, nullable=False),
+        *texts("task", "repo", "ref", "old", "new", "tree", "fence"),
+        *numbers("token"),
+        *texts("outcome"),
+        *numbers("intended_us", "finished_us"),
+        key=["id"],
     )
-    op.create_index(op.f("ix_landings_repo_outcome"), "landings", ["repo", "outcome"])
-    op.create_index(op.f("ix_landings_task"), "landings", ["task"])
-    op.create_table(
-        "leases",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("holder", sa.Text(), nullable=False),
-        sa.Column("token", _BIG, nullable=False),
-        sa.Column("expires_us", _BIG, nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
-    )
-    op.create_table(
+    index("landings", "repo", "outcome")
+    index("landings", "task")
+    create("leases", *texts("name", "holder"), *numbers("token", "expires_us"), key=["name"])
+    create(
         "ledger",
-        sa.Column("seq", _BIG, autoincrement=False, nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("time_us", _BIG, nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("v", _BIG, nullable=False),
-        sa.Column("actor", sa.Text(), nullable=False),
-        sa.Column("task", sa.Text(), nullable=False),
-        sa.Column("session", sa.Text(), nullable=False),
-        sa.Column("turn", sa.Text(), nullable=False),
-        sa.Column("gate_run", sa.Text(), nullable=False),
-        sa.Column("machine", sa.Text(), nullable=False),
-        sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("canonical", sa.LargeBinary(), nullable=False),
-        sa.Column("leaf", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("seq", name=op.f("pk_ledger")),
+        counted("seq"),
+        *texts("id"),
+        *numbers("time_us"),
+        *texts("kind"),
+        *numbers("v"),
+        *texts("actor", "task", "session", "turn", "gate_run", "machine", "source"),
+        *blobs("canonical", "leaf"),
+        key=["seq"],
     )
-    op.create_index(op.f("ix_ledger_kind_seq"), "ledger", ["kind", "seq"])
-    op.create_index(op.f("ix_ledger_task_seq"), "ledger", ["task", "seq"])
-    op.create_table(
-        "meta",
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_meta")),
-    )
-    op.create_table(
+    index("ledger", "kind", "seq")
+    index("ledger", "task", "seq")
+    create("meta", *texts("key", "value"), key=["key"])
+    create(
         "outbox",
-        sa.Column("id", _BIG, autoincrement=True, nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("adapter", sa.Text(), nullable=False),
-        sa.Column("chat", sa.Text(), nullable=False),
-        sa.Column("thread", sa.Text(), nullable=False),
-        sa.Column("card_key", sa.Text(), nullable=False),
-        sa.Column("put", _BIG, nullable=False),
-        sa.Column("card_json", sa.Text(), nullable=False),
-        sa.Column("ping", sa.Boolean(), nullable=False),
-        sa.Column("priority", _BIG, nullable=False),
-        sa.Column("task", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("again", sa.Boolean(), nullable=False),
-        sa.Column("attempts", _BIG, nullable=False),
-        sa.Column("not_before_us", _BIG, nullable=False),
-        sa.Column("message_id", sa.Text(), nullable=False),
-        sa.Column("why", sa.Text(), nullable=False),
-        sa.Column("created_us", _BIG, nullable=False),
-        sa.Column("settled_us", _BIG, nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
+        sa.Column("id", BIG, autoincrement=True, nullable=False),
+        *texts("kind", "adapter", "chat", "thread", "card_key"),
+        *numbers("put"),
+        *texts("card_json"),
+        *flags("ping"),
+        *numbers("priority"),
+        *texts("task", "state"),
+        *flags("again"),
+        *numbers("attempts", "not_before_us"),
+        *texts("message_id", "why"),
+        *numbers("created_us", "settled_us"),
+        key=["id"],
     )
-    op.create_index(op.f("ix_outbox_adapter_chat_message_id"), "outbox", ["adapter", "chat", "message_id"])
-    op.create_index(op.f("ix_outbox_adapter_state_id"), "outbox", ["adapter", "state", "id"])
-    op.create_index(op.f("ix_outbox_put_state"), "outbox", ["put", "state"])
-    op.create_table(
-        "settings",
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_settings")),
-    )
-    op.create_table(
+    index("outbox", "adapter", "chat", "message_id")
+    index("outbox", "adapter", "state", "id")
+    index("outbox", "put", "state")
+    create("settings", *texts("key", "value"), key=["key"])
+    create(
         "tasks",
-        sa.Column("number", _BIG, autoincrement=False, nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("repo", sa.Text(), nullable=False),
-        sa.Column("agent", sa.Text(), nullable=False),
-        sa.Column("machine", sa.Text(), nullable=False),
-        sa.Column("prompt", sa.Text(), nullable=False),
-        sa.Column("mode", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("why", sa.Text(), nullable=False),
-        sa.Column("requester", sa.Text(), nullable=False),
-        sa.Column("adapter", sa.Text(), nullable=False),
-        sa.Column("chat", sa.Text(), nullable=False),
-        sa.Column("thread", sa.Text(), nullable=False),
-        sa.Column("created_us", _BIG, nullable=False),
-        sa.Column("updated_us", _BIG, nullable=False),
-        sa.Column("retry_of", sa.Text(), nullable=False),
-        sa.Column("stop_by", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_tasks")),
+        counted("number"),
+        *texts("id", "repo", "agent", "machine", "prompt", "mode"),
+        *texts("state", "why", "requester", "adapter", "chat", "thread"),
+        *numbers("created_us", "updated_us"),
+        *texts("retry_of", "stop_by"),
         sa.UniqueConstraint("id", name=op.f("uq_tasks_id")),
+        key=["number"],
     )
-    op.create_index(op.f("ix_tasks_state"), "tasks", ["state"])
-    op.create_table(
+    index("tasks", "state")
+    create(
         "sessions",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("task", sa.Text(), nullable=False),
-        sa.Column("number", _BIG, nullable=False),
-        sa.Column("machine", sa.Text(), nullable=False),
-        sa.Column("agent", sa.Text(), nullable=False),
-        sa.Column("base", sa.Text(), nullable=False),
-        sa.Column("workspace", sa.Text(), nullable=False),
-        sa.Column("isolation", sa.Text(), nullable=False),
-        sa.Column("conversation", sa.Text(), nullable=False),
-        sa.Column("pipes", _BIG, nullable=False),
-        sa.Column("pipe", sa.Text(), nullable=False),
-        sa.Column("pipe_end", sa.Text(), nullable=False),
-        sa.Column("one_turn", sa.Boolean(), nullable=False),
-        sa.Column("nonce", sa.Text(), nullable=False),
-        sa.Column("spool_offset", _BIG, nullable=False),
-        sa.Column("driver_state", sa.Text(), nullable=False),
-        sa.Column("resume", sa.Text(), nullable=False),
-        sa.Column("started_us", _BIG, nullable=False),
-        sa.Column("ended_us", _BIG, nullable=False),
-        sa.Column("seen_us", _BIG, nullable=False),
+        *texts("id", "task"),
+        *numbers("number"),
+        *texts("machine", "agent", "base", "workspace", "isolation", "conversation"),
+        *numbers("pipes"),
+        *texts("pipe", "pipe_end"),
+        *flags("one_turn"),
+        *texts("nonce"),
+        *numbers("spool_offset"),
+        *texts("driver_state", "resume"),
+        *numbers("started_us", "ended_us", "seen_us"),
         sa.ForeignKeyConstraint(["task"], ["tasks.id"], name=op.f("fk_sessions_task")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
         sa.UniqueConstraint("task", "number", name=op.f("uq_sessions_task_number")),
+        key=["id"],
     )
-    op.create_index(op.f("ix_sessions_ended_us"), "sessions", ["ended_us"])
-    op.create_table(
+    index("sessions", "ended_us")
+    create(
         "notes",
-        sa.Column("id", _BIG, autoincrement=True, nullable=False),
-        sa.Column("session", sa.Text(), nullable=False),
-        sa.Column("text", sa.Text(), nullable=False),
-        sa.Column("actor", sa.Text(), nullable=False),
-        sa.Column("at_us", _BIG, nullable=False),
-        sa.Column("taken_us", _BIG, nullable=False),
+        sa.Column("id", BIG, autoincrement=True, nullable=False),
+        *texts("session", "text", "actor"),
+        *numbers("at_us", "taken_us"),
         sa.ForeignKeyConstraint(["session"], ["sessions.id"], name=op.f("fk_notes_session")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_notes")),
+        key=["id"],
     )
-    op.create_index(op.f("ix_notes_session_taken_us"), "notes", ["session", "taken_us"])
-    op.create_table(
+    index("notes", "session", "taken_us")
+    create(
         "turns",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("session", sa.Text(), nullable=False),
-        sa.Column("number", _BIG, nullable=False),
-        sa.Column("pipe", sa.Text(), nullable=False),
-        sa.Column("cause", sa.Text(), nullable=False),
-        sa.Column("prompt", sa.Text(), nullable=False),
-        sa.Column("claim", sa.Text(), nullable=False),
-        sa.Column("snapshot", sa.Text(), nullable=False),
-        sa.Column("tree", sa.Text(), nullable=False),
-        sa.Column("started_us", _BIG, nullable=False),
-        sa.Column("ended_us", _BIG, nullable=False),
+        *texts("id", "session"),
+        *numbers("number"),
+        *texts("pipe", "cause", "prompt", "claim", "snapshot", "tree"),
+        *numbers("started_us", "ended_us"),
         sa.ForeignKeyConstraint(["session"], ["sessions.id"], name=op.f("fk_turns_session")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_turns")),
         sa.UniqueConstraint("session", "number", name=op.f("uq_turns_session_number")),
+        key=["id"],
     )
 
     sqlite = op.get_bind().dialect.name == "sqlite"

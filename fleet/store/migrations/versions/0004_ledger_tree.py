@@ -10,12 +10,12 @@ from alembic import op
 from fleet.events import decode
 from fleet.events.merkle import Frontier
 from fleet.figures import ToolCallCounter
+from fleet.store.migrations.steps import blobs, counted, create, index, numbers, texts
 from fleet.store.rollups import call_key
 
 revision = "0004"
 down_revision = "0003"
 
-_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _PAGE = 5_000
 _COUNTED = frozenset({"tool.started", "tool.ended", "pipe.ended"})
 
@@ -27,35 +27,12 @@ _open = sa.table("open_calls", *(sa.column(name) for name in ("session", "call")
 
 
 def upgrade() -> None:
-    op.create_index(op.f("ix_ledger_time_us_seq"), "ledger", ["time_us", "seq"])
-    op.create_index(op.f("ix_ledger_task_kind_seq"), "ledger", ["task", "kind", "seq"])
-    op.create_table(
-        "ledger_frontier",
-        sa.Column("id", _BIG, autoincrement=False, nullable=False),
-        sa.Column("size", _BIG, nullable=False),
-        sa.Column("hashes", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_frontier")),
-    )
-    op.create_table(
-        "ledger_nodes",
-        sa.Column("level", _BIG, autoincrement=False, nullable=False),
-        sa.Column("position", _BIG, autoincrement=False, nullable=False),
-        sa.Column("hash", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("level", "position", name=op.f("pk_ledger_nodes")),
-    )
-    op.create_table(
-        "tool_calls",
-        sa.Column("day", _BIG, autoincrement=False, nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=False),
-        sa.Column("calls", _BIG, nullable=False),
-        sa.PrimaryKeyConstraint("day", "outcome", name=op.f("pk_tool_calls")),
-    )
-    op.create_table(
-        "open_calls",
-        sa.Column("session", sa.Text(), nullable=False),
-        sa.Column("call", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("session", "call", name=op.f("pk_open_calls")),
-    )
+    index("ledger", "time_us", "seq")
+    index("ledger", "task", "kind", "seq")
+    create("ledger_frontier", counted("id"), *numbers("size"), *blobs("hashes"), key=["id"])
+    create("ledger_nodes", counted("level"), counted("position"), *blobs("hash"), key=["level", "position"])
+    create("tool_calls", counted("day"), *texts("outcome"), *numbers("calls"), key=["day", "outcome"])
+    create("open_calls", *texts("session", "call"), key=["session", "call"])
     _fold(op.get_bind())
 
 

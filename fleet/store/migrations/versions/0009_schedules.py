@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from fleet.store.migrations.steps import counted, create, index, numbers, texts
+
 revision = "0009"
 down_revision = "0008"
 
@@ -15,29 +17,24 @@ _TEXTS = (
 _big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
-def _number(name: str) -> sa.Column[int]:
-    return sa.Column(name, _big, nullable=False)
-
-
 def upgrade() -> None:
-    op.create_table(
+    create(
         "schedules",
-        sa.Column("number", _big, autoincrement=False, nullable=False),
+        counted("number"),
         *(sa.Column(name, sa.Text(), nullable=False) for name in _TEXTS),
-        *map(_number, ("next_us", "bad_ends", "skipped", "created_us")),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_schedules")),
+        *numbers("next_us", "bad_ends", "skipped", "created_us"),
         sa.UniqueConstraint("id", name=op.f("uq_schedules_id")),
+        key=["number"],
     )
-    op.create_index(op.f("ix_schedules_state_next_us"), "schedules", ["state", "next_us"])
-    op.create_index(op.f("ix_schedules_owner_state"), "schedules", ["owner", "state"])
-    op.create_index(op.f("ix_schedules_adapter_chat"), "schedules", ["adapter", "chat"])
-    op.create_table(
+    index("schedules", "state", "next_us")
+    index("schedules", "owner", "state")
+    index("schedules", "adapter", "chat")
+    create(
         "slots",
-        sa.Column("schedule", sa.Text(), nullable=False),
-        sa.Column("due_us", _big, autoincrement=False, nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=False),
-        sa.Column("task", sa.Text(), nullable=False),
-        *map(_number, ("missed", "at_us")),
-        sa.PrimaryKeyConstraint("schedule", "due_us", name=op.f("pk_slots")),
+        *texts("schedule"),
+        counted("due_us"),
+        *texts("outcome", "task"),
+        *numbers("missed", "at_us"),
+        key=["schedule", "due_us"],
     )
-    op.create_index(op.f("ix_slots_schedule_outcome_due_us"), "slots", ["schedule", "outcome", "due_us"])
+    index("slots", "schedule", "outcome", "due_us")

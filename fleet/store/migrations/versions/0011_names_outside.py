@@ -5,11 +5,13 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from fleet.store.migrations.steps import index
+
 revision = "0011"
 down_revision = "0010"
 
 
 def upgrade() -> None:
     op.add_column("sessions", sa.Column("mark", sa.Text(), nullable=False, server_default=""))
-    op.create_index(op.f("ix_gate_runs_pipe"), "gate_runs", ["pipe"])
-    op.create_index(op.f("ix_actions_person"), "actions", ["person"])
+    index("gate_runs", "pipe")
+    index("actions", "person")

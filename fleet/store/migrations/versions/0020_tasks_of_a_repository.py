@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from alembic import op
+from fleet.store.migrations.steps import index
 
 revision = "0020"
 down_revision = "0019"
 
 
 def upgrade() -> None:
-    op.create_index(op.f("ix_tasks_repo_number"), "tasks", ["repo", "number"])
+    index("tasks", "repo", "number")

@@ -10,12 +10,12 @@ from alembic import op
 
 from fleet.errors import Malformed
 from fleet.events import Recorded, decode
+from fleet.store.migrations.steps import BIG, counted, create, index, numbers, texts
 from fleet.usage import UsageCounter
 
 revision = "0027"
 down_revision = "0025"
 
-_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _PAGE = 5_000
 _COUNTED = (
     *("task.requested", "session.placed", "usage.reported", "tool.started", "turn.started", "turn.closed"),
@@ -40,44 +40,32 @@ def _readable(canonical: bytes) -> Recorded | None:
 
 def upgrade() -> None:
     op.add_column("tasks", sa.Column("budget", sa.Text(), server_default="", nullable=False))
-    op.create_table(
+    create(
         "usage",
-        *(_text("scope"), _text("name"), _key("slot"), _text("agent")),
-        *(sa.Column(name, _BIG, nullable=False) for name in _AMOUNTS),
-        sa.PrimaryKeyConstraint("scope", "name", "slot", "agent", name=op.f("pk_usage")),
+        *texts("scope", "name"),
+        counted("slot"),
+        *texts("agent"),
+        *(sa.Column(name, BIG, nullable=False) for name in _AMOUNTS),
+        key=["scope", "name", "slot", "agent"],
     )
-    op.create_index(op.f("ix_usage_scope_slot"), "usage", ["scope", "slot"])
-    op.create_table(
+    index("usage", "scope", "slot")
+    create(
         "unpriced_usage",
-        *(_text("session"), _key("slot")),
-        *(sa.Column(name, _BIG, nullable=False) for name in ("input", "output")),
-        sa.PrimaryKeyConstraint("session", "slot", name=op.f("pk_unpriced_usage")),
+        *texts("session"),
+        counted("slot"),
+        *(sa.Column(name, BIG, nullable=False) for name in ("input", "output")),
+        key=["session", "slot"],
     )
-    op.create_table(
+    create(
         "budget_grants",
-        *(_text("scope"), _text("name"), _text("measure"), _key("slot")),
-        sa.Column("amount", _BIG, nullable=False),
-        sa.PrimaryKeyConstraint("scope", "name", "measure", "slot", name=op.f("pk_budget_grants")),
+        *texts("scope", "name", "measure"),
+        counted("slot"),
+        *numbers("amount"),
+        key=["scope", "name", "measure", "slot"],
     )
-    op.create_table(
-        "halts",
-        *(_text("session"), _text("turn"), _text("cause"), _text("words")),
-        sa.PrimaryKeyConstraint("session", name=op.f("pk_halts")),
-    )
-    op.create_table(
-        "repeats",
-        *(_text("session"), _text("fingerprint"), sa.Column("times", _BIG, nullable=False)),
-        sa.PrimaryKeyConstraint("session", name=op.f("pk_repeats")),
-    )
+    create("halts", *texts("session", "turn", "cause", "words"), key=["session"])
+    create("repeats", *texts("session", "fingerprint"), *numbers("times"), key=["session"])
     _fold(op.get_bind())
-
-
-def _text(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.Text(), nullable=False)
-
-
-def _key(name: str) -> sa.Column[int]:
-    return sa.Column(name, _BIG, autoincrement=False, nullable=False)
 
 
 def _fold(connection: sa.Connection) -> None:

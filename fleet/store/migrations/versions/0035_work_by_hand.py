@@ -5,23 +5,23 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from fleet.store.migrations.steps import BIG, create, index
+
 revision = "0035"
 down_revision = "0030"
 
-_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
 
 def upgrade() -> None:
-    op.create_table(
+    create(
         "takeovers",
-        sa.Column("id", _BIG, autoincrement=True, nullable=False),
+        sa.Column("id", BIG, autoincrement=True, nullable=False),
         *(_text(name) for name in ("task", "session", "by", "name", "pipe", "nonce", "terminal", "then", "state")),
-        *(sa.Column(name, _BIG, nullable=False) for name in ("since_us", "ended_us")),
+        *(sa.Column(name, BIG, nullable=False) for name in ("since_us", "ended_us")),
         sa.ForeignKeyConstraint(["session"], ["sessions.id"], name=op.f("fk_takeovers_session_sessions")),
         sa.ForeignKeyConstraint(["task"], ["tasks.id"], name=op.f("fk_takeovers_task_tasks")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_takeovers")),
+        key=["id"],
     )
-    op.create_index(op.f("ix_takeovers_task"), "takeovers", ["task"])
+    index("takeovers", "task")
 
 
 def _text(name: str) -> sa.Column[str]:

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-from alembic import op
+from fleet.store.migrations.steps import create, flags, index, numbers, texts
 
 revision = "0036"
 down_revision = "0035"
 
-_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
 
 def upgrade() -> None:
-    op.create_table(
+    create(
         "landing_places",
-        sa.Column("task", sa.Text(), nullable=False),
-        sa.Column("number", _BIG, nullable=False),
-        sa.Column("repo", sa.Text(), nullable=False),
-        sa.Column("alone", sa.Boolean(), nullable=False),
-        sa.Column("base", sa.Text(), nullable=False),
-        sa.Column("commit", sa.Text(), nullable=False),
-        sa.Column("tree", sa.Text(), nullable=False),
-        sa.Column("behind", sa.Text(), nullable=False),
-        sa.Column("without", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("why", sa.Text(), nullable=False),
-        sa.Column("joined_us", _BIG, nullable=False),
-        sa.PrimaryKeyConstraint("task", name=op.f("pk_landing_places")),
+        *texts("task"),
+        *numbers("number"),
+        *texts("repo"),
+        *flags("alone"),
+        *texts("base", "commit", "tree", "behind", "without", "state", "why"),
+        *numbers("joined_us"),
+        key=["task"],
     )
-    op.create_index(op.f("ix_landing_places_repo_number"), "landing_places", ["repo", "number"])
+    index("landing_places", "repo", "number")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import op
+
+from fleet.store.migrations.steps import BIG, create, index
 
 revision = "0040"
 down_revision = "0039"
 
-_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _TEXTS = (
     *("agent", "conversation", "person", "machine", "repo", "directory"),
     *("secret_sha256", "hold", "doing", "judged"),
@@ -16,12 +16,12 @@ _TEXTS = (
 
 
 def upgrade() -> None:
-    op.create_table(
+    create(
         "hooked",
-        sa.Column("number", _BIG, nullable=False, autoincrement=False),
+        sa.Column("number", BIG, nullable=False, autoincrement=False),
         *(sa.Column(name, sa.Text(), nullable=False) for name in _TEXTS),
-        *(sa.Column(name, _BIG, nullable=False) for name in ("began_us", "seen_us", "ended_us")),
-        sa.PrimaryKeyConstraint("number", name=op.f("pk_hooked")),
+        *(sa.Column(name, BIG, nullable=False) for name in ("began_us", "seen_us", "ended_us")),
+        key=["number"],
     )
-    op.create_index(op.f("ix_hooked_conversation"), "hooked", ["conversation"])
-    op.create_index(op.f("ix_hooked_ended_us"), "hooked", ["ended_us"])
+    index("hooked", "conversation")
+    index("hooked", "ended_us")

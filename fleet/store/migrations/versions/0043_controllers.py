@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-from alembic import op
+from fleet.store.migrations.steps import create, numbers, texts
 
 revision = "0043"
 down_revision = "0042"
 
-_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
 
 def upgrade() -> None:
-    op.create_table(
+    create(
         "controllers",
-        sa.Column("instance", sa.Text(), nullable=False),
-        sa.Column("host", sa.Text(), nullable=False),
-        sa.Column("home", sa.Text(), nullable=False),
-        sa.Column("version", sa.Text(), nullable=False),
-        sa.Column("digest", sa.Text(), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("since_us", _BIG, nullable=False),
-        sa.Column("seen_us", _BIG, nullable=False),
-        sa.PrimaryKeyConstraint("instance", name=op.f("pk_controllers")),
+        *texts("instance", "host", "home", "version", "digest", "role"),
+        *numbers("since_us", "seen_us"),
+        key=["instance"],
     )

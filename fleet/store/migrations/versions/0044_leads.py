@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-from alembic import op
+from fleet.store.migrations.steps import create, numbers, texts
 
 revision = "0044"
 down_revision = "0043"
 
-_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
 
 def upgrade() -> None:
-    op.create_table(
-        "leads",
-        sa.Column("task", sa.Text(), nullable=False),
-        sa.Column("controller", sa.Text(), nullable=False),
-        sa.Column("token", _BIG, nullable=False),
-        sa.Column("since_us", _BIG, nullable=False),
-        sa.PrimaryKeyConstraint("task", name=op.f("pk_leads")),
-    )
+    create("leads", *texts("task", "controller"), *numbers("token", "since_us"), key=["task"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from fleet.store.migrations.steps import BIG, index
+
 revision = "0045"
 down_revision = "0044"
-
-_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
@@ -32,14 +32,14 @@ def upgrade() -> None:
         _key("opened_seq"),
         values=(_number("day"), _number("closed_seq")),
     )
-    op.create_index(op.f("ix_figure_gates_opened_seq_closed_seq"), "figure_gates", ["opened_seq", "closed_seq"])
+    index("figure_gates", "opened_seq", "closed_seq")
     _create("figure_unfinished", _key("seq"), _key("started_seq"), values=(_number("time_us"), _text("machine")))
     _create(
         "figure_late",
         _key("started_seq"),
         values=(_number("time_us"), _text("machine"), _number("ended_seq")),
     )
-    for name, kind in (("seq", _BIG), ("time_us", _BIG), ("machine", sa.Text()), ("imported", _BIG)):
+    for name, kind in (("seq", BIG), ("time_us", BIG), ("machine", sa.Text()), ("imported", BIG)):
         empty = "" if name == "machine" else "0"
         op.add_column("open_calls", sa.Column(name, kind, nullable=False, server_default=empty))
     for table in ("figure_unfinished", "figure_late", "open_calls"):
@@ -54,11 +54,11 @@ def _create(table: str, *keys: sa.Column[object], values: tuple[sa.Column[object
 
 
 def _key(name: str) -> sa.Column[object]:
-    return sa.Column(name, _BIG, autoincrement=False, nullable=False)
+    return sa.Column(name, BIG, autoincrement=False, nullable=False)
 
 
 def _number(name: str) -> sa.Column[object]:
-    return sa.Column(name, _BIG, nullable=False)
+    return sa.Column(name, BIG, nullable=False)
 
 
 def _text(name: str) -> sa.Column[object]:

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-from alembic import op
+from fleet.store.migrations.steps import blobs, counted, create, numbers
 
 revision = "0046"
 down_revision = "0045"
 
-_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
 
 def upgrade() -> None:
-    op.create_table(
-        "contents",
-        sa.Column("seq", _BIG, autoincrement=False, nullable=False),
-        sa.Column("time_us", _BIG, nullable=False),
-        sa.Column("salt", sa.LargeBinary(), nullable=False),
-        sa.Column("said", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("seq", name=op.f("pk_contents")),
-    )
+    create("contents", counted("seq"), *numbers("time_us"), *blobs("salt", "said"), key=["seq"])

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-from alembic import op
+from fleet.store.migrations.steps import blobs, counted, create, flags, index, numbers, texts
 
 revision = "0047"
 down_revision = "0046"
 
-_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
 
 def upgrade() -> None:
-    op.create_table(
-        "blobs",
-        sa.Column("digest", sa.Text(), nullable=False),
-        sa.Column("size", _BIG, nullable=False),
-        sa.Column("whole", sa.Boolean(), nullable=False),
-        sa.Column("touched_us", _BIG, nullable=False),
-        sa.PrimaryKeyConstraint("digest", name=op.f("pk_blobs")),
-    )
-    op.create_table(
-        "blob_chunks",
-        sa.Column("digest", sa.Text(), nullable=False),
-        sa.Column("position", _BIG, autoincrement=False, nullable=False),
-        sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("digest", "position", name=op.f("pk_blob_chunks")),
-    )
-    op.create_table(
+    create("blobs", *texts("digest"), *numbers("size"), *flags("whole"), *numbers("touched_us"), key=["digest"])
+    create("blob_chunks", *texts("digest"), counted("position"), *blobs("data"), key=["digest", "position"])
+    create(
         "blob_names",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("digest", sa.Text(), nullable=False),
-        sa.Column("needs", sa.Text(), nullable=False),
-        sa.Column("controller", sa.Text(), nullable=False),
-        sa.Column("put_us", _BIG, nullable=False),
-        sa.PrimaryKeyConstraint("name", "owner", name=op.f("pk_blob_names")),
+        *texts("name", "owner", "kind", "digest", "needs", "controller"),
+        *numbers("put_us"),
+        key=["name", "owner"],
     )
-    op.create_index(op.f("ix_blob_names_digest"), "blob_names", ["digest"])
-    op.create_index(op.f("ix_blob_names_kind_put_us"), "blob_names", ["kind", "put_us"])
+    index("blob_names", "digest")
+    index("blob_names", "kind", "put_us")

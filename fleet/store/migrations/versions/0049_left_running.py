@@ -5,21 +5,19 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from fleet.store.migrations.steps import create, numbers, texts
+
 revision = "0049"
 down_revision = "0048"
 
-_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
 
 def upgrade() -> None:
-    op.create_table(
+    create(
         "left_running",
-        sa.Column("pipe", sa.Text(), nullable=False),
-        sa.Column("session", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("since_us", _BIG, nullable=False),
+        *texts("pipe", "session", "kind"),
+        *numbers("since_us"),
         sa.ForeignKeyConstraint(["session"], ["sessions.id"], name=op.f("fk_left_running_session_sessions")),
-        sa.PrimaryKeyConstraint("pipe", name=op.f("pk_left_running")),
+        key=["pipe"],
     )
     op.execute(
         "INSERT INTO left_running (pipe, session, kind, since_us) "
