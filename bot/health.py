@@ -126,9 +126,8 @@ class ControllerHealth:
         found: dict[str, str] = {}
         if self._config.invalid_us:
             since = words.clock(self._config.invalid_us)
-            found[FLEET_FILE] = self._redact(
-                f"fleet.toml: invalid since {since}; running on the last valid version ({self._config.invalid})"
-            )
+            why = self._config.invalid.replace(f"{self._config.path}:", "line ")  # a phone shows 120 characters
+            found[FLEET_FILE] = self._redact(f"fleet.toml: invalid since {since}: {why}; the last valid one runs")
         now_us = self._supervisor.clock.now_us()
         for name, contact in self._chats.items():
             if contact.away_seconds >= _CHAT_AWAY_SECONDS:

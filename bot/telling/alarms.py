@@ -201,9 +201,13 @@ class Alarms:
                 (
                     line(one_line(alarm.why, 240)),
                     line("Agents may go on there. Their output arrives once it lets us in."),
-                    line("Start again is from the base; /stop TASK ends one."),
+                    line("Start again is elsewhere, from the base; /stop TASK ends one."),
                 ),
-                actions=tuple(Action(f"Start {task.id} again", f"/retry {task.id}") for task in mine[:_NAMED]),
+                actions=tuple(
+                    Action(f"Start {task.id} again", f"/retry {task.id}")
+                    for task in mine[:_NAMED]
+                    if not task.machine
+                ),  # one that asked for this machine would be refused
                 footer=footed(config.isolation),
                 tone=Tone.WAITING,
                 mention=mine[0].requester,

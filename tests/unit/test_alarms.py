@@ -24,6 +24,7 @@ from fleet.store import tables
 from fleet.supervise import Supervisor
 from tests.chat_flight import Flight, everything
 from tests.chat_house import FLEET, OTTO, House, house
+from tests.rows import placed
 
 TWO = FLEET + '\n[[people]]\nname = "Anna"\nrole = "admin"\nids = ["phone::anna"]\n'
 ADMINS = (ChatRef("phone", "ada"), ChatRef("phone", "anna"))
@@ -209,13 +210,17 @@ async def test_whose_tasks_wait_on_a_machine_that_does_not_let_us_in_is_told_in_
     async with house(tmp_path, fleet_toml=TWO) as there:
         await told(there, [])
         await there.say("/run mend it", OTTO)
+        await there.say("/run on=macbook and this", OTTO)
         flight = await Flight.of(there)
         await flight.start()
+        await there.store.write(lambda tx: placed(tx, "t2", "macbook"))
         shut = FleetAlarm("machine macbook", "macbook is not usable", "another host key", shut="macbook")
         for _ in range(2):
             await told(there, [shut])
             await there.settle()
-        (card,) = (sent.card for sent in flight.there.phone.sent if shown(sent.card.title).endswith(": t1 waits"))
+        (card,) = (
+            sent.card for sent in flight.there.phone.sent if shown(sent.card.title).endswith(": t1, t2 wait")
+        )
         assert card.mention == str(OTTO) and "another host key" in everything(card)
         assert [action.label for action in card.actions] == ["Start t1 again"]
         await told(there, [])
@@ -223,4 +228,4 @@ async def test_whose_tasks_wait_on_a_machine_that_does_not_let_us_in_is_told_in_
         assert "✓ macbook answers again" in there.phone.titles()
         await told(there, [shut])
         await there.settle()
-        assert sum(title.endswith(": t1 waits") for title in there.phone.titles()) == 2
+        assert sum(title.endswith(": t1, t2 wait") for title in there.phone.titles()) == 2

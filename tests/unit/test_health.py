@@ -79,7 +79,10 @@ async def test_an_invalid_edit_is_said_until_it_is_mended_and_a_change_that_fail
     while not config.invalid_us:
         await asyncio.sleep(0.01)
     (said,) = health.troubles().lines
-    assert said.startswith("fleet.toml: invalid since 22:13 UTC; running on the last valid version (")
+    assert said.startswith("fleet.toml: invalid since 22:13 UTC: 1 problem\nline 1: isolation"), (
+        "on a phone, no path"
+    )
+    assert said.endswith("; the last valid one runs")
     assert config().repos, "the last valid one"
     (tmp_path / FLEET_FILE).write_text(FLEET + "\n")
     while config.invalid_us or changes:
