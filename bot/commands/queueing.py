@@ -69,10 +69,11 @@ async def show_queue(context: Context, call: Call) -> Effect:
     page = Page.of(wanted(call.args) if place is None else place // ROWS + 1, len(waiting))
     config = context.config()
     lines = [*paused_lines(config, pauses, found.now_us)]
-    lines += [
-        _queued(config, task, page.first + at, kept.get(task.id))
-        for at, task in enumerate(waiting[page.first : page.upto], 1)
-    ]
+    said = ""
+    for at, task in enumerate(waiting[page.first : page.upto], page.first + 1):
+        same = bool(said) and task.why == said and task.id not in kept
+        lines.append(_queued(config, task, at, kept.get(task.id), same=same))
+        said = task.why
     call.result.data = {
         "queued": [_plain(task, kept.get(task.id)) for task in waiting],
         "pauses": [plain.pause(each) for each in pauses.values()],
@@ -103,9 +104,11 @@ def _plain(task: Task, kept: queue.Reserved | None) -> dict[str, object]:
     return {**plain.task(task), "after": task.after, "starts_on": kept.machine if kept else ""}
 
 
-def _queued(config: FleetConfig, task: Task, place: int, kept: queue.Reserved | None = None) -> Line:
-    """What it waits for. ``kept``: its slot, once it has one."""
-    said = f"starts on {kept.machine}" if kept else sounds.named(config, task.why)
+def _queued(
+    config: FleetConfig, task: Task, place: int, kept: queue.Reserved | None = None, *, same: bool = False
+) -> Line:
+    """What it waits for. ``kept``: its slot, once it has one. ``same``: what the line above says."""
+    said = f"starts on {kept.machine}" if kept else "the same" if same else sounds.named(config, task.why)
     why = (" · ", one_line(said, 60)) if said else ()
     return line(f"{place}. {task.id} {task.repo} · ", one_line(task.prompt, 30), *why)
 

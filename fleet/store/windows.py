@@ -19,7 +19,7 @@ from fleet.store.core import Tx
 
 LOW_PERCENT: Final = 20
 _PREFIX: Final = "window:"
-_LIMIT: Final = "limit"
+_LIMIT: Final = "usage limit"
 _OF_A_MODEL: Final = re.compile(r"\b(opus|sonnet|haiku|model)\b", re.IGNORECASE)
 """A limit of one model is none of the account's."""
 _UNKNOWN_LASTS_US: Final = 5 * 3_600_000_000

@@ -265,3 +265,13 @@ async def test_a_task_that_is_being_stopped_too_asks_nothing_about_the_one_befor
         await there.store.write(lambda tx: tasks.move(tx, "t1", TaskState.STOPPED, "", "airboss"))
         await there.settle()
         assert not any("waits for you" in title for title in there.phone.titles())
+
+
+async def test_a_reason_that_many_wait_for_is_said_once_a_page(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/pause")
+        for number in range(12):
+            await there.say(f"/run {number}")
+        for page in ("/queue", "/queue 2"):
+            rows = [row for row in (await told(there, page)).splitlines() if " shop · " in row]
+            assert "paused by Ada" in rows[0] and all(row.endswith(" · the same") for row in rows[1:])
