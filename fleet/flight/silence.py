@@ -5,6 +5,8 @@ The question is a row like those of turns that stopped early. New output withdra
 
 from __future__ import annotations
 
+from typing import Final
+
 from fleet.agents.lines import left_open
 from fleet.config.values import duration_us
 from fleet.events import AgentSaid, AgentSilent, ToolCallEnded, ToolCallStarted
@@ -16,6 +18,7 @@ from fleet.store.recent import in_a_call, last_events
 from fleet.store.recording import record
 
 WORKS_AGAIN = "the agent works again"
+_NOBODY_LOOKED_US: Final = 5 * 60_000_000
 _DONE = (ToolCallStarted.KIND, ToolCallEnded.KIND, AgentSaid.KIND)
 
 
@@ -24,12 +27,13 @@ class Silence:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._heard_us = 0
+        self._heard_us = self._looked_us = 0
         self._asked = self._new_life = False
 
     async def begin(self, session: Session) -> None:
         """A turn is followed from now on. What an earlier controller asked still waits."""
-        self._heard_us, self._new_life = self._services.clock.now_us(), False
+        self._heard_us = self._looked_us = self._services.clock.now_us()
+        self._new_life = False
         asked = await self._services.store.read(lambda tx: stalls.waiting(tx, session.task))
         self._asked = asked is not None
 
@@ -39,12 +43,16 @@ class Silence:
 
     async def look(self, session: Session, turn: Turn) -> None:
         """Asks a person when it is time, and withdraws the question after new output."""
+        now_us = self._services.clock.now_us()
+        if now_us - self._looked_us >= _NOBODY_LOOKED_US:
+            self._heard_us = now_us  # the link was down, or we slept: it gets its time from now on
+        self._looked_us = now_us
         if self._asked:
             if self._new_life:
                 await self._services.store.write(lambda tx: _revived(tx, session, turn))
                 self._asked = False
             return
-        silent_us = self._services.clock.now_us() - self._heard_us
+        silent_us = now_us - self._heard_us
         if silent_us < duration_us(self._services.config().limits.stalled_after) or left_open(state_of(session)):
             return
         self._new_life = False

@@ -62,8 +62,9 @@ class Watched:
 
     async def after(self, minutes: int) -> list[AgentSilent]:
         """Looks so much later; what is in the ledger then."""
-        self.clock.us += minutes * MINUTE_US
-        await self.silence.look(self.session, self.turn)
+        for step in (*[4] * (minutes // 4), minutes % 4):
+            self.clock.us += step * MINUTE_US
+            await self.silence.look(self.session, self.turn)
         found = await self.world.store.read(lambda tx: ledger.read(tx, kinds=(AgentSilent.KIND,)))
         return [each.event for each in found if isinstance(each.event, AgentSilent)]
 
@@ -114,6 +115,14 @@ async def test_it_is_said_once_and_again_only_after_new_life(tmp_path: Path) -> 
         assert [each.silent for each in await there.after(10)] == [True, False, True]
 
 
+async def test_after_a_sleep_or_without_a_link_the_agent_gets_its_time_again(tmp_path: Path) -> None:
+    async with watched(tmp_path) as there:
+        there.clock.us += 180 * MINUTE_US  # nobody looks meanwhile
+        assert await there.after(4 + 9) == []
+        (said,) = await there.after(1)
+        assert said.seconds == 600
+
+
 async def test_an_open_call_or_question_is_no_silence(tmp_path: Path) -> None:
     async with watched(tmp_path) as there:
         await there.write(ToolCallStarted("c1", "Bash", "make test"))
@@ -148,6 +157,8 @@ async def test_after_a_restart_it_is_not_said_twice(tmp_path: Path) -> None:
 async def test_go_on_ends_the_silent_process_and_continues_in_a_new_one(tmp_path: Path) -> None:
     async with watched(tmp_path) as there:
         task = await there.task()
+        limits = there.world.config.limits.model_copy(update={"stalled_after": "1m"})
+        there.world.config = there.world.config.model_copy(update={"limits": limits})
         machine = there.world.machine = Mute()
         flight = Flight(there.world.services, task)
         flying = asyncio.get_running_loop().create_task(flight.run())
@@ -162,8 +173,10 @@ async def test_go_on_ends_the_silent_process_and_continues_in_a_new_one(tmp_path
             while not machine.heard:
                 await until()
             machine.say(lines.CONFIRMED, lines.INIT)
+            await until()
+            await until(4)
             while await store.read(lambda tx: stalls.waiting(tx, task.id)) is None:
-                await until(11)
+                await until()
             asked = await store.read(lambda tx: stalls.waiting(tx, task.id))
             assert asked is not None
             await store.write(lambda tx: stalls.decide(tx, asked, ApprovalDecision.GO_ON, "phone::ada"))
