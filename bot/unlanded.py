@@ -104,7 +104,7 @@ def _size(tx: Tx, tree: Unlanded) -> list[Line]:
     for recorded in last_events(tx, 1, kinds=(SnapshotMade.KIND,), task=tree.task.id):
         made = recorded.event
         if isinstance(made, SnapshotMade) and made.commit == tree.commit:
-            return [line(f"{words.count(made.files, 'file')} +{made.insertions} −{made.deletions}")]
+            return [line(words.change(made.files, made.insertions, made.deletions))]
     return []
 
 

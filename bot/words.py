@@ -67,3 +67,8 @@ def count_of(number: int, singular: str, plural: str = "") -> str:
 def short(commit: str) -> str:
     """A commit, abbreviated."""
     return commit[:10]
+
+
+def change(files: int, added: int, removed: int) -> str:
+    """``2 files +10 −3``; a change of modes, names or binary files alone has no lines to count."""
+    return f"{count(files, 'file')} " + (f"+{added} −{removed}" if added or removed else "(no lines of text)")

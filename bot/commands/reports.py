@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling.log_card import SHOWN_CHARACTERS, SHOWN_LINES
 from fleet.errors import Refused, Unavailable
 from fleet.events import ReceiptIssued
-from fleet.git.patches import lines_changed
+from fleet.git.patches import FileChanged, files_changed
 from fleet.model import Isolation, Session, Task
 from fleet.range_figures import Period
 from fleet.schedule.times import local_time
@@ -66,14 +66,12 @@ async def diff(context: Context, call: Call) -> Effect:
     if session is None or not snapshot:
         raise Refused(attempted=f"show what {task.id} changed", cause="it has no snapshot yet")
     text = await context.control.diff(task.repo, session.base, snapshot, FILE_LIMIT)
-    path, changed = await file_if_long(context, f"{task.id}.diff", text), lines_changed(text)
+    path, changed = await file_if_long(context, f"{task.id}.diff", text), files_changed(text)
     call.result.data = {
         "task": task.id,
         "base": session.base,
         "snapshot": snapshot,
-        "files": [
-            {"path": name, "added": plus, "removed": minus} for name, (plus, minus) in lines_changed(text).items()
-        ],
+        "files": [{"path": name, "added": each.added, "removed": each.removed} for name, each in changed.items()],
         "document": path,
     }
     title = line(f"{task.id} · {words.short(session.base)} → {words.short(snapshot)}")
@@ -87,9 +85,15 @@ async def diff(context: Context, call: Call) -> Effect:
     return reply(call, card, task=task.id)
 
 
-def _files(changed: Mapping[str, Sequence[int]]) -> list[Line]:
-    """One line for each changed file, with the lines added and removed: the part of a diff that fits a phone."""
-    return [line(one_line(file, 60), f" +{plus} −{minus}") for file, (plus, minus) in changed.items()]
+def _files(changed: Mapping[str, FileChanged]) -> list[Line]:
+    """One line for each changed file, with what became of it: the part of a diff that fits a phone."""
+    return [line(one_line(file, 60), one_line(_became(each), 90)) for file, each in changed.items()]
+
+
+def _became(each: FileChanged) -> str:
+    counted = each.added or each.removed or not each.also
+    lines = f" +{each.added} −{each.removed}" if counted else ""
+    return lines + (f"{',' if counted else ':'} {', '.join(each.also)}" if each.also else "")
 
 
 async def digest(context: Context, call: Call) -> Effect:

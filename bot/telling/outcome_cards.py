@@ -91,7 +91,7 @@ def landed_card(task: Task, landed: LandingDone, progress: Progress, base: str, 
     fields = [field("Commit", words.short(landed.new)), field("Turns", f"{progress.turn}")]
     if progress.snapshot:
         made = progress.snapshot
-        fields.append(field("Change", f"{words.count(made.files, 'file')} +{made.insertions} −{made.deletions}"))
+        fields.append(field("Change", words.change(made.files, made.insertions, made.deletions)))
     if progress.left_out:
         fields.append(field("Left out", progress.left_out))
     if progress.cost_udollar:

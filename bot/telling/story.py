@@ -107,7 +107,7 @@ def _text(event: e.Event) -> list[str]:
         case e.PersonSaid(text=text, taken=taken):
             return [f"> {text} ({taken})"]
         case e.SnapshotMade(commit=commit, files=files, insertions=plus, deletions=minus):
-            return [f"— snapshot {words.short(commit)}: {words.count(files, 'file')} +{plus} −{minus}"]
+            return [f"— snapshot {words.short(commit)}: {words.change(files, plus, minus)}"]
         case e.GateOpened(gate=gate, argv=argv):
             return [f"— gate {gate}: {' '.join(argv)}"]
         case e.GateClosed(gate=gate, outcome=outcome, reason=reason, exit=exit_):

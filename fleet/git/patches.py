@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 #: How the part of a file begins.
 FILE: Final = b"diff --git "
@@ -33,16 +33,53 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
     return {b"n": b"\n", b"t": b"\t", b"r": b"\r"}.get(code, code)
 
 
-def lines_changed(patch: str) -> dict[str, list[int]]:
-    """Lines added and removed, by file."""
-    counts: dict[str, list[int]] = {}
-    name, inside = "", False
+class FileChanged(NamedTuple):
+    """Lines added and removed in a file, and what else became of it: ``new``, ``was a.txt``, ``binary``."""
+
+    added: int
+    removed: int
+    also: tuple[str, ...] = ()
+
+
+_ALSO: Final = (
+    ("new file mode 100755", "new, executable"),
+    ("new file mode 120000", "new link"),
+    ("new file mode 160000", "new submodule"),
+    ("new file mode ", "new"),
+    ("deleted file mode ", "deleted"),
+    ("new mode 100755", "executable now"),
+    ("new mode 100644", "no longer executable"),
+    ("Binary files ", "binary"),
+)
+
+
+def files_changed(patch: str) -> dict[str, FileChanged]:
+    """What became of each file, by its new path."""
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    inside = False
+    heads, rows = list[str](), list[str]()
     for row in patch.split("\n"):
         if row.startswith(FILE.decode()):
-            name, inside = path_of(row.encode()).decode("utf-8", "backslashreplace"), False
-            counts[name] = [0, 0]
+            inside, heads, rows = False, [], []
+            found[path_of(row.encode()).decode("utf-8", "backslashreplace")] = heads, rows
         elif row.startswith("@@ "):
             inside = True
-        elif inside and row[:1] in {"+", "-"}:
-            counts[name][row[0] == "-"] += 1
-    return counts
+        elif not inside:
+            heads.append(row)
+        elif row[:1] in {"+", "-"}:
+            rows.append(row)
+    return {name: _file_changed(heads, rows) for name, (heads, rows) in found.items()}
+
+
+def _file_changed(heads: list[str], rows: list[str]) -> FileChanged:
+    also = [words for row in heads if (words := _also(row))]
+    added, removed = ([row[1:] for row in rows if row[0] == sign] for sign in "+-")
+    if removed and [row.rstrip("\r") for row in added] == [row.rstrip("\r") for row in removed]:
+        also.append("only line ends")
+    return FileChanged(len(added), len(removed), tuple(also))
+
+
+def _also(row: str) -> str:
+    if row.startswith("rename from "):
+        return f"was {unquoted(row.removeprefix('rename from ').encode()).decode('utf-8', 'backslashreplace')}"
+    return next((words for begin, words in _ALSO if row.startswith(begin)), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleet.git.patches import lines_changed
+from fleet.git.patches import FileChanged, files_changed
 from tests.far_end.repositories import git, make_work
 
 OLD = "-- a comment of SQL\n---\nselect 1;\n"
@@ -17,7 +17,33 @@ def test_each_file_has_its_own_name_and_every_line_counts(tmp_path: Path) -> Non
     work = make_work(tmp_path / "w", dict.fromkeys(names, OLD))
     for name in names:
         (work / name).write_text(NEW)
-    assert lines_changed(git(work, "diff", "--no-color")) == {name: [2, 2] for name in names}
+    assert files_changed(git(work, "diff", "--no-color")) == dict.fromkeys(names, FileChanged(2, 2))
     git(work, "add", "--all")
     git(work, "mv", "plain", "moved and changed")
-    assert "moved and changed" in lines_changed(git(work, "diff", "--cached"))
+    assert "moved and changed" in files_changed(git(work, "diff", "--cached"))
+
+
+def test_a_change_without_lines_says_what_became_of_each_file(tmp_path: Path) -> None:
+    four = "a\nb\nc\nd\n"
+    old: dict[str, str | bytes] = {"run": "1\n", "name": four, "picture": b"\0\1", "gone": "x\n", "size ü": four}
+    work = make_work(tmp_path / "w", {**old, "ends": four})
+    (work / "run").chmod(0o755)
+    (work / "picture").write_bytes(b"\0\2")
+    (work / "gone").unlink()
+    (work / "empty").touch()
+    (work / "link").symlink_to("run")
+    (work / "ends").write_bytes(four.replace("\n", "\r\n").encode())
+    git(work, "mv", "name", "other")
+    git(work, "mv", "size ü", "size")
+    (work / "size").write_text(f"{four}e\n")
+    git(work, "add", "--all")
+    assert files_changed(git(work, "diff", "--cached", "-M")) == {
+        "run": FileChanged(0, 0, ("executable now",)),
+        "other": FileChanged(0, 0, ("was name",)),
+        "picture": FileChanged(0, 0, ("binary",)),
+        "gone": FileChanged(0, 1, ("deleted",)),
+        "empty": FileChanged(0, 0, ("new",)),
+        "link": FileChanged(1, 0, ("new link",)),
+        "size": FileChanged(1, 0, ("was size ü",)),
+        "ends": FileChanged(4, 4, ("only line ends",)),
+    }
