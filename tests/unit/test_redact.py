@@ -21,7 +21,7 @@ from fleet.events.codec import Unwritten, encode_all
 from fleet.logs import setup_logging
 from fleet.redact import _SHAPES, Redactor
 
-LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+LETTERS = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eFhGiJkLlMnOoPqRrStUuVwXxYzADcfI"
 
 
 def body(size: int) -> str:
@@ -35,8 +35,10 @@ SHAPES = {
     "slack-token": ["xo" + "xb-12345-67890-" + body(24), "xa" + "pp-1-A1-" + body(30)],
     "slack-webhook": ["hooks.slack.com/" + "services/T0/B0/" + body(24)],
     "telegram-token": ["123456789:" + "AA" + body(33)],
-    "github-token": ["gh" + "p_" + body(36), "github" + "_pat_" + body(60)],
-    "gitlab-token": ["gl" + "pat-" + body(20)],
+    "github-token": [
+        *("gh" + "p_" + body(36), "github" + "_pat_" + body(60)),
+        "gh" + "s_12345678_ey" + "JhbGciOiJSUzI1NiJ9.ey" + "JpYXQiOjE3fQ." + body(60),
+    ],
     "access-token": [
         *(start + "_" + body(36) for start in ("np" + "m", "h" + "f", "gs" + "k", "sk" + "_live", "rk" + "_live")),
         *("sh" + f"p{which}_" + "0123456789abcdef" * 2 for which in ("at", "ca", "pa", "ss")),
@@ -44,6 +46,15 @@ SHAPES = {
         "xa" + "i-" + body(60),
         "ATA" + "TT3xFfGF0" + body(60) + "=1A2B3C4D",
         "AGE-" + "SECRET-KEY-1" + "QPZRY9X8GF2TVDW0" * 3,
+        "gl" + "pat-" + body(20),
+        "gl" + "pat-" + body(27) + ".0w0a1b2c3",
+        "dc" + "kr_pat_a-B1_" + body(22),
+        "SG" + ".a-B1_" + body(17) + "." + body(43),
+        "M" + body(23) + ".Ab1_-x." + body(38),
+        "abc8" + "Q~" + body(34),
+        "S" + "K" + "0123456789abcdef" * 2,
+        "ya" + "29.a0-B1_" + body(60),
+        "da" + "pi" + "0123456789abcdef" * 2,
     ],
     "aws-key": ["AK" + "IA" + "ABCDEFGHIJKLMNOP"],
     "google-key": ["AI" + "za" + body(35)],
@@ -83,6 +94,13 @@ def test_a_private_key_whose_end_is_missing() -> None:
             "aws_secret_access_key = " + body(40),
             "aws_secret_access_key = ‹redacted:aws-secret›",
         ),
+        ("AWS_SESSION_TOKEN=" + body(200), "AWS_SESSION_TOKEN=‹redacted:aws-secret›"),
+        ("EndpointSuffix;AccountKey=" + body(86) + "==", "EndpointSuffix;AccountKey=‹redacted:access-token›"),
+        (
+            "https://discord.com/api/webhooks/12345/" + body(68),
+            "https://discord.com/api/webhooks/12345/‹redacted:access-token›",
+        ),
+        ("?se=2026&sig=" + body(42) + "%3D&x", "?se=2026&sig=‹redacted:access-token›&x"),
     ],
 )
 def test_what_gives_a_secret_away_is_kept_beside_it(text: str, told: str) -> None:
@@ -96,6 +114,8 @@ def test_what_gives_a_secret_away_is_kept_beside_it(text: str, told: str) -> Non
         "https://example.org:8080/path?x=1@2",
         "git@github.com:owner/name.git",
         "the bearer of news",
+        "re_compile_each_pattern_of_them, secret_manager_client_of_ours and hf_hub_download_with_retries",
+        "task_0123456789abcdef01234567, toolu_01XyZaBcDeFgHiJkLmNoPqRs and msg_01AbCdEfGhIjKlMnOpQrStUv",
         "sha256:" + "0123456789abcdef" * 4,
     ],
 )
