@@ -5,6 +5,7 @@ Every attempt is an intent row before it touches the ref, and an interrupted att
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -35,10 +36,13 @@ _log = logging.getLogger(__name__)
 _TTL_US: Final = 60_000_000
 _RENEW_S: Final = 20.0
 _RENEW_AGAIN_S: Final = 1.0
+_PATIENCE_S: Final = 20.0
 
 
 class LeasedLanding:
     """The part of one change's landing that nobody else in its repository may be in at the same time."""
+
+    patience_s = _PATIENCE_S
 
     def __init__(self, context: LandingContext, change: ChangeToLand) -> None:
         self._context, self._store = context, context.store
@@ -128,7 +132,11 @@ class LeasedLanding:
 
     async def _swap(self, intent: Intent, lease: Lease) -> bool:
         token = FenceToken(self._store.instance, intent.repo, lease.token)
-        swapped = await self._branch(intent).swap(intent.old, intent.new, token)
+        branch = self._branch(intent)
+        async with alongside(branch.swap(intent.old, intent.new, token), f"move {intent.ref}") as swapping:
+            while not (await asyncio.wait({swapping}, timeout=self.patience_s))[0]:
+                await self._tell_of_silence(branch, intent)
+            swapped = await swapping
         failpoint("landing-swapped")
         if isinstance(swapped, Moved):
             await self._missed(intent, swapped.found)
@@ -143,6 +151,16 @@ class LeasedLanding:
             await self._done(intent, swapped.fenced_by, lease)
             await noting
         return True
+
+    async def _tell_of_silence(self, branch: BaseBranch | TaskBranch, intent: Intent) -> None:
+        """A hook of the repository may take long, or for ever; one that runs after the landing is not cut off."""
+        name, there = intent.ref.removeprefix("refs/heads/"), ""
+        with contextlib.suppress(Refused, Unavailable):
+            there = await branch.current()
+        why = f"waiting for its repository: the push to {name} has not ended for {self.patience_s:.0f} s"
+        if there == intent.new:
+            why = f"waiting for its repository's hooks to end: it is on {name} already"
+        await self._store.write(lambda tx: tasks.explain(tx, self._task.id, why))
 
     async def _give_up(self, intent: Intent) -> None:
         """The repository did not take what this controller has just sent, and said so: nothing of it is on its way,

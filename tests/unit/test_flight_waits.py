@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fleet.clock import SystemClock
 from fleet.config import parse_fleet
 from fleet.errors import DiskFull, NotLetIn
 from fleet.flight.flight import Flight
 from fleet.flight.waits import Waits
-from fleet.landing.outcome import Doing
+from fleet.landing.leased import LeasedLanding
+from fleet.landing.outcome import ChangeToLand, Doing, Landed
 from fleet.model import Task, TaskState
 from fleet.ports import Candidate
-from fleet.store import pool_slots, tasks
+from fleet.store import pool_slots, sessions, tasks
 from fleet.store.core import Tx
-from fleet.supervise import alongside
+from fleet.supervise import alongside, first
 from fleet.verdict import Verdict
-from tests.far_end.repositories import make_bare
-from tests.flying import FLEET, FastClock, World, world
+from tests.far_end.repositories import git, make_bare
+from tests.flying import FLEET, FastClock, World, give, passed, world
 from tests.rows import placed
 
 
@@ -111,3 +115,36 @@ async def test_a_repository_that_does_not_answer_is_named_while_it_is_waited_for
         await _until_why(there, task, "waiting for its repository: it has not answered")
         answered.set()
         assert await waiting
+
+
+@pytest.mark.parametrize(
+    ("hook", "told"), [("pre-receive", "the push to main has not"), ("post-receive", "it is on main")]
+)
+async def test_a_hook_of_the_repository_that_takes_long_is_told(there: World, hook: str, told: str) -> None:
+    """Before the branch moves, or after it: that hook is not cut off."""
+    base = await there.repository.fetch()
+    tree = git(there.repository.mirror, "rev-parse", f"{base}^{{tree}}")
+    task, commit = await there.released(tree, base)
+    go, ran = there.directory / "go", there.directory / "ran"
+    assert there.repository.path is not None
+    script = there.repository.path / "hooks" / hook
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(f"#!/bin/sh\nwhile [ ! -e {go} ]; do sleep 0.1; done\ntouch {ran}\n")
+    script.chmod(0o700)
+    await there.store.write(lambda tx: tasks.move(tx, task.id, TaskState.LANDING, "", "airboss"))
+    session = await there.session(task)
+    (turn,) = await there.store.read(lambda tx: sessions.turns(tx, session.id))
+    context = replace(there.services.landing_context("shop"), clock=SystemClock())
+    landing = LeasedLanding(context, ChangeToLand(task, session, turn))
+    landing.patience_s = 0.2
+    candidate = Candidate(task, session, turn, commit, tree, base, 1)
+    await there.store.write(lambda tx: give(tx, session, passed(candidate)))
+
+    async def interruptible(work: Coroutine[Any, Any, Any], what: Doing) -> Any:
+        return await work
+
+    async with asyncio.timeout(60), alongside(landing.land(candidate, interruptible), "land") as landed:
+        assert await first(_until_why(there, task, told), landed) == {0}
+        go.touch()
+        assert await landed == Landed("refs/heads/main")
+    assert ran.exists()

@@ -87,12 +87,12 @@ class SlackAdapter:
         )
         try:
             await self._open(self._web)
-        except Misused:
-            await self.close()
-            raise
         except (Unavailable, RetryAfter) as error:
             _log.warning("Slack is unavailable, trying again: %s", error)
             self.contact.lost(Way.RECEIVE, str(error))
+        except BaseException:
+            await self.close()
+            raise
 
     async def keep_up(self) -> None:
         """Keeps the connection until cancelled; may be called again. :meth:`running` raises for a wrong token."""
@@ -125,7 +125,11 @@ class SlackAdapter:
             raise Unavailable(attempted="connect to Slack", cause=f"Slack says {error.code}") from error
         self._me = AppUser(str(who.get("team_id", "")), str(who.get("user_id", "")))
         connection = self._connect(web, self._take)
-        await connection.open()
+        try:
+            await connection.open()
+        except BaseException:
+            await connection.close()
+            raise
         self._connection = connection
         self.contact.found(Way.RECEIVE)
         _log.info("Slack: connected as %s in %s", self._me.user, self._me.team)
