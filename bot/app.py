@@ -132,8 +132,8 @@ class App:
             deliverer.start()
             stack.push_async_callback(deliverer.close)
             for adapter in adapters:
+                stack.push_async_callback(adapter.close)  # also of what only half of it began
                 await adapter.start(core.receive)
-                stack.push_async_callback(adapter.close)
             await notifier.start()
             stack.push_async_callback(notifier.close)
             await core.start()

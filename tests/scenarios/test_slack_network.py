@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from slack_sdk.signature import SignatureVerifier
 
 from bot.cards import Card, line
+from bot.chats.slack.adapter import SlackAdapter
 from bot.message import Message
 from fleet.model import ChatRef
 from tests.far_end.slack import (
@@ -187,6 +189,34 @@ async def test_slack_away_at_the_start_is_waited_for(tmp_path: Path) -> None:
             await slack.until(lambda said: [message["text"] for message in said] == ["good morning"])
             await there.settled()
             assert not there.adapter.contact.why
+
+
+async def test_a_beginning_that_is_cut_short_leaves_nothing_open(tmp_path: Path) -> None:
+    async with running_slack(tmp_path / "slack") as slack, proxied(slack) as proxy:
+        before, running = _open_sessions(), asyncio.all_tasks()
+        adapter = SlackAdapter(settings(proxy.api, tmp_path), ())
+        proxy.fail("apps.connections.open")
+        proxy.fail("apps.connections.open", slow=60)  # the library's own, as it connects
+        starting = asyncio.create_task(adapter.start(_not_heard))
+        async with asyncio.timeout(60):
+            while len(proxy.called("apps.connections.open")) < 2:
+                await asyncio.sleep(0.02)
+        starting.cancel()
+        await asyncio.wait({starting})
+        await adapter.close()
+        async with asyncio.timeout(60):
+            while {task for task in asyncio.all_tasks() - running if "process_messages" in str(task.get_coro())}:
+                await asyncio.sleep(0.02)
+        assert _open_sessions() == before
+
+
+async def _not_heard(message: Message) -> bool:
+    pytest.fail(f"nobody says anything: {message}")
+
+
+def _open_sessions() -> int:
+    gc.collect()
+    return sum(isinstance(each, aiohttp.ClientSession) and not each.closed for each in gc.get_objects())
 
 
 # --- HTTP ---------------------------------------------------------------------------------------------------
