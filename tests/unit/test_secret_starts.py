@@ -8,7 +8,7 @@ import string
 import subprocess
 import warnings
 from re import _constants as kinds  # type: ignore[attr-defined] # the parser that ``re`` itself has
-from re import _parser as parser  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined] # as above
 from typing import Any, Final
 
 import kingfisher
