@@ -47,7 +47,7 @@ async def show_locks(context: Context, call: Call) -> Effect:
         return tx.now_us(), sorted(found, key=lambda each: each[0].since_us)
 
     now, held = await context.store.read(read)
-    waiting, alone = list(context.locks.line), len(config.repos) == 1
+    waiting, only = list(context.locks.line), _only(config)
     if about:
         named = _resources(config, about) if not _of_holder(held, about) else ()
         held = _of_holder(held, about) or _with(
@@ -59,11 +59,11 @@ async def show_locks(context: Context, call: Call) -> Effect:
             if any(shared_path(x, want.resource) for x in named for want in each.request.wants)
         ]
     rows = [
-        _held_line(hold, shown, now, alone=alone)
+        _held_line(hold, shown, now, only)
         for hold, some in held
         for shown in ([[lock] for lock in some] if about else [some])
     ]
-    rows += [_waiting_line(waiter, now, alone=alone) for waiter in waiting]
+    rows += [_waiting_line(waiter, now, only) for waiter in waiting]
     call.result.data = {
         "held": [
             {
@@ -163,10 +163,14 @@ def _meant(tx: Tx, config: FleetConfig, given: str) -> list[_Held]:
 
 def _resources(config: FleetConfig, given: str) -> list[Resource]:
     """What a person means by a word: a named thing may also be a path, where there is one repository."""
-    only = next(iter(config.repos)) if len(config.repos) == 1 else ""
+    only = _only(config)
     meant = Resource.parse(given, only)
     head_of(meant)  # a malformed pattern is refused
     return [meant, Resource(meant.name, only)] if only and not meant.repo and ":" not in meant.name else [meant]
+
+
+def _only(config: FleetConfig) -> str:
+    return next(iter(config.repos)) if len(config.repos) == 1 else ""
 
 
 def _of_holder(held: Sequence[_Held], given: str) -> list[_Held]:
@@ -198,22 +202,22 @@ def _split(args: str) -> tuple[str, str]:
     return ((found[1] or found[2]).strip(), found[3].strip()) if found else ("", "")
 
 
-def _held_line(hold: Hold, some: list[Lock], now: int, *, alone: bool) -> Line:
-    what = ", ".join(_named(lock.resource, alone) + lock.marks for lock in some[:_NAMED]) or "nothing yet"
+def _held_line(hold: Hold, some: list[Lock], now: int, only: str) -> Line:
+    what = ", ".join(_named(lock.resource, only) + lock.marks for lock in some[:_NAMED]) or "nothing yet"
     more = f" +{len(some) - _NAMED:,}" if len(some) > _NAMED else ""
     since, left = words.duration(now - hold.since_us), words.duration(hold.expires_us - now)
     return line(one_line(hold.holder, 30), " · ", one_line(what, 60), f"{more} · {since}, {left} left")
 
 
-def _waiting_line(waiter: Waiter, now: int, *, alone: bool) -> Line:
-    names = ", ".join(_named(want.resource, alone) for want in waiter.request.wants[:3])
+def _waiting_line(waiter: Waiter, now: int, only: str) -> Line:
+    names = ", ".join(_named(want.resource, only) for want in waiter.request.wants[:3])
     since = words.duration(now - waiter.since_us)
     return line("⏳ ", one_line(waiter.request.holder, 30), " waits for ", one_line(names, 40), f" · {since}")
 
 
-def _named(resource: Resource, alone: bool) -> str:
-    """As ``/unlock`` takes it: a path without its repository where that is the only one, ``alone``."""
-    return resource.name if alone else str(resource)
+def _named(resource: Resource, only: str) -> str:
+    """As ``/unlock`` takes it: a path of the ``only`` repository that ``fleet.toml`` has without that."""
+    return resource.name if resource.repo in ("", only) else str(resource)
 
 
 COMMANDS = (

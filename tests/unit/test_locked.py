@@ -141,14 +141,16 @@ async def test_locks_are_found_and_taken_away_by_what_the_list_shows(tmp_path: P
         await holding(there, "t1", *(Resource(f"src/{at}.py", "shop") for at in range(12)), task="t1")
         await holding(there, "h7 (hooked, not held)", Resource("by-hand.txt", "shop"))
         await holding(there, "Nightly", Resource("deploy"))
+        await holding(there, "ci", Resource("a.py", "before"))  # of a repository that was renamed since
         for text, rows, first in (
-            ("/locks", 3, "t1 · src/0.py, src/1.py +10"),
+            ("/locks", 4, "t1 · src/0.py, src/1.py +10"),
             ("/locks T1", 10, "t1 · src/0.py · "),
             ("/locks t1 2", 2, "t1 · src/10.py · "),
             ("/locks SRC/3.py", 1, "t1 · src/3.py · "),
             ("/locks src", 10, "t1 · src/0.py · "),
             ("/locks h7", 1, "h7 (hooked, not held) · by-hand.txt"),
             ("/locks deploy", 1, "Nightly · deploy (advisory)"),
+            ("/locks ci", 1, "ci · path:before:a.py · "),
             ("/locks docs/x.md", 1, "Nobody holds docs/x.md."),
         ):
             _, (card,) = await there.say(text)
@@ -159,6 +161,7 @@ async def test_locks_are_found_and_taken_away_by_what_the_list_shows(tmp_path: P
             ("/unlock #t1: its machine sleeps", "11 locks taken away"),
             ("/unlock H7 its machine sleeps", "1 lock taken away"),
             ("/unlock nightly it hangs", "1 lock taken away"),
+            ("/unlock path:before:a.py it is over", "1 lock taken away"),
         ):
             _, cards = await there.say(text, sender=ADA)
             assert said in [shown(card.title) for card in cards], text
