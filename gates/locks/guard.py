@@ -16,7 +16,7 @@ from fleet.events import LocksRefused, Recorded, Refs, Source, TaskMoved
 from fleet.git.repository import Repository
 from fleet.locks import Blocked, Granted, Hold, HoldEnd, Lock, LockCause, LockRefusal, LocksWanted, Want
 from fleet.model import AIRBOSS, ENDS, STOPPED_EARLY, Session, Task, TaskMode, TaskState
-from fleet.store import boot, leases, ledger, locks, tasks
+from fleet.store import boot, leases, ledger, locks, takeovers, tasks
 from fleet.store.core import Precondition, Store, Tx
 from fleet.store.locks import LockFence
 from gates.locks import book
@@ -230,7 +230,7 @@ def waits_since(tx: Tx, task: Task, session: Session | None) -> int:
     """Since when a task waits for a person or an unreachable machine, epoch microseconds; 0: it does not."""
     task = tasks.task(tx, task.id)
     if task.state in (TaskState.HELD, TaskState.ASKING, *STOPPED_EARLY):
-        return task.updated_us
+        return task.updated_us if takeovers.current(tx, task.id) is None else 0  # somebody works on it by hand
     if task.state is TaskState.RUNNING and session is not None and session.seen_us:
         return session.seen_us
     return 0

@@ -31,6 +31,7 @@ from fleet.store import approvals, sessions, stalls, takeovers, tasks
 from fleet.store.core import Tx
 from fleet.store.states import AfterHand, TakeoverState
 from fleet.store.takeovers import Takeover
+from gates.locks.guard import waits_since
 from gates.people import OwnChange, Right, own_change, who
 from tests.chat_flight import everything
 from tests.chat_house import ADA, OTTO, house
@@ -62,6 +63,21 @@ async def stalled(there: World, mode: TaskMode = TaskMode.CHANGE, base: str = "b
 
     await there.store.write(work)
     return task
+
+
+async def test_a_task_in_hand_does_not_wait_and_keeps_its_locks(tmp_path: Path) -> None:
+    there = world(tmp_path)
+    with there.store:
+        task = await stalled(there)
+
+        async def waits() -> bool:
+            return await there.store.read(lambda tx: waits_since(tx, task, None)) > 0
+
+        assert await waits()
+        taken = await there.store.write(lambda tx: take(tx, task))
+        assert not await waits()
+        await there.store.write(lambda tx: takeovers.over(tx, taken))
+        assert await waits()
 
 
 class StoppedThere(Machine):
