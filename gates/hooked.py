@@ -42,7 +42,7 @@ from fleet.store.core import Store, Tx
 from fleet.store.hooked import Hooked
 from gates.locks import book
 from gates.locks.book import Request
-from gates.locks.guard import said
+from gates.locks.guard import TTL_US, said
 from gates.locks.rules import BaseRules, printable, wants_of
 from gates.locks.service import LockService
 from gates.rulings.permissions import denied_by
@@ -191,9 +191,14 @@ class HookedSessions:
         await self.store.write(work)
 
     def adopted(self, tx: Tx, session: Hooked, task: str) -> None:
-        """A task goes on with it: the session by hand is over, and lets its locks go."""
+        """A task goes on with it, and has its locks before anybody in line; the session by hand is over."""
         hooked.change(tx, session, adopt=task)
+        found = locks.hold(tx, session.hold) if session.hold else None
+        had = locks.of_hold(tx, found.id) if found is not None and found.expires_us else ()
         _end(tx, session, f"adopted by {task}")
+        if had:
+            wants = tuple(Want(lock.resource, lock.mode) for lock in had)
+            book.acquire(tx, Request(task, wants, TTL_US, LockCause.TOUCHED, task=task))
         self.service.serve(tx)
 
     async def took_over(self, caller: Caller, rows: Sequence[Event]) -> None:
