@@ -79,8 +79,8 @@ def uninstall(options: argparse.Namespace, home: Path) -> int:
     asyncio.run(_machines(config, home, report))
     _remove_service(home, report)
     _repositories(config, report)
-    _hooks(options, home, report)
     _home(home, report)
+    _hooks(options, home, report)  # no key is needed to try this again
     if options.json:
         print_json({"v": 1, "removed": report.removed, "kept": report.kept, "failed": report.failed})
     else:
@@ -265,9 +265,13 @@ def _hooks(options: argparse.Namespace, home: Path, report: Removal) -> None:
         report.kept.append(f"the hooks of this login's agents: they ask {asked}")
     else:
         options.scope = "user"
-        with contextlib.redirect_stdout(sys.stderr):
-            hooks_cli.uninstall(options, home)
-        report.removed.append("the hooks of this login's agents")
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                hooks_cli.uninstall(options, home)
+        except AirbossError as error:
+            report.failed.append(f"the hooks of this login's agents: {error}")
+        else:
+            report.removed.append("the hooks of this login's agents")
 
 
 def _home(home: Path, report: Removal) -> None:

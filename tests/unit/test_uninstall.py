@@ -86,3 +86,17 @@ def test_what_is_another_homes_stays(home: Path, capsys: pytest.CaptureFixture[s
     (hooks / "settings.json").write_text(json.dumps({"socket": str(home / "control.sock"), "known": []}))
     assert uninstall(YES, home) == 0
     assert not unit.exists() and not hooks.exists()
+
+
+def test_hooks_that_cannot_be_removed_are_named_and_keep_no_key(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = Path.home() / ".airboss-hooks"
+    ours.mkdir()
+    (ours / "settings.json").write_text(json.dumps({"socket": str(home / "control.sock")}))
+    (Path.home() / ".claude").mkdir()
+    (Path.home() / ".claude" / "settings.json").write_text("{ // airboss_hook\n}")
+    assert uninstall(argparse.Namespace(yes=True, json=True, agent=""), home) == 3
+    (failed,) = json.loads(capsys.readouterr().out)["failed"]
+    assert "the hooks of this login's agents" in failed and "line 1" in failed
+    assert not (home / ".env").exists()
