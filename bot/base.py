@@ -181,7 +181,7 @@ class Base:
             await asyncio.sleep(RENEW_SECONDS)
             began_us = uptime_us()
             try:
-                seen = await self.store.write(work)
+                seen = await away.answer_of(self.store.write(work))
             except StoreUnavailable as error:
                 away.failed(error)
             else:

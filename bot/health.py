@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from bot import words
 from bot.cards import Card, Tone, line, one_line
@@ -18,9 +19,10 @@ from fleet.config.home import FLEET_FILE
 from fleet.errors import StoreUnavailable
 from fleet.ports import Clock
 from fleet.store import tasks
-from fleet.supervise import Health, Supervisor
+from fleet.supervise import Health, Supervisor, alongside
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _RECENT_US: Final = 3_600_000_000
 """How long after its death a restarted component is still reported."""
@@ -61,8 +63,8 @@ class Troubles:
 class StoreWatch:
     """Since when the store is unavailable, as a regular write notices. ``since_us``: 0 while it answers."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, silent_s: float = 10.0) -> None:
+        self._clock, self._silent_s = clock, silent_s
         self.since_us = 0
         self.cause = ""
 
@@ -71,6 +73,15 @@ class StoreWatch:
         if not self.since_us:
             _log.warning("the store is unavailable: %s", error.cause)
         self.since_us, self.cause = self.since_us or self._clock.now_us(), error.cause
+
+    async def answer_of(self, write: Coroutine[Any, Any, T]) -> T:
+        """What the regular write gives. A server that hangs takes it and says nothing: it counts as away then."""
+        async with alongside(write, "regular write") as asked:
+            await asyncio.wait({asked}, timeout=self._silent_s)
+            if not asked.done():
+                cause = f"it has not answered for {self._silent_s:.0f} s"
+                self.failed(StoreUnavailable(attempted="write to the store", cause=cause))
+            return await asked
 
     def answered(self) -> None:
         """A write succeeded."""

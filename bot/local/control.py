@@ -42,7 +42,7 @@ from bot.hearing import drafts
 from bot.hearing.core import ChatCore
 from bot.local import attaching, import_intake, locking
 from bot.local.listening import Listening
-from bot.local.wire import Asker, Peer, gone, malformed, number_of, read_line, read_request
+from bot.local.wire import Asker, Peer, gone, in_time, malformed, number_of, read_line, read_request
 from bot.message import Message
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Outgoing
@@ -207,7 +207,7 @@ class ControlServer:
             return
         with self._console.follow(peer.chat, key) as cards:
             try:
-                result = await self._core.call(message)
+                result = await (in_time(self._core.call(message)) if asks_status else self._core.call(message))
             except StoreUnavailable as error:
                 if not asks_status:
                     raise

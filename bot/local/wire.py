@@ -8,20 +8,33 @@ import socket
 import struct
 import sys
 from base64 import b64encode
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from bot.local.client import LINE_LIMIT
 from bot.local.sockets import short
-from fleet.errors import Misused
+from fleet.errors import Misused, StoreUnavailable
 from fleet.logins import login_name
 from gates.people import Person, console_chat, console_person
 
+T = TypeVar("T")
 VERSION: Final = 1
 _PEERCRED_LINUX = struct.Struct("3i")
 _XUCRED_DARWIN = struct.Struct("IIh")
+
+
+async def in_time(answer: Awaitable[T], limit_s: float = 20.0) -> T:
+    """An answer about what is wrong, which must come also where a server hangs, or takes only some of what it is
+    asked. Raises ``StoreUnavailable``."""
+    try:
+        async with asyncio.timeout(limit_s):
+            return await answer
+    except TimeoutError:
+        cause = f"it has not answered this for {limit_s:.0f} s; airboss.log says what waits for it"
+        raise StoreUnavailable(attempted="read the store", cause=cause) from None
 
 
 class Peer:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from bot.health import ControllerHealth, StoreWatch, Troubles
+from bot.local.wire import in_time
 from bot.reload import LiveConfig
 from fleet.config.home import FLEET_FILE
 from fleet.errors import StoreUnavailable
-from fleet.supervise import Supervisor
+from fleet.supervise import Supervisor, alongside
 from tests.chat_flight import everything
 from tests.chat_house import FLEET, house
 
@@ -134,3 +137,24 @@ async def test_status_has_one_line_for_it(tmp_path: Path) -> None:
         assert [row for row in everything(ill).splitlines() if "died" in row] == [
             "⚠ notifier died once · 1 more: airboss doctor"
         ]
+
+
+async def test_a_store_that_takes_a_write_and_says_nothing_is_away_until_it_answers() -> None:
+    watch, answers = StoreWatch(Clock(), silent_s=0.01), asyncio.Event()
+
+    async def write() -> int:
+        await answers.wait()
+        return 7
+
+    async with alongside(watch.answer_of(write()), "regular write") as asked:
+        while not watch.since_us:
+            await asyncio.sleep(0)
+        assert watch.cause == "it has not answered for 0 s"
+        answers.set()
+        assert await asked == 7
+
+
+async def test_what_is_wrong_is_answered_although_a_server_hangs() -> None:
+    with pytest.raises(StoreUnavailable, match="it has not answered this for 0 s"):
+        await in_time(asyncio.Event().wait(), 0.01)
+    assert await in_time(asyncio.sleep(0, 7)) == 7
