@@ -14,7 +14,7 @@ from typing import Any, Final
 from gates.layers.go_rules import GO_RULES, learn_go
 from gates.layers.script_detours import learn_texts
 from gates.layers.script_rules import SCRIPT_RULES, learn_script
-from gates.layers.syntax import ScannedFile, walk
+from gates.layers.syntax import ScannedFile, by_kind, walk
 
 _SCRIPTS: Final = {".js": "javascript", ".cjs": "javascript", ".mjs": "javascript", ".jsx": "javascript"}
 _TYPED: Final = {".ts": "typescript", ".cts": "typescript", ".mts": "typescript", ".tsx": "tsx"}
@@ -49,10 +49,10 @@ def sights(path: str, data: bytes, *, test: bool) -> Iterator[Seen]:
     for node in nodes:
         learn_texts(source, node)
         (learn_go if source.language == "go" else learn_script)(source, node)
-    rules = GO_RULES if source.language == "go" else SCRIPT_RULES
+    rules = by_kind(GO_RULES if source.language == "go" else SCRIPT_RULES, test=test)
     for node in nodes:
-        for rule in rules:
-            if why := rule(source, node):
+        for look in rules.get(node.type, ()):
+            if why := look(source, node):
                 yield Seen(node.start_point[0] + 1, node.end_point[0] + 1, why)
                 break
 

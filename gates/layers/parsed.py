@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gates.layers.folding import Folding
@@ -27,6 +27,11 @@ class ParsedFile:
 def names_in(words: str) -> frozenset[str]:
     """Several names in one string, as a set."""
     return frozenset(words.split())
+
+
+def by_name(table: Mapping[str, str]) -> dict[str, str]:
+    """What names stand for, from those that stand for each, in one string."""
+    return {name: meaning for meaning, words in table.items() for name in words.split()}
 
 
 def is_local(source: ParsedFile, node: ast.AST) -> bool:

@@ -156,9 +156,6 @@ def _is_submodule(package: str, name: str) -> bool:
 def _handed_on(source: ParsedFile, node: ast.Name) -> str:
     """A module as a value, in a file that also asks for names that are made at run time."""
     above = source.parents.get(node)
-    kinds = (
-        ast.List | ast.Tuple | ast.Set | ast.Dict | ast.IfExp | ast.BoolOp | ast.Return | ast.arguments | ast.For
-    )
-    if not isinstance(above, kinds) or not source.names.asks_any or source.ours(source.names.dotted(node)):
+    if not isinstance(above, _VALUES) or not source.names.asks_any or source.ours(source.names.dotted(node)):
         return ""
     return f"hands on a module: {source.names.dotted(node)}"

@@ -13,7 +13,7 @@ from gates.layers.answers import answers
 from gates.layers.circumstances import circumstances
 from gates.layers.comparing import compares
 from gates.layers.detours import detours, suffixes
-from gates.layers.parsed import ParsedFile, is_local, names_in
+from gates.layers.parsed import ParsedFile, by_name, is_local, names_in
 from gates.layers.paths import TEST_DIRECTORIES
 from gates.layers.process_wide import process_wide
 
@@ -26,62 +26,58 @@ class Sight:
     why: str
 
 
-def _by_name(table: dict[str, frozenset[str]]) -> dict[str, str]:
-    return {name: why for why, names in table.items() for name in names}
-
-
 #: Names that no change uses without a reason that a person should see, and what they do.
-_ANYWHERE: Final = _by_name(
+_ANYWHERE: Final = by_name(
     {
-        "ends the process": names_in(
+        "ends the process": (
             "os._exit os.abort os.kill os.killpg os.execl os.execle os.execlp os.execlpe os.execv os.execve"
             " os.execvp os.execvpe os.fork os.forkpty pty.fork os.getppid posix._exit posix.kill posix.fork"
             " posix.abort posix.execv posix.execve signal.raise_signal signal.pthread_kill pytest.exit"
             " _thread.interrupt_main"
         ),
-        "ends or interrupts the process later": names_in(
+        "ends or interrupts the process later": (
             "signal.alarm signal.setitimer atexit.register atexit._run_exitfuncs faulthandler.dump_traceback_later"
             " resource.setrlimit"
         ),
-        "looks at who calls it": names_in(
+        "looks at who calls it": (
             "sys._getframe sys._getframemodulename sys._current_frames inspect.stack inspect.currentframe"
             " inspect.getouterframes inspect.trace inspect.getframeinfo traceback.extract_stack "
             " traceback.walk_stack traceback.format_stack traceback.print_stack"
         ),
-        "watches or finds what others run": names_in(
+        "watches or finds what others run": (
             "sys.settrace sys.setprofile threading.settrace threading.setprofile sys.addaudithook sys.monitoring"
             " gc.get_objects gc.get_referrers gc.get_referents bdb.Bdb sys._debugmallocstats"
         ),
-        "loads code in an unusual way": names_in(
+        "loads code in an unusual way": (
             "marshal.loads marshal.load types.CodeType types.FunctionType sys.meta_path sys.path_hooks"
             " sys.path_importer_cache importlib.reload builtins.exec builtins.eval builtins.compile"
         ),
-        "turns off assertions": names_in("builtins.AssertionError"),
+        "turns off assertions": "builtins.AssertionError",
     }
 )
 _ANYWHERE_ATTRIBUTES: Final = names_in("f_back f_locals f_globals f_code tb_frame gi_frame cr_frame ag_frame")
 
-_IN_SOURCE: Final = _ANYWHERE | _by_name(
+_IN_SOURCE: Final = _ANYWHERE | by_name(
     {
-        "ends or interrupts the process later": names_in("threading.Timer signal.signal faulthandler"),
-        "loads code in an unusual way": names_in(
+        "ends or interrupts the process later": "threading.Timer signal.signal faulthandler",
+        "loads code in an unusual way": (
             "ctypes cffi exec eval compile runpy code.InteractiveInterpreter code.InteractiveConsole code.interact"
             " importlib.machinery site.addpackage distutils.core.run_setup logging.config.fileConfig"
             " importlib.util.spec_from_file_location importlib.util.module_from_spec site.addsitedir"
             " sys.path.insert sys.path.append sys.path.extend imp zipimport"
         ),
-        "reaches into loaded modules": names_in("sys.modules builtins __builtins__"),
-        "moves the output of the process": names_in("os.dup2 os.closerange os.setsid os.setpgrp"),
-        "loads a debugger": names_in("pdb bdb"),
-        "reads code": names_in("inspect.getsource inspect.getsourcelines inspect.getsourcefile linecache dis"),
+        "reaches into loaded modules": "sys.modules builtins __builtins__",
+        "moves the output of the process": "os.dup2 os.closerange os.setsid os.setpgrp",
+        "loads a debugger": "pdb bdb",
+        "reads code": "inspect.getsource inspect.getsourcelines inspect.getsourcefile linecache dis",
     }
 )
 #: What only tests have a use for.
 _FRAMEWORKS: Final = names_in("pytest _pytest pluggy unittest nose nose2 xdist doctest hypothesis test")
-_IN_TESTS: Final = _ANYWHERE | _by_name(
+_IN_TESTS: Final = _ANYWHERE | by_name(
     {
-        "skips a test": names_in("pytest.mark.skip pytest.mark.xfail unittest.skip unittest.expectedFailure"),
-        "reaches into the test framework": names_in("_pytest pluggy"),
+        "skips a test": "pytest.mark.skip pytest.mark.xfail unittest.skip unittest.expectedFailure",
+        "reaches into the test framework": "_pytest pluggy",
     }
 )
 _STANDARD_LIBRARY: Final = sys.stdlib_module_names

@@ -23,7 +23,7 @@ from gates.layers.parsed import ParsedFile
 from gates.layers.paths import is_test
 from gates.layers.protocol import Case, Change, LayerFinding, Runs, Toolchain
 from gates.layers.rules import sights
-from gates.layers.syntax import READS
+from gates.layers.syntax import Why
 from gates.layers.tools import import_roots
 
 _MOST_BYTES: Final = 2 << 20
@@ -141,7 +141,7 @@ def _embedded(path: str, data: bytes, change: Change, lines: frozenset[int]) -> 
             at = posixpath.normpath(posixpath.join(here, word.strip('"`').removeprefix("all:")))
             below = "*" if at == "." else f"{at}/*"
             if any(fnmatchcase(each, below) or fnmatchcase(each, at) for each in tests):
-                found[number] = HeldPlace(path, number, READS)
+                found[number] = HeldPlace(path, number, Why.READS)
     return found
 
 

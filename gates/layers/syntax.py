@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, StrEnum, auto
 from typing import Any, Final
 
 Node = Any
 """A node of tree-sitter, whose bindings have no types everywhere."""
 
-ENDS: Final = "ends the process"
-LATER: Final = "ends or interrupts the process later"
-CALLERS: Final = "looks at who calls it"
-LOADS: Final = "loads code in an unusual way"
-FRAMEWORK: Final = "reaches into the test framework"
-PATCHES: Final = "replaces part of a module or of the language"
-READS: Final = "names tests or what runs them"
-SKIPS: Final = "skips a test"
-HIDES: Final = "is written so that it reads as something else"
-LISTS: Final = "looks through the files of the tree"
-COMMANDS: Final = "lets a command read files"
-WHERE: Final = "depends on where or when it runs"
-ANSWERS: Final = "answers certain values only"
-SAME: Final = "gives the same answer whatever it compares"
+
+class Why(StrEnum):
+    """Why a person should see a node."""
+
+    ENDS = "ends the process"
+    LATER = "ends or interrupts the process later"
+    CALLERS = "looks at who calls it"
+    LOADS = "loads code in an unusual way"
+    FRAMEWORK = "reaches into the test framework"
+    PATCHES = "replaces part of a module or of the language"
+    READS = "names tests or what runs them"
+    SKIPS = "skips a test"
+    HIDES = "is written so that it reads as something else"
+    LISTS = "looks through the files of the tree"
+    COMMANDS = "lets a command read files"
+    WHERE = "depends on where or when it runs"
+    ANSWERS = "answers certain values only"
+    SAME = "gives the same answer whatever it compares"
+
 
 #: Commands that show what is in files.
 READERS: Final = re.compile(
@@ -54,13 +60,40 @@ class ScannedFile:
     tables: set[str] = field(default_factory=set)
 
 
-Rule = Callable[[ScannedFile, Node], str]
+Look = Callable[[ScannedFile, Node], str]
 """Why a person should see a node; empty: it is ordinary."""
 
 
-def walk(root: Node) -> Iterator[Node]:
+class In(Enum):
+    """The files that a rule is about."""
+
+    SOURCE = auto()
+    TESTS = auto()
+    BOTH = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One question about nodes of some ``kinds`` (words in one string)."""
+
+    look: Look
+    kinds: str
+    where: In = In.SOURCE
+
+
+def by_kind(rules: Sequence[Rule], *, test: bool) -> dict[str, list[Look]]:
+    """What to ask each kind of node, in order."""
+    found: dict[str, list[Look]] = {}
+    for rule in rules:
+        if rule.where is not (In.SOURCE if test else In.TESTS):
+            for kind in rule.kinds.split():
+                found.setdefault(kind, []).append(rule.look)
+    return found
+
+
+def walk(root: Node | None) -> Iterator[Node]:
     """Every node, in the order of the text."""
-    todo = [root]
+    todo = [] if root is None else [root]
     while todo:
         node = todo.pop()
         yield node
@@ -70,6 +103,31 @@ def walk(root: Node) -> Iterator[Node]:
 def text(node: Node | None) -> str:
     """The text of a node; empty for none."""
     return "" if node is None else node.text.decode("utf-8", "replace")
+
+
+def part(node: Node | None, name: str) -> Node | None:
+    """A field of a node; ``None``: it has none."""
+    return None if node is None else node.child_by_field_name(name)
+
+
+def children(node: Node | None) -> list[Node]:
+    """What a node has in it, signs aside."""
+    return [] if node is None else list(node.named_children)
+
+
+def arguments(node: Node | None) -> list[Node]:
+    """What a call is given."""
+    return children(part(node, "arguments"))
+
+
+def first_of(nodes: Sequence[Node]) -> Node | None:
+    """The first; ``None``: there is none."""
+    return nodes[0] if nodes else None
+
+
+def is_same(node: Node | None, other: Node | None) -> bool:
+    """Whether it is the same place."""
+    return node is not None and other is not None and bool(node.id == other.id)
 
 
 def word(node: Node | None) -> str:
@@ -91,9 +149,9 @@ def inside(node: Node) -> Node | None:
     return above
 
 
-def names_tests(source: ScannedFile, node: Node) -> str:
+STRINGS: Final = "string template_string regex interpreted_string_literal raw_string_literal"
+
+
+def names_tests(_source: ScannedFile, node: Node) -> str:
     """A string that names tests or a test runner."""
-    kinds = ("string", "template_string", "regex", "interpreted_string_literal", "raw_string_literal")
-    if source.test or node.type not in kinds:
-        return ""
-    return READS if NAMED.search(text(node).strip("'\"`")) else ""
+    return Why.READS if NAMED.search(text(node).strip("'\"`")) else ""
