@@ -191,17 +191,13 @@ def _finds(source: ParsedFile, node: ast.For | ast.GeneratorExp | ast.ListComp) 
 # --- what a function is given ------------------------------------------------------------------------------
 
 
-def _around(source: ParsedFile, node: ast.AST) -> tuple[_Function | None, set[ast.AST]]:
-    """The function around it, and what is between."""
-    above, between = source.parents.get(node), set[ast.AST]()
-    while above is not None and not isinstance(above, _Function):
-        between.add(above)
-        above = source.parents.get(above)
-    return above, between
+def _around(source: ParsedFile, node: ast.AST) -> _Function | None:
+    """The function around it."""
+    return next((each for each in source.above(node) if isinstance(each, _Function)), None)
 
 
 def _arguments(source: ParsedFile, node: ast.AST) -> set[str]:
-    above, _ = _around(source, node)
+    above = _around(source, node)
     if above is None:
         return set()
     every = above.args
@@ -213,7 +209,7 @@ def _asked(source: ParsedFile, node: ast.AST, part: ast.AST) -> set[str]:
     named = [each for each in ast.walk(part) if isinstance(each, ast.Name)]
     if not named:
         return set()
-    above, _ = _around(source, node)
+    above = _around(source, node)
     names = set[str]().union(*(_names(source.folding.given(each)) | {each.id} for each in named))
     rest = above.args.vararg.arg if above is not None and above.args.vararg else ""
     return names & _arguments(source, node) | ({rest, f"*{rest}"} if rest in names else set())
@@ -221,7 +217,7 @@ def _asked(source: ParsedFile, node: ast.AST, part: ast.AST) -> set[str]:
 
 def _computes(source: ParsedFile, node: ast.AST, keys: Iterable[ast.AST], asked: set[str]) -> bool:
     """Whether the function around it, the ``keys`` aside, also computes an answer from several of these."""
-    above, between = _around(source, node)
+    above, between = _around(source, node), set(source.above(node))
     if above is None:
         return False
     own = between.union(*map(ast.walk, keys))

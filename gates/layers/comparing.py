@@ -106,9 +106,8 @@ def _keeps_all(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 def _keeps_from_context(source: ParsedFile, node: ast.Try) -> bool:
     """Whether a generator that is a context keeps any error of its block to itself."""
-    above = source.parents.get(node)
-    while above is not None and not isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef):
-        above = source.parents.get(above)
+    functions = (each for each in source.above(node) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef))
+    above = next(functions, None)
     if above is None or not any("contextmanager" in ast.unparse(each) for each in above.decorator_list):
         return False
     yields = any(isinstance(part, ast.Yield) for each in node.body for part in ast.walk(each))

@@ -68,6 +68,7 @@ _ONLY_READS: Final = names_in(
     "extend_path iter_modules walk_packages len list tuple set iter enumerate sorted reversed repr str print any"
     " all map filter join"
 )
+_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _SCRIPT_NAMES: Final = ("main", "_main", "cli", "parse", "_parse", "usage", "run")
 
 
@@ -215,16 +216,12 @@ def _passed_on(source: ParsedFile, node: ast.Name | ast.Attribute) -> str:
 
 def _is_argument(source: ParsedFile, node: ast.AST) -> bool:
     """Whether a name is an argument of a function around it. Its default is not."""
-    name, above = getattr(node, "id", ""), source.parents.get(node)
-    if isinstance(above, ast.arguments):
+    name = getattr(node, "id", "")
+    if isinstance(source.parents.get(node), ast.arguments):
         return False
-    while above is not None:
-        if isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            given = [*above.args.posonlyargs, *above.args.args, *above.args.kwonlyargs]
-            if any(each.arg == name for each in given):
-                return True
-        above = source.parents.get(above)
-    return False
+    around = [each for each in source.above(node) if isinstance(each, _FUNCTIONS)]
+    given = [part for each in around for part in (*each.args.posonlyargs, *each.args.args, *each.args.kwonlyargs)]
+    return any(each.arg == name for each in given)
 
 
 def _private(module: str) -> bool:
@@ -292,14 +289,11 @@ def _opens(source: ParsedFile, name: ast.Name) -> bool:
 
 def in_script(source: ParsedFile, node: ast.AST) -> bool:
     """Whether it is in what a command line starts: a function with such a name, or under ``__main__``."""
-    above = source.parents.get(node)
-    while above is not None:
-        if isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef) and above.name.startswith(_SCRIPT_NAMES):
-            return True
-        if isinstance(above, ast.If) and "__main__" in ast.unparse(above.test):
-            return True
-        above = source.parents.get(above)
-    return False
+    return any(
+        (isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and each.name.startswith(_SCRIPT_NAMES))
+        or (isinstance(each, ast.If) and "__main__" in ast.unparse(each.test))
+        for each in source.above(node)
+    )
 
 
 def _called(source: ParsedFile, node: ast.Call) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gates.layers.folding import Folding
@@ -23,6 +23,13 @@ class ParsedFile:
     folding: Folding
     compared: frozenset[str] = frozenset()
 
+    def above(self, node: ast.AST) -> Iterator[ast.AST]:
+        """What is around a node, the nearest first."""
+        around = self.parents.get(node)
+        while around is not None:
+            yield around
+            around = self.parents.get(around)
+
 
 def names_in(words: str) -> frozenset[str]:
     """Several names in one string, as a set."""
@@ -36,9 +43,5 @@ def by_name(table: Mapping[str, str]) -> dict[str, str]:
 
 def is_local(source: ParsedFile, node: ast.AST) -> bool:
     """Whether it is in a function or a class."""
-    above = source.parents.get(node)
-    while above is not None and not isinstance(
-        above, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
-    ):
-        above = source.parents.get(above)
-    return above is not None
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+    return any(isinstance(each, kinds) for each in source.above(node))

@@ -126,13 +126,12 @@ def _of_loaded(source: ParsedFile, node: ast.Attribute) -> str:
     if not _may_be_loaded(source, name):
         return ""
     below: ast.AST = node
-    above = source.parents.get(node)
-    while above is not None:
+    for above in source.above(node):
         if isinstance(above, ast.Try) and below in above.body:
             caught = [ast.unparse(each.type) if each.type else "" for each in above.handlers]
             if any(not each or "AttributeError" in each or "Exception" in each for each in caught):
                 return f"asks whether a module is loaded: {name}"
-        below, above = above, source.parents.get(above)
+        below = above
     return ""
 
 

@@ -152,14 +152,11 @@ def _excused(source: ParsedFile, node: ast.AST, name: str) -> bool:
 
 def _is_from_outside(source: ParsedFile, node: ast.expr) -> bool:
     """Whether it is a signal that a service hears from outside, or one of a loop over such."""
-    loop = source.parents.get(node)
-    while isinstance(node, ast.Name) and loop is not None:
-        match loop:
-            case ast.For(target=ast.Name(id=name), iter=ast.Tuple(elts=signals) | ast.List(elts=signals)) if (
-                name == node.id
-            ):
-                return all(source.names.dotted(each) in _FROM_OUTSIDE for each in signals)
-        loop = source.parents.get(loop)
+    name = node.id if isinstance(node, ast.Name) else ""
+    for loop in source.above(node):
+        if isinstance(loop, ast.For) and isinstance(loop.target, ast.Name) and loop.target.id == name:
+            sent = loop.iter.elts if isinstance(loop.iter, ast.Tuple | ast.List) else [loop.iter]
+            return all(source.names.dotted(signal) in _FROM_OUTSIDE for signal in sent)
     return source.names.dotted(node) in _FROM_OUTSIDE
 
 
@@ -257,15 +254,13 @@ def _exits(source: ParsedFile, node: ast.AST) -> str:
         return ""
     if isinstance(node, ast.Call) and name == "SystemExit" and isinstance(source.parents.get(node), ast.Raise):
         return ""
-    above = source.parents.get(node)
-    while above is not None:
+    for above in source.above(node):
         if isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef):
             zero = isinstance(node, ast.Call | ast.Raise) and _status(node) in {"", "0", "None", "False"}
             expected = above.name.startswith(_WELL_KNOWN_ENDS)
             return "" if expected or not zero or source.test else f"ends the process with success: {name}"
         if isinstance(above, ast.If) and "__main__" in ast.unparse(above.test):
             return ""
-        above = source.parents.get(above)
     return f"ends the process while it is imported: {name}"
 
 
