@@ -46,7 +46,7 @@ def learn_names(source: ScannedFile, node: Node) -> None:
         module = module_of(word(part(node, "source")))
         for each in walk(node):
             if each.type == "import_clause":
-                source.names.update((text(one), module) for one in children(each) if one.type == "identifier")
+                source.names.update((text(name), module) for name in children(each) if name.type == "identifier")
             elif each.type == "namespace_import":
                 source.names[text(each.named_children[-1])] = module
             elif each.type == "import_specifier":
