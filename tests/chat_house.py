@@ -19,7 +19,7 @@ from bot.message import Attachment, Message
 from bot.outbox.closed import closed
 from bot.outbox.delivering import Deliverer
 from bot.outbox.files import brought
-from bot.outbox.port import Adapter, AdapterLimits, Outgoing, Receive, Undeliverable
+from bot.outbox.port import Adapter, Outgoing, Receive, Undeliverable
 from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry, Result
 from bot.repositories import RepoSeen
@@ -150,7 +150,6 @@ class Phone:
     ``gone`` are chats that refuse everything."""
 
     name = "phone"
-    limits = AdapterLimits(text=4096, buttons=8)
 
     def __init__(self) -> None:
         self.sent: list[Outgoing] = []

@@ -56,16 +56,6 @@ class ChatMoved(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterLimits:
-    """What a chat can carry. ``text``: characters of one message; ``buttons``: of one card; ``edits``: whether
-    a message can be changed afterwards."""
-
-    text: int
-    buttons: int
-    edits: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Outgoing:
     """A card to send. ``edits`` is the platform's id of the message it replaces, empty for a new one.
     ``again``: an earlier process may have sent it already, so it is marked for the reader. ``root``: the thread
@@ -94,10 +84,6 @@ class Adapter(Protocol):
     @property
     def name(self) -> str:
         """What ``ChatRef.adapter`` says."""
-
-    @property
-    def limits(self) -> AdapterLimits:
-        """What the platform can carry."""
 
     async def start(self, receive: Receive) -> None:
         """Starts to receive messages. Each is acknowledged only after ``receive`` has returned."""

@@ -13,7 +13,7 @@ import pytest
 
 from bot.cards import Action, Card, line, shown
 from bot.message import Attachment, Message
-from bot.outbox.port import AdapterLimits, Outgoing, Receive
+from bot.outbox.port import Outgoing, Receive
 from fleet.errors import StoreUnavailable
 from fleet.faults import Fault, Point, injected
 from fleet.model import ChatRef
@@ -86,7 +86,6 @@ class Slow:
     """An adapter that sends when it is told to."""
 
     name = "slow"
-    limits = AdapterLimits(text=4096, buttons=8)
 
     def __init__(self) -> None:
         self.asked, self.go_on = asyncio.Event(), asyncio.Event()

@@ -16,7 +16,7 @@ from typing import Final
 
 from bot.cards import Action
 from bot.chats.console.render import edit_line, render, render_edit
-from bot.outbox.port import AdapterLimits, Outgoing, Receive
+from bot.outbox.port import Outgoing, Receive
 from fleet.errors import Unavailable
 from fleet.model import ChatRef
 from gates.people import CONSOLE_MAIN
@@ -71,7 +71,6 @@ class ConsoleAdapter:
     """Cards go to every follower; a button is pressed by its number. Without a follower, cards are kept."""
 
     name = "console"
-    limits = AdapterLimits(text=100_000, buttons=20)
 
     def __init__(self) -> None:
         self._followers: set[Following] = set()

@@ -25,7 +25,7 @@ from bot.chats.slack.post import SlackPost
 from bot.chats.slack.settings import Settings
 from bot.message import Attachment, Message
 from bot.outbox.contact import Contact, Way
-from bot.outbox.port import AdapterLimits, Outgoing, Receive, RetryAfter, Unsure
+from bot.outbox.port import Outgoing, Receive, RetryAfter, Unsure
 from fleet.errors import AirbossError, Misused, Unavailable
 from fleet.model import PersonId
 from fleet.store.chat.moves import ELSEWHERE
@@ -42,7 +42,6 @@ class SlackAdapter:
     called with the name of each slash command as Slack delivers it."""
 
     name = slack_inbox.NAME
-    limits = AdapterLimits(text=3_000, buttons=25)
 
     def __init__(
         self,

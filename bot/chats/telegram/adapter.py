@@ -19,7 +19,6 @@ from telegram.error import BadRequest, ChatMigrated, Conflict, Forbidden, Invali
 from telegram.ext import Updater
 
 from bot.chats.telegram import files as telegram_files
-from bot.chats.telegram import render as telegram_render
 from bot.chats.telegram.answers import NoSuchMethod
 from bot.chats.telegram.http import AiohttpRequest, NotSent, PollRequest, Unauthorized
 from bot.chats.telegram.inbox import ALLOWED_UPDATES, NAME, Addressed, BotUser, CommittingQueue, read, unread
@@ -29,7 +28,7 @@ from bot.chats.telegram.settings import OFFICIAL, TOKEN, Webhook
 from bot.chats.telegram.webhook import WebhookServer
 from bot.message import Message
 from bot.outbox.contact import Contact, Way
-from bot.outbox.port import AdapterLimits, ChatMoved, Outgoing, Receive, RetryAfter, Undeliverable, Unsure, always
+from bot.outbox.port import ChatMoved, Outgoing, Receive, RetryAfter, Undeliverable, Unsure, always
 from fleet.errors import AirbossError, Misused, Refused, Unavailable
 from fleet.supervise import OwnedTasks
 
@@ -51,7 +50,6 @@ class TelegramAdapter:
     """One bot. It polls for updates, or receives them at ``webhook``; files of messages are kept under ``home``."""
 
     name = NAME
-    limits = AdapterLimits(text=telegram_render.TEXT_LIMIT, buttons=100)
 
     def __init__(
         self,
