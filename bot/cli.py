@@ -11,20 +11,23 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
-from typing import TYPE_CHECKING
 
-from bot.init.options import add_init
 from bot.local.attach_cli import add_attaching
-from bot.local.deployment import add_deployment
 from bot.local.evidence import add_evidence
-from bot.local.hooks_options import add_hooks
-from bot.local.options import home_of, home_path, open_what_is_closed, print_json, seconds, word
-from bot.local.reviewing import add_reviewing
+from bot.local.options import (
+    Later,
+    admin,
+    home_of,
+    home_path,
+    open_what_is_closed,
+    print_json,
+    seconds,
+    with_fleet,
+    word,
+)
+from bot.local.setting_up import add_setting_up
 from bot.local.talking import add_keeping, add_talking
 from bot.local.versions import add_version
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 UNAVAILABLE = 3
 _STARTS = "\nStart it: systemctl start airboss, or airboss serve in another terminal"
@@ -129,10 +132,9 @@ def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     add.set_defaults(run=_demo)
 
-    add_init(commands)
     add_attaching(commands)
     _gates(commands)
-    add_reviewing(commands)
+    _reviews(commands)
 
     slack = commands.add_parser("slack", help="the Slack app").add_subparsers(metavar="COMMAND", required=True)
     add = slack.add_parser("manifest", help="print the manifest that creates the app")
@@ -144,15 +146,12 @@ def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
 
     add = commands.add_parser("doctor", help="check isolation, machines and configuration")
     add.add_argument("--json", action="store_true")
-    add.set_defaults(run=_doctor)
-    _admin(commands)
+    add.set_defaults(run=admin("doctor"))
     add_keeping(commands)
     add_evidence(commands)
 
     _locks(commands)
-    _hooks(commands)
-    add_hooks(commands)
-    add_deployment(commands)
+    add_setting_up(commands)
     for name, about in _LISTS.items():
         add = commands.add_parser(name, help=about)
         add.add_argument("--json", action="store_true")
@@ -182,45 +181,7 @@ def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.set_defaults(run=_serve)
     add = commands.add_parser("controllers", help="which controller leads, and which stand by")
     add.add_argument("--json", action="store_true")
-    add.set_defaults(run=_admin_command("show_controllers"))
-
-
-def _admin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    machines = commands.add_parser("machines", help="the machines in fleet.toml")
-    verbs = machines.add_subparsers(metavar="COMMAND", required=True)
-    add = verbs.add_parser("list", help="list what fleet.toml contains")
-    add.add_argument("--json", action="store_true")
-    add.set_defaults(run=_admin_command("list_machines"))
-    add = verbs.add_parser("add", help="add a machine to fleet.toml")
-    add.add_argument("name")
-    add.add_argument("--ssh", default="", metavar="USER@HOST[:PORT]", help="reached by SSH (default: this machine)")
-    add.add_argument("--host-key", default="", metavar="LINE", help="its public host key, which you have compared")
-    add.add_argument("--identity", default="", metavar="FILE", help="the controller's private key for it")
-    add.add_argument("--label", action="append", default=[], metavar="LABEL")
-    add.add_argument("--slots", type=int, default=2)
-    add.add_argument("--run-as", default="", metavar="LOGIN", help="login that agents run as on this machine")
-    add.add_argument("--gate-as", default="", metavar="LOGIN", help="login that gates run as")
-    add.set_defaults(run=_admin_command("add_machine"))
-
-    add = verbs.add_parser("setup", help="print the script that makes a machine's logins, for its root to run")
-    add.add_argument("name", nargs="?", default="")
-    add.add_argument("--apply", action="store_true", help="show the script, ask, and run it as root there")
-    add.add_argument("--through", default="", metavar="LOGIN", help="--apply over SSH: a login that may use sudo")
-    add.set_defaults(run=_machine_setup)
-
-    people = commands.add_parser("people", help="who may do what")
-    verbs = people.add_subparsers(metavar="COMMAND", required=True)
-    add = verbs.add_parser("list", help="list what fleet.toml contains")
-    add.add_argument("--json", action="store_true")
-    add.set_defaults(run=_admin_command("list_people"))
-    add = verbs.add_parser("add", help="add a person")
-    add.add_argument("name")
-    add.add_argument("--role", required=True, choices=("viewer", "operator", "admin"))
-    add.add_argument("--id", action="append", required=True, metavar="PLATFORM:WORKSPACE:USER", dest="ids")
-    add.set_defaults(run=_admin_command("add_person"))
-    add = verbs.add_parser("revoke", help="end all rights of an id: the phone was lost")
-    add.add_argument("id", metavar="PLATFORM:WORKSPACE:USER")
-    add.set_defaults(run=_admin_command("revoke_person"))
+    add.set_defaults(run=admin("show_controllers"))
 
 
 def _gates(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -234,13 +195,13 @@ def _gates(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
     add = gate.add_parser("log", help="print what a gate run wrote, from this home or from the store")
     add.add_argument("gate_run", type=word, metavar="RUN")
-    add.set_defaults(run=_gate_log)
+    add.set_defaults(run=Later("local.gate_log", "run"))
 
 
 def _locks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = commands.add_parser("locks", help="who holds which lock, and who waits")
     add.add_argument("--json", action="store_true")
-    add.set_defaults(run=_lock_command("show"))
+    add.set_defaults(run=Later("local.lock_cli", "show"))
     verbs = commands.add_parser("lock", help="take and release locks by hand").add_subparsers(
         metavar="COMMAND", required=True
     )
@@ -261,57 +222,26 @@ def _locks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         else:
             add.add_argument("--secret-file", type=word, metavar="FILE", help="the secret; - reads standard input")
         add.add_argument("--json", action="store_true")
-        add.set_defaults(run=_lock_command(verb))
+        add.set_defaults(run=Later("local.lock_cli", verb))
 
 
-def _hooks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verbs = commands.add_parser("hook", help="the hook that checks fencing tokens").add_subparsers(
-        metavar="COMMAND", required=True
-    )
-    add = verbs.add_parser("install", help="write it into a bare repository on this machine")
-    add.add_argument("repo", type=word, metavar="REPO")
-    add.add_argument("--reset", action="store_true", help="forget the tokens it saw, after the store was restored")
-    add.set_defaults(run=_hook_command("install"))
-    add = verbs.add_parser("show", help="print it, for a bare repository on another host")
-    add.set_defaults(run=_hook_command("show"))
-
-
-def _hook_command(name: str) -> Run:
-    def run(options: argparse.Namespace) -> int:
-        from bot.local import hooking
-
-        command: Callable[[argparse.Namespace, Path], int] = getattr(hooking, name)
-        return command(options, home_path(options))
-
-    return run
-
-
-def _lock_command(name: str) -> Run:
-    def run(options: argparse.Namespace) -> int:
-        from bot.local import lock_cli
-
-        command: Callable[[argparse.Namespace, Path], int] = getattr(lock_cli, name)
-        return command(options, home_path(options))
-
-    return run
-
-
-def _admin_command(name: str) -> Run:
-    def run(options: argparse.Namespace) -> int:
-        from bot.local import admin
-        from bot.local.owner import as_owner
-
-        as_owner(home_path(options))
-        command: Callable[[argparse.Namespace, Path], int] = getattr(admin, name)
-        return command(options, home_path(options))
-
-    return run
-
-
-def _machine_setup(options: argparse.Namespace) -> int:
-    from bot.local.machine_setup import setup_machine
-
-    return setup_machine(options, home_path(options))
+def _reviews(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    review = commands.add_parser("review", help="the independent reviewers")
+    verbs = review.add_subparsers(metavar="COMMAND", required=True)
+    add = verbs.add_parser("try", help="ask a reviewer of fleet.toml about a change with planted defects")
+    add.add_argument("name", nargs="?", default="", metavar="REVIEWER")
+    add.add_argument("--rounds", type=int, default=3, choices=range(1, 21), metavar="1-20")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=Later("local.review_try", "run", owner=True))
+    add = verbs.add_parser("ask", help="ask a reviewer about any branch; it decides nothing")
+    add.add_argument("name", nargs="?", default="", metavar="REVIEWER")
+    add.add_argument("--repo", required=True, type=word, metavar="DIR")
+    add.add_argument("--base", required=True, type=word, metavar="REF")
+    add.add_argument("--head", required=True, type=word, metavar="REF")
+    add.add_argument("--author", default="", metavar="FAMILY", help="who wrote it, as in anthropic or openai")
+    add.add_argument("--about", default="", metavar="TEXT", help="what the change is for")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=Later("local.review_ask", "run", owner=True))
 
 
 def _list_of(name: str) -> Run:
@@ -320,7 +250,7 @@ def _list_of(name: str) -> Run:
 
 def _digest(options: argparse.Namespace) -> int:
     if options.first or options.last or options.csv or options.tz:
-        return _admin_command("digest_days")(options)
+        return admin("digest_days")(options)
     return _called(options, f"/digest {options.span}", "digest")
 
 
@@ -335,12 +265,7 @@ def _called(options: argparse.Namespace, text: str, offline: str) -> int:
     try:
         last = client.ask(home_of(options), "call", text=text, quiet=options.json)
     except client.NotServed:
-        from bot.local import admin
-        from bot.local.owner import as_owner
-
-        as_owner(home_path(options))
-        read: Callable[[argparse.Namespace, Path], int] = getattr(admin, offline)
-        return read(options, home_path(options))
+        return admin(offline)(options)
     if options.json:
         print_json(last.get("data"))
     return int(last["end"])
@@ -363,21 +288,13 @@ def _demo(options: argparse.Namespace) -> int:
     return demo(options.agent)
 
 
-def _gate_log(options: argparse.Namespace) -> int:
-    from bot.local import gate_log
-
-    return gate_log.run(options.gate_run, home_path(options))
-
-
 def _gate_try(options: argparse.Namespace) -> int:
     gc.disable()  # as in _serve; the try enables it
     from pathlib import Path
 
     from bot.local.gate_try import run
 
-    home = home_path(options)
-    at = home if os.access(home / "fleet.toml", os.R_OK) else None
-    return run(Path(options.repo), options.base, options.head, options.json, at)
+    return run(Path(options.repo), options.base, options.head, options.json, with_fleet(home_path(options)))
 
 
 def _slack_manifest(options: argparse.Namespace) -> int:
@@ -386,14 +303,6 @@ def _slack_manifest(options: argparse.Namespace) -> int:
 
     sys.stdout.write(as_yaml(manifest(every_command(), prefix=options.prefix, url=options.url)))
     return 0
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from bot.local.admin import doctor
-    from bot.local.owner import as_owner
-
-    as_owner(home_path(options))
-    return doctor(options, home_path(options))
 
 
 if __name__ == "__main__":

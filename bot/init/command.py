@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import os
 import shutil
 import sys
@@ -14,7 +16,7 @@ from bot.explain import explain
 from bot.init.detect import Proposal, Proposed, propose
 from bot.init.render import render
 from bot.local.gate_try import existing, judge
-from bot.local.options import print_json
+from bot.local.options import print_json, with_fleet
 from bot.local.pythons import SYSTEM
 from bot.local.verdicts import STATUS, as_plain, as_table
 from fleet import files
@@ -51,6 +53,19 @@ class _Asked:
     dry_run: bool
     as_json: bool
     home: Path | None
+
+
+def run(options: argparse.Namespace, home: Path) -> int:
+    """The command."""
+    return asyncio.run(
+        init(
+            Path(options.repo),
+            force=options.force,
+            dry_run=options.dry_run,
+            as_json=options.json,
+            home=with_fleet(home),
+        )
+    )
 
 
 async def init(repo: Path, *, force: bool, dry_run: bool, as_json: bool, home: Path | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import io
 import os
@@ -29,6 +30,11 @@ from fleet.store.core import Store
 from fleet.store.migrations import HEAD
 
 _HINT = "Choose another file, or check the disk."
+
+
+def run(options: argparse.Namespace, home: Path) -> int:
+    """The command."""
+    return asyncio.run(backup(home, Path(options.file)))
 
 
 async def backup(home: Path, file: Path) -> int:

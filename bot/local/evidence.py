@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bot.local.options import home_path, word
+from bot.local.options import Later, word
 
 
 def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,7 +19,7 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         )
         add.add_argument("--machine", default="", metavar="NAME", help="where they ran (default: this machine)")
         add.add_argument("--json", action="store_true")
-        add.set_defaults(run=_import)
+        add.set_defaults(run=Later("local.importing", "run"))
 
     add = commands.add_parser("export", help="the events of some days in one file that anybody can check")
     add.add_argument("--from", required=True, metavar="DATE", dest="first", help="the first day, as 2026-11-01")
@@ -34,7 +34,7 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="a signed bundle (default), or each tool call: as a table, or as OpenTelemetry's spans",
     )
     add.add_argument("--json", action="store_true")
-    add.set_defaults(run=_export)
+    add.set_defaults(run=Later("local.exporting", "run", owner=True))
 
     add = commands.add_parser(
         "prove", help="that a receipt's event is in the ledger of a checkpoint that somebody has"
@@ -49,7 +49,7 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument(
         "-o", "--output", type=word, metavar="PROOF", help="where to write it (default: beside the receipt)"
     )
-    add.set_defaults(run=_prove)
+    add.set_defaults(run=Later("local.proving", "run", owner=True))
 
     add = commands.add_parser("verify", help="check a receipt or an export against a pinned key")
     add.add_argument("receipt", type=word, metavar="FILE", help="a receipt (RECEIPT.json), or an export")
@@ -77,7 +77,7 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--witnesses-needed", type=int, default=0, metavar="K", help="so many of them must have signed (default: 0)"
     )
     add.add_argument("--json", action="store_true")
-    add.set_defaults(run=_verify)
+    add.set_defaults(run=Later("local.verify", "run"))
 
     _add_keys(commands)
     add = commands.add_parser("witness", help="sign other people's checkpoints, if each continues the one before")
@@ -90,77 +90,21 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verbs = commands.add_parser("keys", help="the key that signs receipts").add_subparsers(
-        metavar="COMMAND", required=True, dest="verb"
+        metavar="COMMAND", required=True
     )
-    for name, about in (
-        ("list", "the key that signs, and those before it"),
-        ("make", "make the key, where there is none"),
-        ("rotate", "a new key signs from now on; old receipts still verify"),
-        ("adopt", "this home's keys are the fleet's from now on: the ones before are lost"),
-        ("publish", "what others need to verify, and to witness"),
+    for name, function, about in (
+        ("list", "listed", "the key that signs, and those before it"),
+        ("make", "make", "make the key, where there is none"),
+        ("rotate", "rotate", "a new key signs from now on; old receipts still verify"),
+        ("adopt", "adopt", "this home's keys are the fleet's from now on: the ones before are lost"),
+        ("publish", "publish", "what others need to verify, and to witness"),
     ):
         add = verbs.add_parser(name, help=about)
         add.add_argument("--json", action="store_true")
-        add.set_defaults(run=_keys)
-
-
-def _keys(options: argparse.Namespace) -> int:
-    from bot.local import keys
-    from bot.local.owner import as_owner
-
-    as_owner(home_path(options))
-    verbs = {
-        "list": keys.listed, "make": keys.make, "rotate": keys.rotate, "adopt": keys.adopt, "publish": keys.publish,
-    }  # fmt: skip
-    return verbs[options.verb](options, home_path(options))
+        add.set_defaults(run=Later("local.keys", function, owner=True))
 
 
 def _witness(options: argparse.Namespace) -> int:
     from bot.local.witnessing import run
 
     return run(options)
-
-
-def _import(options: argparse.Namespace) -> int:
-    from bot.local.importing import run
-
-    return run(options, home_path(options))
-
-
-def _export(options: argparse.Namespace) -> int:
-    from bot.local.exporting import run
-    from bot.local.owner import as_owner
-
-    as_owner(home_path(options))
-    return run(options, home_path(options))
-
-
-def _prove(options: argparse.Namespace) -> int:
-    from bot.local.owner import as_owner
-    from bot.local.proving import run
-
-    as_owner(home_path(options))
-    return run(options, home_path(options))
-
-
-def _verify(options: argparse.Namespace) -> int:
-    import asyncio
-    from pathlib import Path
-
-    from bot.local.verify import verify
-
-    return asyncio.run(
-        verify(
-            Path(options.receipt),
-            home=home_path(options),
-            allowed_signers=Path(options.allowed_signers) if options.allowed_signers else None,
-            keys=options.key,
-            repo=Path(options.repo) if options.repo else None,
-            ledger=options.ledger,
-            proof=Path(options.proof) if options.proof else None,
-            against=[Path(each) for each in options.against],
-            witnesses=options.witness,
-            needed=options.witnesses_needed,
-            as_json=options.json,
-        )
-    )

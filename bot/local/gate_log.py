@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import shutil
 import sys
@@ -13,8 +14,9 @@ from fleet.errors import Misused
 from fleet.store.core import Store
 
 
-def run(gate_run: str, home: Path) -> int:
+def run(options: argparse.Namespace, home: Path) -> int:
     """Prints it. Raises ``Misused`` where nobody has it, ``Unavailable`` where the store's copy is damaged."""
+    gate_run: str = options.gate_run
     name = shared_files.gate_output(gate_run)
     path = home / name
     if "/" in gate_run or not (asyncio.run(_bring(home, name, path)) or path.exists()):

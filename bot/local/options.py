@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +25,38 @@ def home_path(options: argparse.Namespace) -> Path:
     from fleet.config.home import airboss_home
 
     return airboss_home(options.home or "")
+
+
+class Later:
+    """A command whose module is imported once it is given: a function of the options and the home. ``owner``: the
+    login that owns the home carries it out."""
+
+    def __init__(self, module: str, function: str, *, owner: bool = False) -> None:
+        self._module, self._function, self._owner = f"bot.{module}", function, owner
+
+    def __call__(self, options: argparse.Namespace) -> int:
+        home = home_path(options)
+        if self._owner:
+            from bot.local.owner import as_owner
+
+            as_owner(home)
+        return self.function(options, home)
+
+    @property
+    def function(self) -> Callable[[argparse.Namespace, Path], int]:
+        """What carries it out."""
+        found: Callable[[argparse.Namespace, Path], int] = getattr(import_module(self._module), self._function)
+        return found
+
+
+def admin(function: str) -> Later:
+    """A command of ``bot/local/admin.py``."""
+    return Later("local.admin", function, owner=True)
+
+
+def with_fleet(home: Path) -> Path | None:
+    """The home, if its ``fleet.toml`` is there and this login may read it."""
+    return home if os.access(home / "fleet.toml", os.R_OK) else None
 
 
 def word(text: str) -> str:

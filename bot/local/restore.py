@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import shutil
@@ -26,6 +27,11 @@ _MOVING: Final = ".restoring"
 """What the stage is called while its parts go to their places."""
 _CHUNK: Final = 1 << 20
 _ATTEMPTED: Final = "restore the home"
+
+
+def run(options: argparse.Namespace, home: Path) -> int:
+    """The command."""
+    return asyncio.run(restore(Path(options.file), home))
 
 
 async def restore(file: Path, home: Path) -> int:

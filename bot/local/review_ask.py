@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from bot.local.gate_try import commit_of
+from bot.local.gate_try import commit_of, existing
 from bot.local.options import print_json
 from bot.local.review_try import agent_reviewers
 from fleet.config import Secrets, load_fleet
@@ -22,45 +24,36 @@ from gates.review.of_branch import findings, headline, objections, review_of, wh
 _ATTEMPTED = "ask a reviewer"
 
 
-async def review_ask(
-    home: Path, repo: Path, base: str, head: str, *, name: str, author: str, about: str, as_json: bool
-) -> int:
+def run(options: argparse.Namespace, home: Path) -> int:
     """Asks about ``head`` on ``base`` and prints the answer: 0 without objection, 1 with one, 3 for no review.
 
     ``author`` is the family of who wrote it; empty: not compared. Raises ``Misused`` for a ref or a reviewer that
     does not exist, and ``NoReview`` where the change cannot be shown whole.
     """
-    where = _existing(repo)
-    env, config = Secrets.load(home), load_fleet(home / FLEET_FILE)
-    reviewer = config.reviewers[choose(config.reviewers, name, author)]
-    key = env.require(reviewer.key, _ATTEMPTED) if reviewer.key else ""
-    redact, git = Redactor(env.values()), Git()
-    found = await git.run(
-        "rev-parse", "--absolute-git-dir", cwd=repo, attempted=_ATTEMPTED, on=str(repo), expect=(0, 128)
-    )
-    if found.code:
-        raise Misused(attempted=_ATTEMPTED, on=str(repo), cause="it is not a git repository")
-    old, new = await commit_of(git, repo, base, _ATTEMPTED), await commit_of(git, repo, head, _ATTEMPTED)
-    repository = Repository("repository", str(where), "main", Path(found.line))
-    words = {"key": key, "author": author, "about": about}
-    async with agent_reviewers(home, config, env) as agents:
-        review = await review_of(repository, old, new, reviewer, **words, redact=redact, agents=agents)
-    if as_json:
+    review = asyncio.run(_asked(options, home))
+    if options.json:
         print_json(_plain(review))
     else:
-        sys.stdout.write(_text(review, author))
+        sys.stdout.write(_text(review, options.author))
     return _status(review)
 
 
-def _existing(repo: Path) -> Path:
-    if not repo.is_dir():
-        raise Misused(
-            attempted=_ATTEMPTED,
-            on=str(repo),
-            cause="there is no such directory",
-            hint="Name a repository.",
-        )
-    return repo.resolve()
+async def _asked(options: argparse.Namespace, home: Path) -> Review:
+    where, author = existing(Path(options.repo), _ATTEMPTED), options.author
+    env, config = Secrets.load(home), load_fleet(home / FLEET_FILE)
+    reviewer = config.reviewers[choose(config.reviewers, options.name, author)]
+    key = env.require(reviewer.key, _ATTEMPTED) if reviewer.key else ""
+    redact, git = Redactor(env.values()), Git()
+    found = await git.run(
+        "rev-parse", "--absolute-git-dir", cwd=where, attempted=_ATTEMPTED, on=str(where), expect=(0, 128)
+    )
+    if found.code:
+        raise Misused(attempted=_ATTEMPTED, on=str(where), cause="it is not a git repository")
+    old, new = [await commit_of(git, where, ref, _ATTEMPTED) for ref in (options.base, options.head)]
+    repository = Repository("repository", str(where), "main", Path(found.line))
+    words = {"key": key, "author": author, "about": options.about}
+    async with agent_reviewers(home, config, env) as agents:
+        return await review_of(repository, old, new, reviewer, **words, redact=redact, agents=agents)
 
 
 def _status(review: Review) -> int:

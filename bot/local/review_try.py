@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,11 +30,20 @@ async def agent_reviewers(home: Path, config: FleetConfig, env: Secrets) -> Asyn
         await executors.close()
 
 
-async def review_try(home: Path, name: str, rounds: int, as_json: bool) -> int:
+def run(options: argparse.Namespace, home: Path) -> int:
     """Tries one reviewer of ``fleet.toml``, or all. Returns the exit status.
 
     Raises ``Misused`` when there is no such reviewer.
     """
+    found = asyncio.run(_tried(home, options.name, options.rounds))
+    if options.json:
+        print_json({"v": 1, "reviewers": [asdict(tried) for tried in found]})
+    else:
+        sys.stdout.write("\n\n".join(map(_text, found)) + "\n")
+    return max(tried.status for tried in found)
+
+
+async def _tried(home: Path, name: str, rounds: int) -> list[Tried]:
     config = load_fleet(home / FLEET_FILE)
     reviewers = config.reviewers
     if not reviewers or (name and name not in reviewers):
@@ -49,11 +60,7 @@ async def review_try(home: Path, name: str, rounds: int, as_json: bool) -> int:
         for each, reviewer in chosen.items():
             key = env.require(reviewer.key, f"try the reviewer {each}") if reviewer.key else ""
             found.append(await try_reviewer(each, reviewer, key, rounds, through=agents.through(reviewer)))
-    if as_json:
-        print_json({"v": 1, "reviewers": [asdict(tried) for tried in found]})
-    else:
-        sys.stdout.write("\n\n".join(map(_text, found)) + "\n")
-    return max(tried.status for tried in found)
+    return found
 
 
 def _text(tried: Tried) -> str:

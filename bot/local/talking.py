@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any, Final
 
-from bot.local.options import home_of, home_path, print_json, word
+from bot.local.options import Later, home_of, home_path, print_json, word
 
 _KEY = "a message with the key of an earlier one is the same message: it is handled once"
 
@@ -68,10 +68,10 @@ def add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add.set_defaults(run=_ledger_reset)
     add = commands.add_parser("backup", help="copy a home into one file, while it is served")
     add.add_argument("file", type=word, metavar="FILE", help="the new file (0600); it contains keys and tokens")
-    add.set_defaults(run=_backup)
+    add.set_defaults(run=Later("local.backup", "run", owner=True))
     add = commands.add_parser("restore", help="fill an empty home from a backup")
     add.add_argument("file", type=word, metavar="FILE")
-    add.set_defaults(run=_restore)
+    add.set_defaults(run=Later("local.restore", "run"))
 
 
 def _chat(options: argparse.Namespace) -> int:
@@ -139,23 +139,3 @@ def _ledger_reset(options: argparse.Namespace) -> int:
     from bot.local import client
 
     return int(client.ask(home_of(options), "reset", reason=options.reason)["end"])
-
-
-def _backup(options: argparse.Namespace) -> int:
-    import asyncio
-    from pathlib import Path
-
-    from bot.local.backup import backup
-    from bot.local.owner import as_owner
-
-    as_owner(home_path(options))
-    return asyncio.run(backup(home_path(options), Path(options.file)))
-
-
-def _restore(options: argparse.Namespace) -> int:
-    import asyncio
-    from pathlib import Path
-
-    from bot.local.restore import restore
-
-    return asyncio.run(restore(Path(options.file), home_path(options)))

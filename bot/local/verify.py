@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import sys
@@ -24,6 +25,29 @@ from gates.receipts.note import KeyType, NoteKey
 from gates.receipts.sshsig import BUNDLE_NAMESPACES, NAMESPACE, PublicKey
 from gates.receipts.statement import UNWITNESSED
 from gates.receipts.verify import Check
+
+
+def run(options: argparse.Namespace, home: Path) -> int:
+    """The command."""
+    return asyncio.run(
+        verify(
+            Path(options.receipt),
+            home=home,
+            allowed_signers=_path(options.allowed_signers),
+            keys=options.key,
+            repo=_path(options.repo),
+            ledger=options.ledger,
+            proof=_path(options.proof),
+            against=[Path(each) for each in options.against],
+            witnesses=options.witness,
+            needed=options.witnesses_needed,
+            as_json=options.json,
+        )
+    )
+
+
+def _path(given: str | None) -> Path | None:
+    return Path(given) if given else None
 
 
 async def verify(

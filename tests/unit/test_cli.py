@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -21,6 +22,7 @@ from bot.doctor.controller import running
 from bot.doctor.findings import Severity
 from bot.local import client
 from bot.local.client import SOCKET
+from bot.local.options import Later
 from fleet.errors import Misused, Unavailable
 
 HEAVY = "pydantic sqlalchemy rich asyncio asyncssh matplotlib alembic telegram slack_bolt"
@@ -330,3 +332,18 @@ def test_what_serve_says_of_a_wrong_word_is_what_other_commands_say(capsys: pyte
             main(words)
         said.append(capsys.readouterr().err)
     assert said[0] == said[1] and "unrecognized arguments: bogus" in said[0]
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[object]:
+    """What carries each command out."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from _commands(below)
+    yield parser.get_default("run")
+
+
+def test_each_command_that_is_imported_late_is_there() -> None:
+    late = [each for each in _commands(cli._parser()) if isinstance(each, Later)]
+    assert len(late) > 30
+    assert all(callable(each.function) for each in late)
