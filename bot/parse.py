@@ -112,6 +112,23 @@ class RunRequest:
         close = difflib.get_close_matches(word, _OPTIONS, n=1, cutoff=0.7)
         return close[0] if close and len(word) > 1 else ""
 
+    @property
+    def options(self) -> str:
+        """The options as they are typed: :func:`run_request` reads them."""
+        chosen = (
+            ("repo", self.repo),
+            ("on", self.machine),
+            ("agent", self.agent),
+            ("after", self.after),
+            ("budget", self.budget),
+            ("wait", self.wait),
+            ("needs", ",".join(self.needs)),
+            ("model", self.model),
+            *(("lock", _quoted(name)) for name in self.locks),
+            *(("share", _quoted(name)) for name in self.shares),
+        )
+        return " ".join(f"{name}={value}" for name, value in chosen if value)
+
     def options_last(self) -> tuple[str, str]:
         """The words without what looks like options at their end, and these; none where ``--`` begins them."""
         words, last = self.prompt, list[str]()
@@ -119,6 +136,10 @@ class RunRequest:
             last.insert(0, found.group().strip())
             words = words[: found.start()].rstrip()
         return words, " ".join(last)
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if " " in name else name
 
 
 def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: bool = False) -> Parsed:
@@ -268,6 +289,12 @@ def keyword(word: str) -> str:
     return word.strip(_AROUND).rstrip(_AFTER + ",;:").lstrip("-").lower()
 
 
+def _field(option: str) -> str:
+    """What a :class:`RunRequest` calls an option."""
+    name = option.lower()
+    return "machine" if name == "on" else name
+
+
 def run_request(args: str) -> RunRequest:
     """Reads ``[repo=R] [on=MACHINE | @MACHINE] [agent=A] [after=TASK] [budget=LIMITS] [model=M] [wait=no]
     [needs=LABEL,…]… [lock=WHAT]… [share=WHAT]… prompt``; the prompt is kept unchanged.
@@ -275,12 +302,12 @@ def run_request(args: str) -> RunRequest:
     Options come before the prompt and end at the first word that is not an option, or at ``--``. ``--repo R`` is
     ``repo=R``.
     """
-    found = {"repo": "", "on": "", "agent": "", "after": "", "budget": "", "model": "", "wait": ""}
+    found: dict[str, str] = {}
     named: dict[str, list[str]] = {"lock": [], "share": [], "needs": []}
     rest, literal = args.strip(), False
     while rest:
         flag = _FLAG.match(rest)
-        if flag and not found.get(flag.group(1).lower().replace("machine", "on")):
+        if flag and not found.get(_field(flag.group(1))):
             rest = f"{flag.group(1)}={rest[flag.end() :]}"
         locked = _LOCK.match(rest)
         if locked:
@@ -299,22 +326,16 @@ def run_request(args: str) -> RunRequest:
         option = _OPTION.match(rest)
         if option is None:
             break
-        key = "on" if option.group(3) else option.group(1).lower().replace("machine", "on")
-        if found[key]:
+        key = "machine" if option.group(3) else _field(option.group(1))
+        if found.get(key):
             break
         found[key] = tidy(option.group(3) or option.group(2)).strip("\"',;")
         rest = rest[option.end() :].strip()
     return RunRequest(
         prompt=rest,
-        repo=found["repo"],
-        machine=found["on"],
-        agent=found["agent"],
         locks=tuple(named["lock"]),
         shares=tuple(named["share"]),
-        after=found["after"],
-        budget=found["budget"],
-        model=found["model"],
-        wait=found["wait"],
         needs=tuple(filter(None, named["needs"])),
         literal=literal,
+        **found,
     )

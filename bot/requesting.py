@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, NotRequired, TypedDict, Unpack
 
 from bot.cards import task_key
 from bot.outbox.posting import Posts
@@ -49,46 +49,30 @@ def request_scheduled(context: Context, posts: Posts, schedule: Schedule) -> Tas
     )
 
 
-def request_task(
-    context: Context,
-    posts: Posts,
-    *,
-    repo: str,
-    agent: str,
-    machine: str,
-    prompt: str,
-    mode: TaskMode,
-    requester: str,
-    origin: ChatRef,
-    retry_of: str = "",
-    locks: tuple[Want, ...] = (),
-    after: str = "",
-    needs: tuple[str, ...] = (),
-    forked: Fork | None = None,
-    schedule: str = "",
-    budget: Allowance = UNLIMITED,
-    model: str = "",
-) -> Task:
+class NewTask(TypedDict):
+    """What :func:`fleet.store.tasks.create_task` is told of a task."""
+
+    repo: str
+    agent: str
+    machine: str
+    prompt: str
+    mode: TaskMode
+    requester: str
+    origin: ChatRef
+    retry_of: NotRequired[str]
+    locks: NotRequired[tuple[Want, ...]]
+    after: NotRequired[str]
+    needs: NotRequired[tuple[str, ...]]
+    forked: NotRequired[Fork | None]
+    budget: NotRequired[Allowance]
+    model: NotRequired[str]
+
+
+def request_task(context: Context, posts: Posts, *, schedule: str = "", **asked: Unpack[NewTask]) -> Task:
     """The task, queued; the dispatcher hears of it after the commit. ``schedule``: the one that asks for it."""
     tx = posts.tx
-    task = tasks.create_task(
-        tx,
-        repo=repo,
-        agent=agent,
-        machine=machine,
-        prompt=prompt,
-        mode=mode,
-        requester=requester,
-        origin=origin,
-        retry_of=retry_of,
-        locks=locks,
-        after=after,
-        budget=budget,
-        needs=needs,
-        forked=forked,
-        model=model,
-    )
-    if retry_of and not starting.landed(first := tasks.task(tx, retry_of)):
+    task = tasks.create_task(tx, **asked)
+    if (before := asked.get("retry_of")) and not starting.landed(first := tasks.task(tx, before)):
         chained.follow(posts, first, task)
     answer = starting.answer(tx, context.control.placing(), task.id)
     if isinstance(answer, Waiting):
@@ -99,7 +83,7 @@ def request_task(
         context.config().isolation,
         tx.now_us(),
     )
-    posts.post(origin, card, key=task_key(task.id), task=task.id)
+    posts.post(task.origin, card, key=task_key(task.id), task=task.id)
     tx.after_commit(lambda: context.control.wake(task.id))
     return task
 
@@ -130,10 +114,10 @@ def budget_of(config: FleetConfig, agent: str, text: str) -> Allowance:
     return budget
 
 
-async def declared(context: Context, repo: str, mode: TaskMode, request: RunRequest) -> tuple[Want, ...]:
+async def declared(context: Context, mode: TaskMode, request: RunRequest) -> tuple[Want, ...]:
     """What the task is to lock before it starts. A word that may be a named thing is also the path that the base
     branch has at its root. Raises ``Misused`` for what is malformed, and for a question."""
-    config = context.config()
+    config, repo = context.config(), request.repo
     named = [(name, LockMode.EXCLUSIVE) for name in request.locks]
     named += [(name, LockMode.SHARED) for name in request.shares]
     if named and mode is TaskMode.ASK:

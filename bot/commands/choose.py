@@ -73,6 +73,26 @@ def pick_machine(config: FleetConfig, wanted: str) -> str:
     return pick("machine", "on=", wanted, sorted({*config.machines, *config.pools}))
 
 
+def pick_model(config: FleetConfig, agent: str, wanted: str) -> str:
+    """The model, if the operator allows it for this agent. Raises ``Misused``."""
+    return pick("model", "model=", wanted, list(config.agents[agent].choices))
+
+
+def settled(config: FleetConfig, request: RunRequest) -> RunRequest:
+    """The request with a repository, an agent and a machine (or ``ANY``), everything named as the fleet does.
+    Raises ``Misused``."""
+    repo = pick("repository", "repo=", request.repo, sorted(config.repos))
+    agent = pick("agent", "agent=", request.agent or config.repos[repo].agent, sorted(config.agents))
+    return replace(
+        request,
+        repo=repo,
+        agent=agent,
+        machine=pick_machine(config, request.machine),
+        needs=tuple(dict.fromkeys(str(LabelNeed.parse(need)) for need in request.needs)),
+        model=pick_model(config, agent, request.model) if request.model else "",
+    )
+
+
 def missing(config: FleetConfig, verb: str, request: RunRequest, seen: Mapping[str, MachineSeen]) -> Card | None:
     """The next question; ``None`` when only the prompt is missing, or nothing.
 
@@ -111,7 +131,7 @@ def last_options(config: FleetConfig, verb: str, request: RunRequest) -> Card | 
     words, last = request.options_last()
     if not last or not words:
         return None
-    moved = run_request(f"{_options(request)} {last} -- {words}".strip())
+    moved = run_request(f"{request.options} {last} -- {words}".strip())
     if moved.prompt != words or not _known(config, moved):
         return None
     return Card(
@@ -181,28 +201,7 @@ def _with(request: RunRequest, what: str, name: str) -> RunRequest:
 
 
 def _written(verb: str, request: RunRequest) -> str:
-    return " ".join(filter(None, (f"/{verb}", _options(request), f"-- {request.prompt}" if request.prompt else "")))
-
-
-def _options(request: RunRequest) -> str:
-    chosen = (
-        ("repo", request.repo),
-        ("on", request.machine),
-        ("agent", request.agent),
-        ("after", request.after),
-        ("budget", request.budget),
-        ("wait", request.wait),
-        ("needs", ",".join(request.needs)),
-        ("model", request.model),
-    )
-    locked = [("lock", _quoted(name)) for name in request.locks] + [
-        ("share", _quoted(name)) for name in request.shares
-    ]
-    return " ".join(f"{name}={value}" for name, value in (*chosen, *locked) if value)
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"' if " " in name else name
+    return " ".join(filter(None, (f"/{verb}", request.options, f"-- {request.prompt}" if request.prompt else "")))
 
 
 def asking(call: Call, card: Card, *, had_words: bool) -> Effect:
@@ -217,26 +216,27 @@ def asking(call: Call, card: Card, *, had_words: bool) -> Effect:
     return effect
 
 
-def awaiting_words(context: Context, call: Call, draft: Draft) -> Effect:
-    """Stores the choice, and asks for the prompt."""
+def awaiting_words(context: Context, call: Call, request: RunRequest, before: str = "") -> Effect:
+    """Stores the choice, and asks for the prompt. ``before``: what else comes before it."""
     cancel = context.registry.write(call.message.adapter, "cancel")
     # In a shared chat a platform may not show us plain messages, and they may be meant for others.
     how = "Your next message here is" if call.message.private else "Reply to this message or mention me: that is"
 
     def effect(posts: Posts) -> None:
         key, count = _held(posts.tx, call)
-        machine = "any machine" if draft.machine == ANY else draft.machine
+        machine = "any machine" if request.machine == ANY else request.machine
         card = Card(
             line("Send the prompt."),
             (
-                line(f"{draft.agent} · {draft.repo} · {machine}"),
+                line(f"{request.agent} · {request.repo} · {machine}"),
                 *_kept(count),
                 line(f"{how} the task; {cancel} discards it."),
             ),
             tone=Tone.WAITING,
         )
         question = posts.post(call.message.chat, card)
-        drafts.keep(posts.tx, call.message.chat, call.message.sender, replace(draft, files=key, question=question))
+        draft = Draft(call.verb, f"{before}{request.options} -- ", key, question)
+        drafts.keep(posts.tx, call.message.chat, call.message.sender, draft)
 
     return effect
 

@@ -76,12 +76,7 @@ def _meant(config: FleetConfig, given: list[str]) -> tuple[str, str]:
     if len(fits) != 1:
         which = f"several agents have it: {', '.join(sorted(fits))}" if fits else "no agent may use it"
         raise Misused(attempted="choose a model", on=word, cause=which, hint=f"Allowed: {allowed(config)}.")
-    return fits[0], "" if off else checked(config, fits[0], word)
-
-
-def checked(config: FleetConfig, agent: str, wanted: str) -> str:
-    """The model, if the operator allows it for this agent. Raises ``Misused``."""
-    return choose.pick("model", "model=", wanted, list(config.agents[agent].choices))
+    return fits[0], "" if off else choose.pick_model(config, fits[0], word)
 
 
 def allowed(config: FleetConfig) -> str:
@@ -90,9 +85,9 @@ def allowed(config: FleetConfig) -> str:
     return "; ".join(every) or "none"
 
 
-def wanted_model(tx: Tx, config: FleetConfig, chat: ChatRef, agent: str, request: RunRequest) -> str:
+def wanted_model(tx: Tx, config: FleetConfig, chat: ChatRef, request: RunRequest) -> str:
     """The model of a new task: the one it names, else this chat's; empty: the agent's default."""
-    return checked(config, agent, request.model) if request.model else _chosen(tx, config, chat, agent)
+    return request.model or _chosen(tx, config, chat, request.agent)
 
 
 def _chosen(tx: Tx, config: FleetConfig, chat: ChatRef, agent: str) -> str:

@@ -9,10 +9,9 @@ from zoneinfo import ZoneInfo
 
 from bot import words as phrases
 from bot.cards import Action, Card, Tone, line
-from bot.commands import choose, models
+from bot.commands import choose
 from bot.commands.common import reply
 from bot.commands.usual import with_usual
-from bot.hearing.drafts import Draft
 from bot.outbox.posting import Posts
 from bot.parse import RunRequest, keyword, run_request
 from bot.parse import words as split
@@ -25,7 +24,6 @@ from fleet.budgets import typed_budget
 from fleet.errors import Misused, Refused
 from fleet.locks import LockMode
 from fleet.model import TaskMode
-from fleet.offers import LabelNeed
 from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, Work
 from fleet.schedule.times import next_after
 from fleet.store import schedules
@@ -64,30 +62,14 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
     question = question or choose.missing(config, verb, asked, context.control.machines())
     if question is not None:
         return choose.asking(call, question, had_words=bool(asked.prompt))
-    repo = choose.pick("repository", "repo=", asked.repo, sorted(config.repos))
-    agent = choose.pick("agent", "agent=", asked.agent or config.repos[repo].agent, sorted(config.agents))
-    machine = choose.pick_machine(config, asked.machine)
+    asked = choose.settled(config, asked)
     mode = TaskMode.ASK if request.job is Job.ASK else TaskMode.CHANGE
-    locks = await declared(context, repo, mode, asked)
-    budget = budget_of(config, agent, asked.budget)
-    needs = tuple(dict.fromkeys(str(LabelNeed.parse(need)) for need in asked.needs))
-    model = models.checked(config, agent, asked.model) if asked.model else ""
+    locks = await declared(context, mode, asked)
+    budget = budget_of(config, asked.agent, asked.budget)
     if not asked.prompt:
-        draft = Draft(
-            "schedule",
-            repo,
-            machine,
-            agent,
-            prefix=verb.removeprefix("schedule "),
-            locks=asked.locks,
-            shares=asked.shares,
-            budget=asked.budget,
-            needs=needs,
-            model=model,
-        )
-        return choose.awaiting_words(context, call, draft)
-    where = "" if machine == choose.ANY else machine
-    work = Work(request.job, repo, agent, where, asked.prompt, locks, budget, needs, model)
+        return choose.awaiting_words(context, call, asked, f"{verb.removeprefix('schedule ')} ")
+    where = "" if asked.machine == choose.ANY else asked.machine
+    work = Work(request.job, asked.repo, asked.agent, where, asked.prompt, locks, budget, asked.needs, asked.model)
     assert request.spec is not None
     named = request.zone or (old.zone if old else zone.key)
     if request.job is Job.RUN and not request.yes:
@@ -148,42 +130,42 @@ def _as_before(typed: RunRequest, work: Work, job: Job) -> RunRequest:
     """New words for a task: the options that they leave out stay, unless they are for another repository."""
     if typed.repo and typed.repo != work.repo:
         return typed
-    locks = _named(work) if job is Job.RUN and not (typed.locks or typed.shares) else {}
+    old = _as_typed(work)
+    locks = old if job is Job.RUN and not (typed.locks or typed.shares) else typed
     return replace(
         typed,
-        repo=work.repo,
+        repo=old.repo,
         machine=typed.machine or work.machine,
-        agent=typed.agent or work.agent,
-        locks=locks.get(LockMode.EXCLUSIVE, typed.locks),
-        shares=locks.get(LockMode.SHARED, typed.shares),
-        budget=typed.budget or typed_budget(work.budget),
-        needs=typed.needs or work.needs,
-        model=typed.model or (work.model if typed.agent in ("", work.agent) else ""),
+        agent=typed.agent or old.agent,
+        locks=locks.locks,
+        shares=locks.shares,
+        budget=typed.budget or old.budget,
+        needs=typed.needs or old.needs,
+        model=typed.model or (old.model if typed.agent in ("", old.agent) else ""),
     )
 
 
-def _named(work: Work) -> dict[LockMode, tuple[str, ...]]:
-    """What is to be locked, as it is typed."""
-    return {mode: tuple(str(want.resource) for want in work.locks if want.mode is mode) for mode in LockMode}
+def _as_typed(work: Work) -> RunRequest:
+    """The work as a person would ask for it."""
+    locks = {mode: tuple(str(want.resource) for want in work.locks if want.mode is mode) for mode in LockMode}
+    return RunRequest(
+        work.prompt,
+        work.repo,
+        work.machine or choose.ANY,
+        work.agent,
+        locks=locks[LockMode.EXCLUSIVE],
+        shares=locks[LockMode.SHARED],
+        budget=typed_budget(work.budget),
+        needs=work.needs,
+        model=work.model,
+    )
 
 
 def _filled(request: ScheduleRequest, old: Schedule) -> ScheduleRequest:
     """What new words leave out stays as it was."""
-    work = old.work
     if request.job is None:
-        named = _named(work)
-        kept = Draft(
-            "schedule",
-            work.repo,
-            work.machine or choose.ANY,
-            work.agent,
-            locks=named[LockMode.EXCLUSIVE],
-            shares=named[LockMode.SHARED],
-            budget=typed_budget(work.budget),
-            needs=work.needs,
-            model=work.model,
-        )
-        request = replace(request, job=work.job, words=kept.arguments(work.prompt))
+        kept = _as_typed(old.work)
+        request = replace(request, job=old.work.job, words=f"{kept.options} -- {kept.prompt}")
     if request.need is Need.WHEN and request.words:
         request = replace(request, spec=old.spec, need=Need.NOTHING, zone=request.zone or old.zone)
     return replace(request, overlap=request.overlap or old.overlap)

@@ -131,7 +131,7 @@ def _await_change(context: Context, call: Call, old: Schedule, posts: Posts) -> 
         tone=Tone.WAITING,
     )
     question = posts.post(call.message.chat, card)
-    draft = Draft("schedule", "", "", "", question=question, prefix=f"edit {old.id}")
+    draft = Draft("schedule", f"edit {old.id} ", question=question)
     drafts.keep(posts.tx, call.message.chat, call.message.sender, draft)
 
 

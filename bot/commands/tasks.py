@@ -12,7 +12,6 @@ from bot.commands import choose, colliding, models
 from bot.commands.common import reply, task_meant
 from bot.commands.usual import with_usual
 from bot.hearing import held_files
-from bot.hearing.drafts import Draft
 from bot.message import Attachment
 from bot.outbox.posting import Posts
 from bot.parse import RunRequest, keyword, run_request
@@ -21,12 +20,9 @@ from bot.registry import Call, Command, Context, Effect, Group
 from bot.requesting import NOW, OR_WAIT, budget_of, declared, request_task, start_now
 from bot.telling import buttons, locked
 from bot.telling.progress import Progress, footer
-from fleet.budgets import UNLIMITED, Allowance
 from fleet.errors import Misused, Refused
 from fleet.flight import starting
-from fleet.locks import Want
-from fleet.model import ENDS, Fork, Task, TaskMode, TaskState
-from fleet.offers import LabelNeed
+from fleet.model import ENDS, Task, TaskMode, TaskState
 from fleet.store import landings, sessions, tasks
 from fleet.store.chat import attachments as attachment_rows
 from fleet.store.core import Tx
@@ -56,31 +52,15 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
     question = choose.missing(config, call.verb, request, context.control.machines())
     if question is not None:
         return choose.asking(call, question, had_words=bool(request.prompt))
-    repo = choose.pick("repository", "repo=", request.repo, sorted(config.repos))
-    agent = choose.pick("agent", "agent=", request.agent or config.repos[repo].agent, sorted(config.agents))
-    machine = choose.pick_machine(config, request.machine)
-    wants, waits = await declared(context, repo, mode, request), _waits(request)
-    budget = budget_of(config, agent, request.budget)
-    needs = tuple(dict.fromkeys(str(LabelNeed.parse(need)) for need in request.needs))
+    request = choose.settled(config, request)
+    wants, waits = await declared(context, mode, request), _waits(request)
+    budget = budget_of(config, request.agent, request.budget)
     if not request.prompt:
-        draft = Draft(
-            call.verb,
-            repo,
-            machine,
-            agent,
-            locks=request.locks,
-            shares=request.shares,
-            after=request.after,
-            budget=request.budget,
-            model=models.checked(config, agent, request.model) if request.model else "",
-            wait=request.wait,
-            needs=needs,
-        )
-        return choose.awaiting_words(context, call, draft)
+        return choose.awaiting_words(context, call, request)
 
     def effect(posts: Posts) -> None:
         tx = posts.tx
-        wanted = "" if machine == choose.ANY else machine
+        machine = "" if request.machine == choose.ANY else request.machine
         changes = mode is TaskMode.CHANGE
         first = tasks.find(tx, request.after) if request.after else None
         if first is not None and first.state in ENDS - {TaskState.LANDED, TaskState.ANSWERED}:
@@ -88,26 +68,29 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
             raise Refused(attempted=f"wait for {first.id} to land", cause=cause, hint="Leave after= out.")
         after = first.id if first is not None else ""
         met = (
-            colliding.ahead(tx, context.locks.line, wants, repo=repo, words=request.prompt, after=after)
+            colliding.ahead(tx, context.locks.line, wants, repo=request.repo, words=request.prompt, after=after)
             if changes
             else ()
         )
-        task = _create(
+        task = request_task(
             context,
-            call,
             posts,
-            repo=repo,
-            agent=agent,
-            machine=wanted,
+            repo=request.repo,
+            agent=request.agent,
+            machine=machine,
             prompt=request.prompt,
             mode=mode,
+            requester=call.actor,
+            origin=call.message.chat,
             locks=tuple(dict.fromkeys((*wants, *(collision.want for collision in met)))),
             after=after,
             budget=budget,
-            model=models.wanted_model(tx, config, call.message.chat, agent, request),
-            waits=waits,
-            needs=needs,
+            model=models.wanted_model(tx, config, call.message.chat, request),
+            needs=request.needs,
         )
+        if not waits:
+            start_now(context, posts, task)
+        call.resulted(posts, task=task.id)
         if met and not waits:
             raise Refused(attempted=NOW, cause=f"{met[0].holder} has {met[0].path}", hint=OR_WAIT)
         if met:
@@ -115,49 +98,6 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
         keep_files(tx, call, task.id, attachment_rows.REQUEST, held_files.under(tx, call.digest))
 
     return effect
-
-
-def _create(
-    context: Context,
-    call: Call,
-    posts: Posts,
-    *,
-    repo: str,
-    agent: str,
-    machine: str,
-    prompt: str,
-    mode: TaskMode,
-    retry_of: str = "",
-    locks: tuple[Want, ...] = (),
-    after: str = "",
-    budget: Allowance = UNLIMITED,
-    model: str = "",
-    waits: bool = True,
-    needs: tuple[str, ...] = (),
-    forked: Fork | None = None,
-) -> Task:
-    task = request_task(
-        context,
-        posts,
-        repo=repo,
-        agent=agent,
-        machine=machine,
-        prompt=prompt,
-        mode=mode,
-        requester=call.actor,
-        origin=call.message.chat,
-        retry_of=retry_of,
-        locks=locks,
-        after=after,
-        budget=budget,
-        needs=needs,
-        forked=forked,
-        model=model,
-    )
-    if not waits:
-        start_now(context, posts, task)
-    call.resulted(posts, task=task.id)
-    return task
 
 
 def _waits(request: RunRequest) -> bool:
@@ -287,15 +227,16 @@ async def retry(context: Context, call: Call) -> Effect:
                     attempted=f"retry {now.id}", cause="it is stopping", hint="Try again when it has ended."
                 )
             tx.after_commit(lambda: context.control.wake(now.id))
-        again = _create(
+        again = request_task(
             context,
-            call,
             posts,
             repo=now.repo,
             agent=now.agent,
             machine=now.machine,
             prompt=now.prompt,
             mode=now.mode,
+            requester=call.actor,
+            origin=call.message.chat,
             retry_of=now.id,
             budget=now.budget,
             model=now.model,
@@ -304,6 +245,7 @@ async def retry(context: Context, call: Call) -> Effect:
             needs=now.needs,
             forked=now.forked,
         )
+        call.resulted(posts, task=again.id)
         attachment_rows.copy(tx, now.id, again.id)
         buttons.withdraw(posts, now.origin, f"/retry {now.id}", f"/stop {now.id}")
 

@@ -24,39 +24,20 @@ VERBS: Final = frozenset({"run", "ask", "schedule"})
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """``verb`` is ``run`` or ``ask``; the next three are as in their options, ``*`` for any machine.
+    """``verb`` is ``run``, ``ask`` or ``schedule``; ``given`` the arguments that come before the prompt.
 
     ``files`` is the key of its files (``held_files.py``); ``question`` the outbox row that asked for the prompt: a
-    reply in a thread under that message is the prompt too. ``prefix`` comes before the options: when a schedule is
-    due. Without a repository there are no options.
+    reply in a thread under that message is the prompt too.
     """
 
     verb: str
-    repo: str
-    machine: str
-    agent: str
+    given: str
     files: str = ""
     question: int = 0
-    prefix: str = ""
-    locks: tuple[str, ...] = ()
-    shares: tuple[str, ...] = ()
-    after: str = ""
-    budget: str = ""
-    wait: str = ""
-    needs: tuple[str, ...] = ()
-    model: str = ""
 
     def arguments(self, prompt: str) -> str:
         """The command's arguments with this prompt."""
-        wanted = [*(f'lock="{name}"' for name in self.locks), *(f'share="{name}"' for name in self.shares)]
-        wanted += [f"after={self.after}"] if self.after else []
-        wanted += [f"budget={self.budget}"] if self.budget else []
-        wanted += [f"wait={self.wait}"] if self.wait else []
-        wanted += [f"needs={','.join(self.needs)}"] if self.needs else []
-        wanted += [f"model={self.model}"] if self.model else []
-        named = " ".join((f"repo={self.repo}", f"on={self.machine}", f"agent={self.agent}", *wanted))
-        options = f"{named} -- " if self.repo else ""
-        return f"{self.prefix} {options}{prompt}".lstrip()
+        return f"{self.given}{prompt}"
 
 
 def keep(tx: Tx, chat: ChatRef, person: PersonId, draft: Draft) -> None:
@@ -100,7 +81,8 @@ def _read(tx: Tx, key: str) -> Draft | None:
     if not stored:
         return None
     raw = json.loads(stored)
-    return Draft(**raw) if raw.pop("until_us") > tx.now_us() else None
+    known = "given" in raw  # an earlier version kept something else, for an hour
+    return Draft(**raw) if raw.pop("until_us") > tx.now_us() and known else None
 
 
 def _key(chat: ChatRef, person: PersonId) -> str:
