@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from bot import words
@@ -35,7 +34,7 @@ from fleet.store.chat.unheard import Unheard, unheard
 from fleet.store.core import Tx
 from gates.people import Right, own_change_default_turned, who
 
-_EVERY_SECONDS: Final = 20.0
+EVERY_SECONDS: Final = 20.0
 _AGAIN_US: Final = 3_600_000_000
 _AWAY_US: Final = 60_000_000
 _OPEN: Final = "alarm:"
@@ -62,42 +61,37 @@ class FleetAlarm:
     shut: str = ""
 
 
+@dataclass(frozen=True, slots=True)
 class Causes:
     """What is wrong now, from everything that the controller knows. ``free``: bytes of free disk; ``full``: those
     of machines where nothing new starts."""
 
-    def __init__(
-        self,
-        health: ControllerHealth,
-        machines: Callable[[], Mapping[str, MachineSeen]],
-        clock: Clock,
-        home: Path,
-        *,
-        free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
-        full: Mapping[str, int] = MappingProxyType({}),
-    ) -> None:
-        self._full = full
-        self._health, self._machines, self._clock, self._home, self._free = health, machines, clock, home, free
+    health: ControllerHealth
+    machines: Callable[[], Mapping[str, MachineSeen]]
+    clock: Clock
+    home: Path
+    free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free
+    full: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self) -> list[FleetAlarm]:
         """One for each cause."""
         found = [*self._of_controller(), *self._of_machines()]
-        free = self._free(self._home)
+        free = self.free(self.home)
         if free < _LEAST_FREE:
             found.append(FleetAlarm("disk", "The controller's disk is almost full", f"{free >> 20:,} MiB are free"))
         return found
 
     def _of_controller(self) -> Iterator[FleetAlarm]:
-        for cause, why in self._health.causes().items():
+        for cause, why in self.health.causes().items():
             yield FleetAlarm(cause, _title_of(cause), why)
 
     def _of_machines(self) -> Iterator[FleetAlarm]:
-        for name, seen in self._machines().items():
-            if seen.state.is_bad and self._clock.now_us() - seen.seen_us >= _AWAY_US:
+        for name, seen in self.machines().items():
+            if seen.state.is_bad and self.clock.now_us() - seen.seen_us >= _AWAY_US:
                 shut = name if seen.refused else ""
                 title = f"{name} is {seen.state.value}"
                 yield FleetAlarm(f"machine {name}", title, _what_and_how(seen), shut=shut)
-        for name, free in self._full.items():
+        for name, free in self.full.items():
             why = f"{free >> 20:,} MiB are free. All safe worktrees were reclaimed. Nothing new starts there."
             yield FleetAlarm(f"disk {name}", f"The disk of {name} is almost full", why)
 
@@ -106,55 +100,44 @@ def _what_and_how(seen: MachineSeen) -> str:
     return f"{seen.why}: {seen.hint}" if seen.why and seen.hint else seen.why
 
 
+@dataclass(frozen=True, slots=True)
 class Alarms:
     """``causes`` returns what is wrong now; ``direct_on`` are the platforms where an admin has a private chat."""
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        config: Callable[[], FleetConfig],
-        clock: Clock,
-        causes: Callable[[], list[FleetAlarm]],
-        direct_on: Collection[str],
-    ) -> None:
-        self._outbox, self._config, self._clock = outbox, config, clock
-        self._causes, self._direct = causes, direct_on
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await self.look()
-            await self._clock.sleep(_EVERY_SECONDS)
+    outbox: Outbox
+    config: Callable[[], FleetConfig]
+    causes: Callable[[], list[FleetAlarm]]
+    direct_on: Collection[str]
 
     async def look(self) -> None:
         """Posts what began, edits what is over or became something else, in one transaction; writes nothing if
         nothing of that happened."""
-        known, found = await self._outbox.store.read(lambda tx: (_open_alarms(tx), self._in_the_store(tx)))
-        now = {alarm.cause: alarm for alarm in (*self._causes(), *found)}
+        known, found = await self.outbox.store.read(lambda tx: (_open_alarms(tx), self._in_the_store(tx)))
+        now = {alarm.cause: alarm for alarm in (*self.causes(), *found)}
         if known != {cause: alarm.title for cause, alarm in now.items()}:
-            await self._outbox.store.write(lambda tx: self._tell(tx, now))
-        if own_change_default_turned(self._config()) and not await self._outbox.store.read(_knows_of_others):
-            await self._outbox.store.write(self._tell_of_others)
+            await self.outbox.store.write(lambda tx: self._tell(tx, now))
+        if own_change_default_turned(self.config()) and not await self.outbox.store.read(_knows_of_others):
+            await self.outbox.store.write(self._tell_of_others)
 
     def _in_the_store(self, tx: Tx) -> list[FleetAlarm]:
         """What is wrong according to the store."""
-        lost = [each for adapter in self._direct for each in unheard(tx, adapter)]
-        return [*_in_the_store(tx), *filter(None, (_unheard(self._config(), each) for each in lost))]
+        lost = [each for adapter in self.direct_on for each in unheard(tx, adapter)]
+        return [*_in_the_store(tx), *filter(None, (_unheard(self.config(), each) for each in lost))]
 
     def _tell_of_others(self, tx: Tx) -> None:
         """Once: from now on somebody else releases what an admin asked for."""
         settings.put(tx, _OTHERS, str(tx.now_us()))
-        posts = self._outbox.open(tx)
+        posts = self.outbox.open(tx)
         lines = (
             line("There are two admins or more: nobody releases or overrides a change that they asked for."),
             line("self_approval = true in fleet.toml allows it."),
         )
-        for admin in direct.recipients(tx, self._config(), Right.MANAGE, self._direct):
+        for admin in direct.recipients(tx, self.config(), Right.MANAGE, self.direct_on):
             card = Card(line("Your own changes need somebody else now"), lines)
-            direct.post(posts, self._config(), admin, card, key=_OTHERS)
+            direct.post(posts, self.config(), admin, card, key=_OTHERS)
 
     def _tell(self, tx: Tx, now: Mapping[str, FleetAlarm]) -> None:
-        posts, known = self._outbox.open(tx), _open_alarms(tx)
+        posts, known = self.outbox.open(tx), _open_alarms(tx)
         silent = {cause.removeprefix(CHAT) for cause in now if cause.startswith(CHAT)}
         for cause in now.keys() - known.keys():
             settings.put(tx, _OPEN + cause, now[cause].title)
@@ -169,28 +152,28 @@ class Alarms:
 
     def _admins(self, tx: Tx, silent: set[str]) -> list[direct.Recipient]:
         """Each once, where a platform that answers reaches them; else where they will read it later."""
-        config = self._config()
-        now = direct.recipients(tx, config, Right.MANAGE, set(self._direct) - silent)
+        config = self.config()
+        now = direct.recipients(tx, config, Right.MANAGE, set(self.direct_on) - silent)
         names = {admin.name for admin in now}
-        later = direct.recipients(tx, config, Right.MANAGE, self._direct)
+        later = direct.recipients(tx, config, Right.MANAGE, self.direct_on)
         return now + [admin for admin in later if admin.name not in names]
 
     def _begin(self, posts: Posts, alarm: FleetAlarm, silent: set[str]) -> None:
         tx, key = posts.tx, _OPEN + alarm.cause
         why = (line(one_line(alarm.why, 240)),) if alarm.why else ()
         for admin in self._admins(tx, silent):
-            since = line(f"Since {words.day(tx.now_us(), sounds.zone_of(tx, self._config(), admin.id))}.")
+            since = line(f"Since {words.day(tx.now_us(), sounds.zone_of(tx, self.config(), admin.id))}.")
             card = Card(line("⚠ ", alarm.title), (*why, since), actions=alarm.actions, tone=Tone.BAD)
             if tx.now_us() - card_rows.posted_at(tx, key, admin.chat) < _AGAIN_US:
                 posts.repost(admin.chat, card, key=key)
             else:
-                direct.post(posts, self._config(), admin, card, key=key)
+                direct.post(posts, self.config(), admin, card, key=key)
         self._tell_owners(posts, alarm)
 
     def _tell_owners(self, posts: Posts, alarm: FleetAlarm) -> None:
         """Tells each chat, once, which of its tasks wait on a machine that does not let us in: they keep their
         slots there until a person acts."""
-        tx, config, key = posts.tx, self._config(), _SHUT + alarm.shut
+        tx, config, key = posts.tx, self.config(), _SHUT + alarm.shut
         waiting = [tasks.task(tx, session.task) for session in at_work(tx, alarm.shut)] if alarm.shut else []
         for chat in dict.fromkeys(task.origin for task in waiting):
             mine = [task for task in waiting if task.origin == chat and task.state not in ENDS]
@@ -221,7 +204,7 @@ class Alarms:
         for posted in card_rows.by_key(tx, _OPEN + alarm.cause):
             if posted.card_json:
                 card = Card.from_json(posted.card_json)
-                zone = sounds.zone_of(tx, self._config(), card.mention)
+                zone = sounds.zone_of(tx, self.config(), card.mention)
                 why = (line(one_line(alarm.why, 240)),) if alarm.why else ()
                 lines = (*why, line(f"Since {words.day(tx.now_us(), zone)}."))
                 changed = Card(line("⚠ ", alarm.title), lines, tone=Tone.BAD, mention=card.mention)
@@ -233,7 +216,7 @@ class Alarms:
         for posted in card_rows.by_key(tx, _OPEN + cause):
             if posted.card_json:
                 card = Card.from_json(posted.card_json)
-                zone = sounds.zone_of(tx, self._config(), card.mention)
+                zone = sounds.zone_of(tx, self.config(), card.mention)
                 over = line(f"Over since {words.day(tx.now_us(), zone)}.")
                 title = line("✓ ", *card.title[1:])
                 posts.repost(posted.chat, Card(title, (*card.lines, over), tone=Tone.GOOD), key=posted.key)

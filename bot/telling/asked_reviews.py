@@ -8,18 +8,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from bot.cards import Card, Tone, footed, line, one_line
 from bot.outbox.posting import Outbox
-from fleet.clock import SystemClock
 from fleet.config import FleetConfig, Secrets
 from fleet.errors import AirbossError, StoreUnavailable
 from fleet.git.repository import Repository
 from fleet.model import ChatRef
-from fleet.ports import Clock
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted
@@ -78,13 +76,6 @@ class AskedReviews:
     env: Secrets
     repositories: Callable[[str], Repository]
     executors: AgentLogins
-    clock: Clock = field(default_factory=SystemClock)
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await self.answer_all()
-            await self.clock.sleep(EVERY_SECONDS)
 
     async def answer_all(self) -> None:
         """Raises ``StoreUnavailable``: call it again."""

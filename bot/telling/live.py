@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Final, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from bot.cards import Card
-from bot.health import Serving, Troubles
 from bot.outbox.posting import Outbox, Posts
+from bot.registry import FleetControl
 from bot.telemetry_view import FleetView, look, status_card
 from fleet.config import FleetConfig
 from fleet.machines.watch import MachineSeen
 from fleet.model import ChatRef
-from fleet.ports import Clock
 from fleet.store.chat import settings
 from fleet.store.chat.settings import OfChat
 from fleet.store.core import Tx
@@ -37,58 +36,33 @@ def begin(posts: Posts, chat: ChatRef, card: Card, zone: ZoneInfo) -> None:
     posts.post(chat, card, key=STATUS_KEY)
 
 
-class LiveFleet(Protocol):
-    """What the card shows that is not in the store."""
-
-    def machines(self) -> Mapping[str, MachineSeen]:
-        """The last contact with each machine, by name."""
-
-    def troubles(self) -> Troubles:
-        """What is wrong with the controller itself."""
-
-    def serving(self) -> Serving:
-        """Which controller this is, and since when it runs."""
-
-
+@dataclass(slots=True)
 class LiveStatus:
     """The status cards of one controller; :meth:`refresh` updates them."""
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        config: Callable[[], FleetConfig],
-        fleet: LiveFleet,
-        clock: Clock,
-    ) -> None:
-        self._outbox, self._store = outbox, outbox.store
-        self._config, self._fleet = config, fleet
-        self._clock = clock
-        self._shown: dict[int, str] = {}
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await self._clock.sleep(EVERY_SECONDS)
-            await self.refresh()
+    outbox: Outbox
+    config: Callable[[], FleetConfig]
+    fleet: FleetControl
+    _shown: dict[int, str] = field(default_factory=dict)
 
     async def refresh(self) -> int:
         """Edits every current card that would now say something new. Returns how many."""
-        places, zones = await self._store.read(_places)
+        places, zones = await self.outbox.store.read(_places)
         self._shown = {place.put: self._shown[place.put] for place in places if place.put in self._shown}
         if not places:
             return 0
-        view = await self._store.read(look)
-        config, seen, troubles = self._config(), self._fleet.machines(), self._fleet.troubles().lines
+        view = await self.outbox.store.read(look)
+        config, seen, troubles = self.config(), self.fleet.machines(), self.fleet.troubles().lines
         text = _lasting_text(config, view, seen, troubles)
         stale = [place for place in places if self._shown.get(place.put, "") != text]
         if stale:
-            serving = self._fleet.serving()
+            serving = self.fleet.serving()
             cards = {
                 zone: status_card(config, view, seen, troubles, serving=serving, zone=ZoneInfo(zone))
                 for zone in {zones[place.put] for place in stale}
             }
-            await self._store.write(
-                lambda tx: _edit(self._outbox.open(tx), [(place, cards[zones[place.put]]) for place in stale])
+            await self.outbox.store.write(
+                lambda tx: _edit(self.outbox.open(tx), [(place, cards[zones[place.put]]) for place in stale])
             )
             self._shown.update({place.put: text for place in stale})
         return len(stale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from bot import words
@@ -15,7 +16,6 @@ from fleet.errors import Misused
 from fleet.events import LocksRefused, LocksReleased, Recorded
 from fleet.locks import Hold, Lock, LockCause, Resource, Want
 from fleet.model import ENDS, Task, TaskState
-from fleet.ports import Clock
 from fleet.store import ledger, locks, recent, tasks
 from fleet.store.chat import cards as card_rows
 from fleet.store.core import Tx
@@ -23,7 +23,7 @@ from fleet.store.core import Tx
 LONG_US: Final = 30 * 60_000_000
 """A running task that holds a lock and shows nothing new for so long is shown to its requester."""
 
-_EVERY_SECONDS: Final = 60.0
+EVERY_SECONDS: Final = 60.0
 _NAMED: Final = 3
 
 
@@ -134,31 +134,25 @@ def _path(refused: LocksRefused) -> str:
     return Resource.parse(held).name if held else "it"
 
 
+@dataclass(frozen=True, slots=True)
 class StuckLocks:
     """Shows each hold once whose running task holds locks and has shown nothing new for a long time."""
 
-    def __init__(
-        self, outbox: Outbox, config: Callable[[], FleetConfig], clock: Clock, long_us: int = LONG_US
-    ) -> None:
-        self._outbox, self._config, self._clock, self._long_us = outbox, config, clock, long_us
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await self.look()
-            await self._clock.sleep(_EVERY_SECONDS)
+    outbox: Outbox
+    config: Callable[[], FleetConfig]
+    long_us: int = LONG_US
 
     async def look(self) -> None:
         """Posts what is due."""
-        if await self._outbox.store.read(self._stuck):
-            await self._outbox.store.write(self._tell)
+        if await self.outbox.store.read(self._stuck):
+            await self.outbox.store.write(self._tell)
 
     def _tell(self, tx: Tx) -> None:
-        posts = self._outbox.open(tx)
+        posts = self.outbox.open(tx)
         for hold, task, since_us in self._stuck(tx):
             card = _stuck_card(task, locks.of_hold(tx, hold.id), tx.now_us() - since_us)
-            ping = sounds.audible(tx, self._config(), task.origin, task.requester, Sound.WAITS)
-            shown = sounds.addressed(self._config(), sounds.titled(task, card))
+            ping = sounds.audible(tx, self.config(), task.origin, task.requester, Sound.WAITS)
+            shown = sounds.addressed(self.config(), sounds.titled(task, card))
             posts.post(task.origin, shown, key=_stuck_key(hold), ping=ping, task=task.id)
 
     def _stuck(self, tx: Tx) -> list[tuple[Hold, Task, int]]:
@@ -169,7 +163,7 @@ class StuckLocks:
             if task is None or task.state is not TaskState.RUNNING:
                 continue
             last = max([hold.since_us, *(item.time_us for item in recent.last_events(tx, 1, task=task.id))])
-            if tx.now_us() - last > self._long_us and card_rows.at(tx, _stuck_key(hold), task.origin) is None:
+            if tx.now_us() - last > self.long_us and card_rows.at(tx, _stuck_key(hold), task.origin) is None:
                 found.append((hold, task, last))
         return found
 

@@ -23,7 +23,6 @@ from bot.telling import gate_tail, sounds
 from bot.telling.story import last_lines
 from fleet.config import FleetConfig
 from fleet.model import ENDS, ChatRef, Isolation, Task
-from fleet.ports import Clock
 from fleet.store import sessions, tasks
 from fleet.store.chat import cards as card_rows
 from fleet.store.chat import settings
@@ -127,15 +126,8 @@ class LiveLogs:
 
     outbox: Outbox
     config: Callable[[], FleetConfig]
-    clock: Clock
     home: Path
     _seen: dict[str, tuple[object, ...]] = field(default_factory=dict)
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await self.clock.sleep(EVERY_SECONDS)
-            await self.refresh()
 
     async def refresh(self) -> int:
         """Returns how many cards were edited."""

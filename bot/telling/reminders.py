@@ -5,6 +5,7 @@ may release a held change is reminded after four hours and then each morning, in
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,6 @@ from bot.telling import asks, buttons, causes, direct, mutes, sounds, waiting
 from bot.telling.sounds import Sound
 from fleet.config import FleetConfig
 from fleet.model import ChatRef, PersonId, Task
-from fleet.ports import Clock
 from fleet.store import approvals, tasks
 from fleet.store.approvals import Approval
 from fleet.store.chat import cards as card_rows
@@ -23,7 +23,7 @@ from fleet.store.core import Tx
 from fleet.store.states import ApprovalKind
 from gates.people import Right
 
-_EVERY_SECONDS: Final = 20.0
+EVERY_SECONDS: Final = 20.0
 
 _HEARD_US: Final = 60_000_000
 """A question asked less than this ago is about to make its own sound."""
@@ -46,31 +46,20 @@ def next_reminder_us(opened_us: int, last_us: int, zone: ZoneInfo) -> int:
     return int(morning.timestamp() * 1_000_000)
 
 
+@dataclass(frozen=True, slots=True)
 class Reminders:
     """``files`` is where the documents of long requests are written; ``direct_on`` are the platforms where a person
     has a private chat."""
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        config: Callable[[], FleetConfig],
-        clock: Clock,
-        files: Path,
-        direct_on: Collection[str] = (),
-    ) -> None:
-        self._outbox, self._store = outbox, outbox.store
-        self._config, self._clock, self._files, self._direct = config, clock, files, direct_on
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await self.look()
-            await self._clock.sleep(_EVERY_SECONDS)
+    outbox: Outbox
+    config: Callable[[], FleetConfig]
+    files: Path
+    direct_on: Collection[str] = ()
 
     async def look(self) -> None:
         """Reminds of everything that is due now, each once."""
-        if await self._store.read(lambda tx: any(self._due(tx, asked) for asked in approvals.waiting(tx))):
-            await self._store.write(self._remind)
+        if await self.outbox.store.read(lambda tx: any(self._due(tx, asked) for asked in approvals.waiting(tx))):
+            await self.outbox.store.write(self._remind)
 
     def _due(self, tx: Tx, asked: Approval) -> dict[ChatRef, str]:
         """The chats to remind now, and the person whom each reminder is for."""
@@ -81,7 +70,7 @@ class Reminders:
         if self._expires_or_was_silent(tx, asked, task) or self._waits_long(tx, asked, task.origin, task.requester):
             found[task.origin] = task.requester
         if asked.kind is ApprovalKind.HOLD:
-            for person in direct.besides(tx, self._config(), Right.RELEASE, self._direct, task):
+            for person in direct.besides(tx, self.config(), Right.RELEASE, self.direct_on, task):
                 if self._waits_long(tx, asked, person.chat, person.id):
                     found[person.chat] = person.id
         return found
@@ -98,18 +87,18 @@ class Reminders:
         if asked.kind is not ApprovalKind.HOLD or mutes.muted(tx, chat):
             return False
         try:
-            wish = sounds.sound_settings(tx, self._config(), PersonId.parse(person))
+            wish = sounds.sound_settings(tx, self.config(), PersonId.parse(person))
         except ValueError:
             wish = sounds.SoundSettings()
         last_us = card_rows.posted_at(tx, asks.reminder_key(asked), chat)
-        due_us = next_reminder_us(asked.opened_us, last_us, sounds.zone_of(tx, self._config(), person))
+        due_us = next_reminder_us(asked.opened_us, last_us, sounds.zone_of(tx, self.config(), person))
         return due_us <= tx.now_us() and not wish.quiet(tx.now_us())
 
     def _audible(self, tx: Tx, chat: ChatRef, person: str) -> bool:
-        return sounds.audible(tx, self._config(), chat, person, Sound.WAITS)
+        return sounds.audible(tx, self.config(), chat, person, Sound.WAITS)
 
     def _remind(self, tx: Tx) -> None:
-        posts = self._outbox.open(tx)
+        posts = self.outbox.open(tx)
         for asked in approvals.waiting(tx):
             task = tasks.task(tx, asked.task)
             for chat, person in self._due(tx, asked).items():
@@ -119,8 +108,8 @@ class Reminders:
                     approvals.note(tx, asked.id, pinged=ping, reminded=_near(tx, asked))
 
     def _post(self, posts: Posts, task: Task, asked: Approval, chat: ChatRef, person: str, *, ping: bool) -> None:
-        config, key = self._config(), asks.reminder_key(asked)
-        context = waiting.ask_context(posts.tx, config, task, asked, self._files)
+        config, key = self.config(), asks.reminder_key(asked)
+        context = waiting.ask_context(posts.tx, config, task, asked, self.files)
         card = sounds.titled(task, asks.reminder_card(posts.tx, task, asked, context, person))
         buttons.supersede(posts, key, chat)
         priority = None if ping else Priority.CARD

@@ -17,7 +17,6 @@ from sqlalchemy import select
 from bot.cards import Card, line
 from bot.local import client
 from bot.telling.alarms import Alarms, FleetAlarm
-from fleet.clock import SystemClock
 from fleet.config import parse_fleet
 from fleet.questions import Option, Question
 from fleet.store import approvals, tables
@@ -118,7 +117,7 @@ async def test_an_admin_whom_only_the_console_reaches_is_asked_and_alarmed_there
         flight = await Flight.begin(there)
         await flight.hold()
         alarm = FleetAlarm("disk", "The controller's disk is almost full")
-        await Alarms(there.outbox, lambda: there.config, SystemClock(), lambda: [alarm], ("phone",)).look()
+        await Alarms(there.outbox, lambda: there.config, lambda: [alarm], ("phone",)).look()
 
         def cards(tx: Tx) -> Counter[tuple[str, str]]:
             rows = tx.connection.execute(

@@ -15,7 +15,6 @@ from bot.reload import LiveConfig
 from bot.telling.alarms import Alarms, Causes, FleetAlarm
 from bot.telling.newer import NewerAgents
 from fleet.agents.versions import TESTED, written
-from fleet.clock import SystemClock
 from fleet.config import parse_fleet
 from fleet.config.home import FLEET_FILE
 from fleet.machines.watch import MachineSeen, MachineState
@@ -47,7 +46,7 @@ async def told(there: House, wrong: list[FleetAlarm]) -> list[Outgoing]:
     """What the admins get when this is wrong, looked at twice, the second time by a new controller."""
     before = len(there.phone.sent)
     for _ in range(2):
-        await Alarms(there.outbox, lambda: there.config, SystemClock(), lambda: wrong, ("phone",)).look()
+        await Alarms(there.outbox, lambda: there.config, lambda: wrong, ("phone",)).look()
         for chat in ADMINS:
             await there.deliverer.drained(chat)
     return there.phone.sent[before:]
@@ -111,7 +110,7 @@ async def test_an_agent_that_is_newer_than_tested_is_told_once_for_each_version(
             before = len(there.phone.sent)
             machines.update({each: MachineSeen(MachineState.WELL, 1, offers={name: version}) for each in where})
             for _ in range(2):
-                seen = NewerAgents(there.outbox, lambda: there.config, SystemClock(), lambda: machines, ("phone",))
+                seen = NewerAgents(there.outbox, lambda: there.config, lambda: machines, ("phone",))
                 await seen.look()
                 for chat in ADMINS:
                     await there.deliverer.drained(chat)
@@ -198,7 +197,7 @@ async def test_a_chat_that_is_away_for_a_minute_is_told_where_another_reaches_th
     contact.found(Way.SEND)
     both = FLEET.replace('"phone::ada"', '"phone::ada", "desk::ada"')
     async with house(tmp_path / "house", fleet_toml=both) as there:
-        alarms = Alarms(there.outbox, lambda: there.config, clock, lambda: [alarm], ("phone", "desk"))
+        alarms = Alarms(there.outbox, lambda: there.config, lambda: [alarm], ("phone", "desk"))
         await alarms.look()
         waiting = await there.store.read(
             lambda tx: [row.chat for row in tx.connection.execute(select(tables.outbox.c.adapter.label("chat")))]

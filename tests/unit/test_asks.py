@@ -12,7 +12,6 @@ from bot.cards import shown
 from bot.telling import asks
 from bot.telling.reminders import Reminders
 from fleet.agent_events import Asked
-from fleet.clock import SystemClock
 from fleet.events import PermissionGranted, TurnClosed
 from fleet.questions import Option, Question
 from fleet.store import approvals, ledger, tables
@@ -25,7 +24,7 @@ COLOURS = (Question("Which colour?", (Option("red", "like a fire engine"), Optio
 
 
 def reminders(there: House) -> Reminders:
-    return Reminders(there.outbox, lambda: there.config, SystemClock(), there.home / "files")
+    return Reminders(there.outbox, lambda: there.config, there.home / "files")
 
 
 async def test_the_card_shows_what_where_and_for_whom_and_a_yes_binds_to_it(tmp_path: Path) -> None:

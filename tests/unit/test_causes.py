@@ -10,7 +10,6 @@ from sqlalchemy import update
 
 from bot.cards import Card, shown
 from bot.telling.reminders import Reminders
-from fleet.clock import SystemClock
 from fleet.model import ChatRef, TaskState
 from fleet.store import approvals, stalls, tables, tasks
 from fleet.store.core import Tx
@@ -121,7 +120,7 @@ async def test_after_quiet_hours_they_are_reminded_of_once(tmp_path: Path) -> No
             tx.connection.execute(update(table).values(opened_us=table.c.opened_us - 300_000_000))
 
         await there.store.write(earlier)
-        reminders = Reminders(there.outbox, lambda: there.config, SystemClock(), tmp_path)
+        reminders = Reminders(there.outbox, lambda: there.config, tmp_path)
         await reminders.look()
         await there.settle()
         assert len([post for post in there.phone.sent if post.ping]) == 1

@@ -10,7 +10,6 @@ import pytest
 
 from bot.cards import Card, shown
 from bot.telling.reminders import Reminders, next_reminder_us
-from fleet.clock import SystemClock
 from fleet.config import parse_fleet
 from fleet.events import HoldReleased
 from fleet.flight import prompts
@@ -199,7 +198,7 @@ async def test_everyone_is_reminded_once_a_time_and_a_quiet_hour_waits(tmp_path:
     async with house(tmp_path, fleet_toml=TWO) as there:
         await there.say(f"/notify {quiet_now()}", ANNA)
         flight = await held(there)
-        remind = Reminders(there.outbox, lambda: there.config, SystemClock(), there.home / "files", ("phone",))
+        remind = Reminders(there.outbox, lambda: there.config, there.home / "files", ("phone",))
 
         async def reminders() -> dict[str, int]:
             for _ in range(2):

@@ -10,7 +10,6 @@ from sqlalchemy import update
 from bot.cards import Card, shown
 from bot.telemetry_view import look, status_card
 from bot.telling.live import STATUS_KEY, LiveStatus
-from fleet.clock import SystemClock
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ChatRef, TaskState
 from fleet.store import hooked, sessions, tables, tasks
@@ -26,7 +25,7 @@ from tests.rows import asked, placed
 
 
 def live(there: House) -> LiveStatus:
-    return LiveStatus(there.outbox, lambda: there.config, there.fleet, SystemClock())
+    return LiveStatus(there.outbox, lambda: there.config, there.fleet)
 
 
 def edits(there: House) -> list[Card]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from bot.cards import shown
 from bot.repositories import at_root
 from bot.telling.locked import StuckLocks
-from fleet.clock import SystemClock
 from fleet.events import LocksRefused, LocksReleased, Source
 from fleet.git.repository import Repository
 from fleet.locks import LockCause, Resource, Want
@@ -82,11 +81,11 @@ async def test_a_lock_held_without_progress_is_shown_once(tmp_path: Path) -> Non
         await begun(there)
         request = Request("t1", (Want(Resource("src/**", "shop")),), 60_000_000, LockCause.TOUCHED, task="t1")
         await there.store.write(lambda tx: book.acquire(tx, request))
-        watch = StuckLocks(there.outbox, lambda: there.config, SystemClock())
+        watch = StuckLocks(there.outbox, lambda: there.config)
         await watch.look()
         await there.settle()
         assert not said_so(there), "it has only just started"
-        watch = StuckLocks(there.outbox, lambda: there.config, SystemClock(), long_us=0)
+        watch = StuckLocks(there.outbox, lambda: there.config, long_us=0)
         for _ in range(2):
             await watch.look()
             await there.settle()

@@ -18,7 +18,6 @@ from bot.telling import gate_tail
 from bot.telling.log_card import LIVES_US, MOST, LiveLog, LiveLogs, begin
 from bot.telling.story import last_lines, story
 from fleet.agents.lines import ends
-from fleet.clock import SystemClock
 from fleet.events import GateOpened, ToolCallEnded, ToolCallStarted, ToolCallStartedV2
 from fleet.model import ChatRef, TaskState
 from fleet.redact import Redactor
@@ -96,7 +95,7 @@ async def test_the_log_has_the_ends_of_outputs_and_the_tail_of_a_running_gate(tm
 
 
 def live(there: House) -> LiveLogs:
-    return LiveLogs(there.outbox, lambda: there.config, SystemClock(), there.home)
+    return LiveLogs(there.outbox, lambda: there.config, there.home)
 
 
 def edits(there: House) -> list[Outgoing]:

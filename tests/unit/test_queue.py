@@ -8,7 +8,6 @@ from pathlib import Path
 from bot.cards import shown
 from bot.landing_view import landing_lines
 from bot.telling.alarms import Alarms
-from fleet.clock import SystemClock
 from fleet.events import BaseMoved, FleetPaused, FleetResumed, LandingsResumed, TaskBumped, TaskChained
 from fleet.flight import starting
 from fleet.model import TaskState
@@ -227,7 +226,7 @@ async def test_who_waits_to_land_is_shown_and_landings_that_stopped_go_on_by_an_
 
         await there.store.write(stop)
         assert f"⏸ {repo} lands nothing: main was rewritten · /resume {repo}" in await told(there, "/queue")
-        alarms = Alarms(there.outbox, lambda: there.config, SystemClock(), list, ("phone",))
+        alarms = Alarms(there.outbox, lambda: there.config, list, ("phone",))
         await alarms.look()
         await alarms.look()
         cards = await there.store.read(lambda tx: card_rows.by_key(tx, f"alarm:landings {repo}"))

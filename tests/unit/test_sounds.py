@@ -10,7 +10,6 @@ import pytest
 from bot.cards import Card, line, shown
 from bot.telling.reminders import Reminders
 from bot.telling.sounds import Level, Sound, SoundSettings, titled
-from fleet.clock import SystemClock
 from fleet.events import LandingDone
 from fleet.model import TaskState
 from fleet.store import tasks
@@ -71,7 +70,7 @@ async def test_in_quiet_hours_only_the_end_sounds_and_what_waits_is_brought_up_a
         assert flight.pings() == []
         await there.say("/notify off")
         await flight.ago(minutes=2)
-        reminders = Reminders(there.outbox, lambda: there.config, SystemClock(), tmp_path / "files")
+        reminders = Reminders(there.outbox, lambda: there.config, tmp_path / "files")
         for _ in range(2):
             await reminders.look()
             await there.settle()

@@ -248,7 +248,7 @@ async def test_a_worktree_is_not_moved_onto_a_base_without_gates(tmp_path: Path)
 async def test_the_admins_are_told_once_it_lasts(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         await PlayedFlight.begin(there)
-        alarms = Alarms(there.outbox, lambda: there.config, SystemClock(), list, ("phone",))
+        alarms = Alarms(there.outbox, lambda: there.config, list, ("phone",))
 
         def waits(tx: Tx) -> None:
             tasks.explain(tx, "t1", f"{FOR_REPOSITORY}it has no branch main")
