@@ -7,29 +7,27 @@ import asyncio
 import json
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from bot.doctor import probe
 from bot.doctor.bypass import check_pushes
 from bot.doctor.controller import check_controller, clock, disk, unenforced
 from bot.doctor.findings import Finding, Severity
-from bot.doctor.inside import GateLogin, from_inside
+from bot.doctor.inside import from_inside
+from bot.doctor.login import Login, failed
 from bot.doctor.reach import check_reach
-from bot.doctor.session import AgentLogin, from_session
+from bot.doctor.session import from_session
 from bot.doctor.walls import Wall, judged, walls_of_controller, walls_of_login
-from bot.explain import explain
 from bot.logins import typed
 from fleet.agents.versions import OLDEST, TESTED, Fit, fit, install, version_in, written
 from fleet.config import FleetConfig, MachineConfig
-from fleet.errors import AirbossError, NotLetIn, Unavailable
+from fleet.errors import AirbossError, Unavailable
 from fleet.exits import succeeded
-from fleet.flight.surroundings import walls_of_sessions
+from fleet.flight.services import MachineLogins
 from fleet.machines.runner.facts import boot
 from fleet.machines.vendor_logins import kept_in
 from fleet.model import Isolation
-from fleet.ports import Executor, LoginFacts
 from fleet.supervise import side_by_side
 from fleet.untrusted import clean
 
@@ -40,31 +38,8 @@ _NAMESPACES = (
 _PROBE = Path(probe.__file__).read_text("utf-8")
 
 
-class LoginExecutors(Protocol):
-    """The executors of each machine, like ``fleet.machines.executors.Executors``."""
-
-    def agent(self, machine: str, login: str = "") -> Executor:
-        """The login that agents run as: the first one, or the one named."""
-
-    def gate(self, machine: str, login: str = "") -> Executor:
-        """The login that gates run as: the first one, or the one named."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Login:
-    machine: str
-    config: MachineConfig
-    role: str
-    executor: Executor
-    facts: LoginFacts
-
-    @property
-    def subject(self) -> str:
-        return f"{self.role} on {self.machine}"
-
-
 async def examine(
-    config: FleetConfig, home: Path, logins: LoginExecutors, *, controller_pid: int = 0
+    config: FleetConfig, home: Path, logins: MachineLogins, *, controller_pid: int = 0
 ) -> list[Finding]:
     """The whole examination. ``controller_pid`` is the process of a running ``serve``; 0: this process instead.
 
@@ -77,7 +52,7 @@ async def examine(
         if machine.runs_gates(config.isolation):
             asked += [(name, machine, "gates", login) for login in machine.gate_as or [""]]
     connected = await side_by_side([_connect(*each, logins) for each in asked], "connect to a login")
-    present = [login for login in connected if isinstance(login, _Login)]
+    present = [login for login in connected if isinstance(login, Login)]
     findings += [finding for finding in connected if isinstance(finding, Finding)]
     findings += _overlaps(present, config)
     walls = await asyncio.to_thread(walls_of_controller, config, home, pid=controller_pid or os.getpid())
@@ -93,50 +68,30 @@ async def examine(
     return findings + _on_no_machine(config, findings, present)
 
 
-async def _from_inside(name: str, present: list[_Login]) -> list[Finding]:
+async def _from_inside(name: str, present: list[Login]) -> list[Finding]:
     """What a session and a gate run reach, in each login of a machine."""
-    gates = [
-        GateLogin(login.machine, login.config, login.executor, login.facts)
-        for login in present
-        if (login.machine, login.role) == (name, "gates")
-    ]
     findings = []
-    agents = [
-        AgentLogin(login.machine, login.config, login.executor, login.facts)
-        for login in present
-        if (login.machine, login.role) == (name, "agents")
-    ]
-    for at, agent in enumerate(agents):
-        try:
-            findings += await from_session(agent, agents[at - 1])
-        except AirbossError as error:
-            findings.append(_failed(agent.subject, error))
-    for at, gate in enumerate(gates):
-        try:
-            findings += await from_inside(gate, gates[at - 1])
-        except AirbossError as error:
-            findings.append(_failed(gate.subject, error))
+    for role, cross in (("agents", from_session), ("gates", from_inside)):
+        logins = [login for login in present if (login.machine, login.role) == (name, role)]
+        for at, login in enumerate(logins):
+            try:
+                findings += await cross(login, logins[at - 1])
+            except AirbossError as error:
+                findings.append(failed(login.subject, error))
     return findings
 
 
 async def _connect(
-    name: str, machine: MachineConfig, role: str, login: str, logins: LoginExecutors
-) -> _Login | Finding:
+    name: str, machine: MachineConfig, role: str, login: str, logins: MachineLogins
+) -> Login | Finding:
     try:
         executor = logins.agent(name, login) if role == "agents" else logins.gate(name, login)
-        return _Login(name, machine, role, executor, await executor.facts())
+        return Login(name, machine, role, executor, await executor.facts())
     except AirbossError as error:
-        return _failed(f"{role} on {name}", error)
+        return failed(f"{role} on {name}", error)
 
 
-def _failed(subject: str, error: AirbossError) -> Finding:
-    words = explain(error)
-    what = " ".join(part for part in (words.headline, words.detail) if part)
-    away = isinstance(error, Unavailable) and not isinstance(error, NotLetIn)
-    return Finding(Severity.BAD, subject, what, words.remedy, unavailable=away)
-
-
-def _overlaps(present: list[_Login], config: FleetConfig) -> list[Finding]:
+def _overlaps(present: list[Login], config: FleetConfig) -> list[Finding]:
     """What ``fleet.toml`` cannot show: two names for one uid, two entries for one host."""
     if config.isolation is Isolation.UNSAFE_SAME_USER:
         return []
@@ -154,7 +109,7 @@ def _overlaps(present: list[_Login], config: FleetConfig) -> list[Finding]:
     return findings
 
 
-def _walls_for(login: _Login, present: list[_Login], controller: list[Wall], here: str) -> list[Wall]:
+def _walls_for(login: Login, present: list[Login], controller: list[Wall], here: str) -> list[Wall]:
     walls = list(controller) if login.facts.boot == here else []
     for other in present:
         if other.facts.boot == login.facts.boot and other.role != login.role:
@@ -162,7 +117,7 @@ def _walls_for(login: _Login, present: list[_Login], controller: list[Wall], her
     return list(dict.fromkeys(walls))
 
 
-async def _examine_login(login: _Login, config: FleetConfig, walls: list[Wall]) -> list[Finding]:
+async def _examine_login(login: Login, config: FleetConfig, walls: list[Wall]) -> list[Finding]:
     agents = list(config.agents.items()) if login.role == "agents" else []
     kept = [kept_in(agent, login.facts) for _, agent in agents]
     programs: list[tuple[str, list[str]]] = [("git", ["--version"])]
@@ -171,10 +126,10 @@ async def _examine_login(login: _Login, config: FleetConfig, walls: list[Wall]) 
     try:
         answer, before_us, after_us = await _ask(login, walls, programs, [path for path in kept if path])
     except AirbossError as error:
-        return [_failed(login.subject, error)]
+        return [failed(login.subject, error)]
     findings = [*_facts(login), clock(login.subject, answer["clock_us"], before_us, after_us)]
     findings.append(_git(login, answer["programs"][0]["says"]))
-    if not walls_of_sessions(login.config, login.facts):
+    if not login.walls_sessions:
         findings += unenforced(login.subject, dict(agents))
     readable = iter(answer["attempts"][len(walls) :])
     for (name, agent), path, seen in zip(agents, kept, answer["programs"][1:], strict=True):
@@ -194,7 +149,7 @@ async def _examine_login(login: _Login, config: FleetConfig, walls: list[Wall]) 
 
 
 async def _ask(
-    login: _Login, walls: list[Wall], programs: list[tuple[str, list[str]]], reads: list[str]
+    login: Login, walls: list[Wall], programs: list[tuple[str, list[str]]], reads: list[str]
 ) -> tuple[dict[str, Any], int, int]:
     question = {
         "attempts": [*([wall.attempt, wall.path] for wall in walls), *(["read", path] for path in reads)],
@@ -226,7 +181,7 @@ async def _ask(
     return answer, before_us, after_us
 
 
-def _facts(login: _Login) -> list[Finding]:
+def _facts(login: Login) -> list[Finding]:
     facts, findings = login.facts, []
     python = version_in(facts.python)
     if python[:2] < (3, 9):
@@ -256,7 +211,7 @@ def _facts(login: _Login) -> list[Finding]:
     return findings
 
 
-def _sessions(login: _Login) -> Finding:
+def _sessions(login: Login) -> Finding:
     if not login.config.session_walls:
         what = "do not isolate sessions: session_walls = false, so sessions share this login and its files"
         return Finding(Severity.WARN, login.subject, what, "remove `session_walls = false` from fleet.toml")
@@ -267,13 +222,13 @@ def _sessions(login: _Login) -> Finding:
     return Finding(Severity.WARN, login.subject, what, remedy)
 
 
-def _git(login: _Login, says: str) -> Finding:
+def _git(login: Login, says: str) -> Finding:
     if not says:
         return Finding(Severity.BAD, login.subject, "git is not installed", "apt install git")
     return Finding(Severity.OK, login.subject, clean(says, 80))
 
 
-def _agent(login: _Login, name: str, driver: str, program: str, seen: dict[str, str]) -> Finding:
+def _agent(login: Login, name: str, driver: str, program: str, seen: dict[str, str]) -> Finding:
     if not seen["path"]:
         remedy = install(driver) or f"install {program} there"
         what = f"has no {program}, so the agent {name} cannot work here"
@@ -290,7 +245,7 @@ def _agent(login: _Login, name: str, driver: str, program: str, seen: dict[str, 
     return Finding(Severity.WARN, login.subject, f"has {name} {installed}; the tested version is {wanted}", remedy)
 
 
-def _on_no_machine(config: FleetConfig, findings: list[Finding], present: list[_Login]) -> list[Finding]:
+def _on_no_machine(config: FleetConfig, findings: list[Finding], present: list[Login]) -> list[Finding]:
     """Agents that are on no machine at all, which is worse than missing on some."""
     answered = {login.subject for login in present if login.role == "agents"}
     missing = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -65,19 +65,7 @@ def to_json(findings: Iterable[Finding]) -> dict[str, Any]:
             }
             for finding in listed
         ],
-        "reach": [
-            {
-                "machine": c.machine,
-                "role": c.role,
-                "login": c.login,
-                "deed": c.deed,
-                "target": c.target,
-                "path": c.path,
-                "open": c.open,
-                "how": c.how,
-            }
-            for c in _crossings(listed)
-        ],
+        "reach": [asdict(crossing) for crossing in _crossings(listed)],
     }
 
 

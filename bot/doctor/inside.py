@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from bot.doctor import planting
 from bot.doctor.findings import Crossing, Finding, Severity
-from fleet.config import MachineConfig
+from bot.doctor.login import Login
 from fleet.errors import Unavailable
 from fleet.exits import Exited, succeeded
 from fleet.isolation import Walls
-from fleet.ports import Ended, Executor, LoginFacts, PipeSpec
+from fleet.ports import Ended, PipeSpec
 
 _SCRIPT: Final = Path(planting.__file__).read_text("utf-8")
 _STARTUP: Final = (
@@ -33,28 +33,13 @@ _TIMEOUT_US: Final = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class GateLogin:
-    """A gates' login that answered."""
-
-    machine: str
-    config: MachineConfig
-    executor: Executor
-    facts: LoginFacts
-
-    @property
-    def subject(self) -> str:
-        """As in every finding about it."""
-        return f"gates on {self.machine}"
-
-
-@dataclass(frozen=True, slots=True)
 class _Target:
     name: str
     paths: tuple[str, ...]
     remedy: str
 
 
-async def from_inside(login: GateLogin, other: GateLogin) -> list[Finding]:
+async def from_inside(login: Login, other: Login) -> list[Finding]:
     """What a run of ``login`` reaches; ``other`` is the login of another run, the same one where there is no pool.
 
     Raises ``Unavailable`` when it cannot be tried.
@@ -80,7 +65,7 @@ class _Tried:
     marks: str
 
 
-async def _try(login: GateLogin, other: GateLogin, tried: _Tried) -> list[Finding]:
+async def _try(login: Login, other: Login, tried: _Tried) -> list[Finding]:
     set_up = f"run `airboss machines setup {login.machine}` and its script"
     apart = "allow user namespaces there, or give gate_as a list of logins (docs/gates.md)"
     targets = (
@@ -112,7 +97,7 @@ async def _try(login: GateLogin, other: GateLogin, tried: _Tried) -> list[Findin
     return findings
 
 
-def _reached(login: GateLogin, target: _Target, changed: Sequence[str]) -> Finding:
+def _reached(login: Login, target: _Target, changed: Sequence[str]) -> Finding:
     how = "it did" if changed else "nothing changed"
     crossing = Crossing(
         login.machine, "gates", login.facts.user, "change", f"{target.name}, from inside a gate run",
@@ -125,14 +110,14 @@ def _reached(login: GateLogin, target: _Target, changed: Sequence[str]) -> Findi
     return Finding(level, login.subject, what, target.remedy, crossing=crossing)
 
 
-def _ran(login: GateLogin, ran: Sequence[str], remedy: str) -> Finding:
+def _ran(login: Login, ran: Sequence[str], remedy: str) -> Finding:
     if not ran:
         return Finding(Severity.OK, login.subject, "nothing that a gate run plants runs when we connect")
     what = f"{ran[0]}, which a gate run planted, ran when we connected as {login.facts.user}"
     return Finding(Severity.BAD, login.subject, what, remedy)
 
 
-async def _as_a_gate(login: GateLogin, tried: _Tried, order: dict[str, Any]) -> None:
+async def _as_a_gate(login: Login, tried: _Tried, order: dict[str, Any]) -> None:
     walled = login.facts.walled
     python = login.config.python if login.config.python.startswith(("/usr/", "/opt/")) else "python3"
     spec = PipeSpec(
@@ -161,7 +146,7 @@ async def _as_a_gate(login: GateLogin, tried: _Tried, order: dict[str, Any]) -> 
         )
 
 
-async def _ask(login: GateLogin, work: str, order: dict[str, Any]) -> dict[str, Any]:
+async def _ask(login: Login, work: str, order: dict[str, Any]) -> dict[str, Any]:
     ran = await login.executor.run([login.config.python, "-I", "-c", _SCRIPT, work, json.dumps(order)])
     try:
         answer = json.loads(ran.out)

@@ -5,29 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from bot.doctor.findings import Finding, Severity
-from bot.explain import explain
+from bot.doctor.login import failed
 from fleet.config import FleetConfig, GateKind
 from fleet.errors import AirbossError
 from fleet.exits import succeeded
 from fleet.git.repository import Repository
-from fleet.ports import Executor
 from fleet.setup.definitions import SetupDefinition
 from fleet.setup.definitions import load as load_setups
 from fleet.untrusted import clean
 from gates.runs.definitions import Definition, load
-from gates.runs.place import bare_path, machines_for
+from gates.runs.place import GateLogins, bare_path, machines_for
 
 _LOOK = 'for word; do printf "%s\\n" "$(command -v -- "$word" 2> /dev/null || :)"; done'
-
-
-class GateExecutors(Protocol):
-    """The executors of each machine, like ``fleet.machines.executors.Executors``."""
-
-    def gate(self, machine: str, login: str = "") -> Executor:
-        """The login that gates run as: the first one, or the one named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +30,7 @@ class _Command:
     made: bool
 
 
-async def check_programs(config: FleetConfig, home: Path, executors: GateExecutors) -> list[Finding]:
+async def check_programs(config: FleetConfig, home: Path, executors: GateLogins) -> list[Finding]:
     """Where each program is, by the definitions of the last fetched base. A machine that is away is left out."""
     findings = []
     for name, settings in config.repos.items():
@@ -51,9 +42,7 @@ async def check_programs(config: FleetConfig, home: Path, executors: GateExecuto
             definitions = await load(repository, base, settings)
             setups = await load_setups(repository, base, settings)
         except AirbossError as error:
-            words = explain(error)
-            what = " ".join(part for part in (words.headline, words.detail) if part)
-            findings.append(Finding(Severity.BAD, f"gates of {name}", what, words.remedy))
+            findings.append(failed(f"gates of {name}", error))
             continue
         for machine, commands in _by_machine(name, config, definitions, setups).items():
             findings += await _look(machine, commands, bare_path(config.machines[machine]), executors)
@@ -77,7 +66,7 @@ def _steps(repo: str, setups: tuple[SetupDefinition, ...]) -> Iterator[_Command]
             yield _Command(f"setup {setup.name} of {repo}", step[0], made=at > 0)
 
 
-async def _look(machine: str, commands: list[_Command], path: str, executors: GateExecutors) -> list[Finding]:
+async def _look(machine: str, commands: list[_Command], path: str, executors: GateLogins) -> list[Finding]:
     looked_up = [each for each in commands if "/" not in each.program or each.program.startswith("/")]
     words = [each.program for each in looked_up]
     try:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
 from typing import Final
 
 from bot.doctor.findings import Crossing, Finding, Severity
+from bot.doctor.login import Login
 from fleet.agents.logins import KEEPINGS
-from fleet.config import MachineConfig
 from fleet.errors import AirbossError, Unavailable
 from fleet.exits import Exited
-from fleet.flight.surroundings import walls_of_sessions
 from fleet.isolation import SessionWalls, Walls
-from fleet.ports import Ended, Executor, LoginFacts, PipeSpec
+from fleet.ports import Ended, PipeSpec
 
 _REMEDY: Final = "allow user namespaces there, or give run_as a list of logins (docs/agents.md)"
 _TIMEOUT_US: Final = 60_000_000
@@ -37,27 +35,7 @@ sys.exit(status)
 """
 
 
-@dataclass(frozen=True, slots=True)
-class AgentLogin:
-    """An agents' login that answered."""
-
-    machine: str
-    config: MachineConfig
-    executor: Executor
-    facts: LoginFacts
-
-    @property
-    def subject(self) -> str:
-        """As in every finding about it."""
-        return f"agents on {self.machine}"
-
-    @property
-    def walled(self) -> bool:
-        """Whether sessions have walls here."""
-        return walls_of_sessions(self.config, self.facts)
-
-
-async def from_session(login: AgentLogin, other: AgentLogin) -> list[Finding]:
+async def from_session(login: Login, other: Login) -> list[Finding]:
     """What a session of ``login`` reaches; ``other`` is the login of another session, the same without a pool.
 
     Raises ``Unavailable`` when it cannot be tried.
@@ -82,12 +60,12 @@ async def from_session(login: AgentLogin, other: AgentLogin) -> list[Finding]:
     return found
 
 
-def _mine(login: AgentLogin) -> str:
+def _mine(login: Login) -> str:
     """The settings of the agent that is tried: Claude Code."""
     return f"{login.facts.home}/{KEEPINGS['claude'].folder}/"
 
 
-async def _logins(login: AgentLogin) -> list[str]:
+async def _logins(login: Login) -> list[str]:
     """The vendors' login files that exist there."""
     found = []
     for keeping in KEEPINGS.values():
@@ -100,19 +78,21 @@ async def _logins(login: AgentLogin) -> list[str]:
     return found
 
 
-def _finding(login: AgentLogin, deed: str, target: str, path: str, *, crossed: bool) -> Finding:
+def _finding(login: Login, deed: str, target: str, path: str, *, crossed: bool) -> Finding:
     crossing = Crossing(
         login.machine, "agents", login.facts.user, deed, f"{target}, from inside a session", path, crossed,
         "it did" if crossed else "refused",
     )  # fmt: skip
     if not crossed:
         return Finding(Severity.OK, login.subject, f"a session cannot {deed} {target}", crossing=crossing)
-    level = Severity.BAD if login.walled or login.config.has_agent_pool else Severity.WARN  # without, cards say so
+    level = (
+        Severity.BAD if login.walls_sessions or login.config.has_agent_pool else Severity.WARN
+    )  # without, cards say so
     what = f"a session of {login.facts.user} can {deed} {target} ({path})"
     return Finding(level, login.subject, what, _REMEDY, crossing=crossing)
 
 
-async def _in_a_session(login: AgentLogin, token: str, tries: tuple[list[str], list[str]]) -> int:
+async def _in_a_session(login: Login, token: str, tries: tuple[list[str], list[str]]) -> int:
     """The status of a process that tries them, with the walls that a session has there."""
     root, home = login.executor.root, login.facts.home
     others = [keeping for name, keeping in KEEPINGS.items() if name != "claude"]
@@ -136,8 +116,8 @@ async def _in_a_session(login: AgentLogin, token: str, tries: tuple[list[str], l
         cwd=f"{root}/work/{token}",
         env={},
         merge=True,
-        contain=login.walled,
-        walls=walls if login.walled else None,
+        contain=login.walls_sessions,
+        walls=walls if login.walls_sessions else None,
         timeout_us=_TIMEOUT_US,
     )
     await login.executor.start(spec)

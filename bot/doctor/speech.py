@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from bot.doctor.findings import Finding, Severity
-from bot.explain import explain
+from bot.doctor.login import failed
 from bot.speech.silence import ogg_silence
 from bot.speech.transcript import HEARD_NOTHING, transcribe
 from fleet.config import FleetConfig, Secrets
-from fleet.errors import AirbossError, Refused, Unavailable
+from fleet.errors import AirbossError, Refused
 from fleet.files import replace
 
 _SUBJECT: Final = "voice messages"
@@ -30,22 +30,9 @@ async def check_speech(config: FleetConfig, env: Secrets, directory: Path) -> li
     try:
         await asyncio.to_thread(replace, audio, ogg_silence())
         await transcribe(speech, audio, env=env)
-    except Refused as error:
-        if error.cause == HEARD_NOTHING:
-            return [_works(speech.command is not None, began)]
-        return [_broken(error)]
     except AirbossError as error:
-        return [_broken(error)]
-    return [_works(speech.command is not None, began)]
-
-
-def _works(by_command: bool, began: float) -> Finding:
-    who = "the command" if by_command else "the endpoint"
+        if not isinstance(error, Refused) or error.cause != HEARD_NOTHING:
+            return [failed(_SUBJECT, error, _TRY)]
+    who = "the command" if speech.command is not None else "the endpoint"
     took = f"{time.monotonic() - began:.1f} s"
-    return Finding(Severity.OK, _SUBJECT, f"{who} of [speech] took a second of silence in {took}")
-
-
-def _broken(error: AirbossError) -> Finding:
-    words = explain(error)
-    what = " ".join(part for part in (words.headline, words.detail) if part)
-    return Finding(Severity.BAD, _SUBJECT, what, words.remedy or _TRY, unavailable=isinstance(error, Unavailable))
+    return [Finding(Severity.OK, _SUBJECT, f"{who} of [speech] took a second of silence in {took}")]
