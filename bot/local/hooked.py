@@ -86,16 +86,40 @@ class HookDoor:
         await peer.end(0, data=await self.answer(caller, request, reader))
 
     async def answer(self, caller: Caller, request: dict[str, Any], reader: HookReader) -> dict[str, Any]:
-        """As :func:`answer`, and the steps in which a session says that it is done, or is adopted."""
-        op, given = str(request.get("op")), request.get("given")
-        if op not in ("note", "stop", "judge", "end", "adopt", "adopted"):
-            return await answer(self.sessions, self.config(), caller, request)
-        what = asked(self.config(), caller, request)
-        try:
-            session = await self.sessions.proved(caller, what)
-        except NotBegun:
-            return {"unknown": True}
-        assert isinstance(given, dict)
+        """Does what one request asks for. Raises ``Misused`` for what is malformed, ``Refused`` for a stranger, and
+        ``StoreUnavailable``."""
+        demand(who(self.config(), caller.person), Right.RUN, attempted="use hooks")
+        op, agent, given = str(request.get("op")), request.get("agent"), request.get("given")
+        if agent not in _AGENTS or not isinstance(given, dict):
+            raise _wrong("it names no agent, or gives nothing")
+        match op:
+            case "know":
+                known = [list(each) for each in self.sessions.known(caller)]
+                return {"known": known, "next": await _sockets(self.sessions.store, caller)}
+            case "journal":
+                await self.sessions.took_over(caller, _rows(given.get("rows")))
+                return {"done": True}
+            case "begin" | "edit" | "note" | "stop" | "judge" | "end" | "adopt" | "adopted":
+                try:
+                    return await self._of_session(caller, op, _happened(str(agent), given), given, reader)
+                except NotBegun:
+                    return {"unknown": True}
+            case _:
+                raise _wrong(f"there is no {op[:40]!r}")
+
+    async def _of_session(
+        self, caller: Caller, op: str, what: Happened, given: dict[str, Any], reader: HookReader
+    ) -> dict[str, Any]:
+        if op == "begin":
+            begun, secret = await self.sessions.begin(caller, what)
+            text = f"Airboss: this session is {begun.id} in {begun.repo}: {MARK}. Edits take locks."
+            return {"secret": secret, "text": text}
+        if op == "edit":
+            if not what.paths:
+                raise _wrong("an edit names no path")
+            why = await self.sessions.edit(caller, what)
+            return {"say": refusal(f"Airboss: {why}")} if why else {"done": True}
+        session = await self.sessions.proved(caller, what)
         if op in ("note", "stop", "end") and Adoption.from_json(session.adopt) is not None:
             if not (op == "end" and given.get("left") and self.adopter):
                 return {"adopt": True}
@@ -112,11 +136,11 @@ class HookDoor:
                 base = await self._base(session, given)
                 return {"base": base} if base else {"say": {"systemMessage": _NO_BASE}}
             case "end":
-                ended = await answer(self.sessions, self.config(), caller, request)
+                await self.sessions.end(caller, what)
                 await self.work.close_left(session)
-                return ended
             case _:
-                return await answer(self.sessions, self.config(), caller, request)
+                await self.sessions.note(caller, what)
+        return {"done": True}
 
     async def _base(self, session: Hooked, given: dict[str, Any]) -> str:
         tips = given.get("tips")
@@ -158,61 +182,6 @@ def _said(judged: WorkJudged) -> dict[str, Any]:
     return {
         "systemMessage": f"Airboss: gates {verdict.outcome}{why}: {judged.task}. {MARK}: nothing lands from here."
     }
-
-
-async def answer(
-    sessions: HookedSessions, config: FleetConfig, caller: Caller, request: dict[str, Any]
-) -> dict[str, Any]:
-    """Does what one request asks for. Raises ``Misused`` for what is malformed, ``Refused`` for a stranger, and
-    ``StoreUnavailable``."""
-    agent, given = _checked(config, caller, request)
-    try:
-        return await _answer(sessions, caller, str(request.get("op")), agent, given)
-    except NotBegun:
-        return {"unknown": True}
-
-
-def asked(config: FleetConfig, caller: Caller, request: dict[str, Any]) -> Happened:
-    """What one request reports. Raises as :func:`answer` does."""
-    return _happened(*_checked(config, caller, request))
-
-
-def _checked(config: FleetConfig, caller: Caller, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    demand(who(config, caller.person), Right.RUN, attempted="use hooks")
-    agent, given = request.get("agent"), request.get("given")
-    if agent not in _AGENTS or not isinstance(given, dict):
-        raise _wrong("it names no agent, or gives nothing")
-    return str(agent), given
-
-
-async def _answer(
-    sessions: HookedSessions, caller: Caller, op: str, agent: str, given: dict[str, Any]
-) -> dict[str, Any]:
-    match op:
-        case "know":
-            known = [list(each) for each in sessions.known(caller)]
-            return {"known": known, "next": await _sockets(sessions.store, caller)}
-        case "journal":
-            await sessions.took_over(caller, _rows(given.get("rows")))
-            return {"done": True}
-        case "begin":
-            session, secret = await sessions.begin(caller, _happened(agent, given))
-            text = f"Airboss: this session is {session.id} in {session.repo}: {MARK}. Edits take locks."
-            return {"secret": secret, "text": text}
-        case "edit":
-            what = _happened(agent, given)
-            if not what.paths:
-                raise _wrong("an edit names no path")
-            why = await sessions.edit(caller, what)
-            return {"say": refusal(f"Airboss: {why}")} if why else {"done": True}
-        case "note":
-            await sessions.note(caller, _happened(agent, given))
-            return {"done": True}
-        case "end":
-            await sessions.end(caller, _happened(agent, given))
-            return {"done": True}
-        case _:
-            raise _wrong(f"there is no {op[:40]!r}")
 
 
 async def _sockets(store: Store, caller: Caller) -> list[str]:

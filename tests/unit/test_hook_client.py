@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -18,16 +19,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.local import hooked as door
+from bot.gatekeeping import gatekeeper_of
+from bot.local.hooked import HookDoor
 from fleet.agent_events import ToolOutcome
 from fleet.agents.hooked import _HOOKS, MARK, HookedAgent, merged, removed
 from fleet.agents.session_files import Calls, Ending
 from fleet.clock import SystemClock
-from fleet.config import FleetConfig, parse_fleet
+from fleet.config import FleetConfig, Secrets, parse_fleet
 from fleet.errors import Misused, Refused
 from fleet.events import ToolCallEndedV2
 from fleet.git.repository import Repository
+from fleet.git.workspace import Workspaces
 from fleet.imports import ImportedAgent
+from fleet.machines.executors import Executors
 from fleet.machines.runner import hook, hook_parts
 from fleet.machines.runner.hook_parts import EditRefused
 from fleet.model import PersonId
@@ -35,6 +39,7 @@ from fleet.store import imports
 from fleet.store.core import Store
 from fleet.store.recent import last_events
 from gates.hooked import Caller, Happened, HookedSessions, NotBegun
+from gates.hooked_work import HookedWork
 from gates.locks.service import LockService
 from tests.empty_store import filled
 from tests.far_end.repositories import git, make_bare
@@ -239,6 +244,23 @@ async def test_a_session_is_spoken_for_by_its_secret_its_person_and_its_machine(
     assert await there.edit(ADA, other) == ""
 
 
+async def answer(
+    made: tuple[HookedSessions, FleetConfig], caller: Caller, request: dict[str, object]
+) -> dict[str, object]:
+    """What the controller answers. Nothing is judged here."""
+    sessions, config = made
+    store, nowhere = sessions.store, Path("/nowhere")
+
+    def repository(name: str) -> Repository:
+        raise AssertionError(name)
+
+    judge = gatekeeper_of(
+        store, lambda: config, Executors(config, nowhere), repository, home=nowhere, env=Secrets({})
+    )
+    work = HookedWork(store, lambda: config, repository, Workspaces(lambda: config.limits), judge)
+    return await HookDoor(sessions, work, lambda: config, nowhere).answer(caller, request, asyncio.StreamReader())
+
+
 @pytest.mark.parametrize(
     "given_",
     [
@@ -259,7 +281,7 @@ async def test_a_malformed_request_is_refused(
     made: tuple[HookedSessions, FleetConfig], given_: dict[str, object]
 ) -> None:
     with pytest.raises(Misused):
-        await door.answer(*made, ADA, {"agent": "claude", "op": "edit", "given": given_})
+        await answer(made, ADA, {"agent": "claude", "op": "edit", "given": given_})
 
 
 @pytest.mark.parametrize("login", ["nobody", "vic"])
@@ -268,7 +290,7 @@ async def test_who_may_not_run_tasks_has_no_use_for_hooks(
 ) -> None:
     caller = Caller(PersonId("console", "h", login), "evo")
     with pytest.raises(Refused):
-        await door.answer(*made, caller, {"agent": "claude", "op": "know", "given": {}})
+        await answer(made, caller, {"agent": "claude", "op": "know", "given": {}})
 
 
 async def test_what_hooks_recorded_is_not_counted_again_when_its_file_is_imported(
@@ -288,7 +310,7 @@ async def test_what_hooks_recorded_is_not_counted_again_when_its_file_is_importe
         "size": 42,
     }
     for _ in range(2):
-        await door.answer(*made, ADA, {"agent": "claude", "op": "note", "given": given_})
+        await answer(made, ADA, {"agent": "claude", "op": "note", "given": given_})
     said = await there.store.read(lambda tx: last_events(tx, 1, kinds=(ToolCallEndedV2.KIND,)))
     assert [each.event for each in said] == [ToolCallEndedV2(call, "ok", None, "", 42)]
     other = "toolu_" + "b" * 24
