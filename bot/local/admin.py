@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import contextlib
 import csv
-import json
 import re
 import socket
 import subprocess
@@ -19,13 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from bot.local.options import print_json
 from bot.local.owner import caller
+from bot.local.stores import has_store, store_of_home
 from bot.revoking import revoked, unlist, without_admin
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, Secrets, edit_fleet, load_fleet
 from fleet.config.home import FLEET_FILE
 from fleet.errors import DiskFull, Misused, Unavailable
-from fleet.store.core import Store
 
 if TYPE_CHECKING:
     from bot.doctor import Finding
@@ -39,15 +39,11 @@ def _out(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def _json(data: Any) -> None:
-    _out(json.dumps(data, indent=2, ensure_ascii=False))
-
-
 def list_machines(options: argparse.Namespace, home: Path) -> int:
     """Lists the machines in fleet.toml."""
     config = load_fleet(home / FLEET_FILE)
     if options.json:
-        _json({name: machine.model_dump(mode="json") for name, machine in config.machines.items()})
+        print_json({name: machine.model_dump(mode="json") for name, machine in config.machines.items()})
         return 0
     for name, machine in config.machines.items():
         where = (
@@ -132,7 +128,7 @@ def list_people(options: argparse.Namespace, home: Path) -> int:
     """Lists who may do what."""
     config = load_fleet(home / FLEET_FILE)
     if options.json:
-        _json([person.model_dump(mode="json") for person in config.people])
+        print_json([person.model_dump(mode="json") for person in config.people])
         return 0
     for person in config.people:
         _out(f"{person.name}: {person.role}, {', '.join(person.ids)}")
@@ -150,8 +146,8 @@ def add_person(options: argparse.Namespace, home: Path) -> int:
 def revoke_person(options: argparse.Namespace, home: Path) -> int:
     """Ends every right of an id, with or without a running controller."""
     name = unlist(home, options.id)
-    if (home / "airboss.db").exists() or Secrets.load(home).get("AIRBOSS_STORE"):
-        with _open(home) as store:
+    if has_store(home):
+        with store_of_home(home) as store:
             actor = str(caller())
             asyncio.run(store.write(lambda tx: revoked(tx, options.id, name, actor)))
     _out(f"{options.id} ({name}) has no rights any more. A running controller knows it within seconds.")
@@ -201,12 +197,12 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
         findings += await check_speech(config, Secrets.load(home), Path(scratch))
     own = version("airboss")
     if served.get("version", own) == own:  # this version's schema may be too new for a controller that runs
-        findings += await check_gate_network(config, lambda: _open(home))
+        findings += await check_gate_network(config, lambda: store_of_home(home))
     asks = Contender("", socket.gethostname(), str(home), own)
-    findings += await other_controllers(served, own, home, asks, lambda: _open(home))
+    findings += await other_controllers(served, own, home, asks, lambda: store_of_home(home))
     findings += _kept(config, home, findings)
     if as_json:
-        _json(to_json(findings))
+        print_json(to_json(findings))
         return status_of(findings)
     sign = {Severity.OK: "✓", Severity.WARN: "!", Severity.BAD: "✗"}
     for finding in findings:
@@ -235,10 +231,6 @@ def _kept(config: FleetConfig, home: Path, findings: list[Finding]) -> list[Find
     return []
 
 
-def _open(home: Path) -> Store:
-    return Store.open(Secrets.load(home).store_of(home), create=False)
-
-
 def digest(options: argparse.Namespace, home: Path) -> int:
     """Prints figures from the store, without a controller."""
     from bot.digest import UTC, in_period, make_digest, parse_days, parse_span
@@ -250,12 +242,12 @@ def digest(options: argparse.Namespace, home: Path) -> int:
     if period is None and span is None:
         raise Misused(attempted="make a digest", on=options.span, hint="Write 24h, 7d, 2026-11-01 or all.")
     config = load_fleet(home / FLEET_FILE)
-    with _open(home) as store:
+    with store_of_home(home) as store:
         made = asyncio.run(in_period(store, period) if period is not None else make_digest(store, span or 0))
         with store.transaction() as tx:
             look = look_at(tx)
     if options.json:
-        _json(made.to_json())
+        print_json(made.to_json())
         return 0
     from bot.chats.console.render import render
 
@@ -275,7 +267,7 @@ def digest_days(options: argparse.Namespace, home: Path) -> int:
         cause = "--from, --to, --csv and --tz are for days, and this is a span up to now"
         raise Misused(attempted="make a digest", on=options.span, cause=cause, hint="Give one or the other.")
     days = days_of(options.first, options.last, options.tz or "UTC")
-    with _open(home) as store:
+    with store_of_home(home) as store:
         figures = asyncio.run(figures_in(store, days.period, days.zone)).figures
     if options.csv:
         names = ("date", "calls", *map(str, ToolOutcome), UNFINISHED)
@@ -285,7 +277,7 @@ def digest_days(options: argparse.Namespace, home: Path) -> int:
         return 0
     plain = {"v": 1, **days.to_json(), **figures.to_json()}
     if options.json:
-        _json(plain)
+        print_json(plain)
     else:
         for name, value in plain.items():
             _out(f"{name}: {value}")
@@ -300,7 +292,7 @@ def agents(options: argparse.Namespace, home: Path) -> int:
     config = load_fleet(home / FLEET_FILE)
     seen = {name: seen_agents(config, name, {}) for name in sorted(config.agents)}
     if options.json:
-        _json({"v": 1, "agents": [agent_plain(config, name, each) for name, each in seen.items()]})
+        print_json({"v": 1, "agents": [agent_plain(config, name, each) for name, each in seen.items()]})
         return 0
     for name, each in seen.items():
         for row in agent_lines(name, config.agents[name], each):
@@ -315,11 +307,11 @@ def schedules(options: argparse.Namespace, home: Path) -> int:
     from fleet.store import schedules as rows
     from fleet.zones import machine_zone
 
-    with _open(home) as store:
+    with store_of_home(home) as store:
         listed = asyncio.run(store.read(rows.listed))
     now = SystemClock().now_us()
     if options.json:
-        _json({"v": 1, "schedules": [plain(schedule, now) for schedule in listed]})
+        print_json({"v": 1, "schedules": [plain(schedule, now) for schedule in listed]})
         return 0
     for schedule in listed:
         _out(shown(schedule_line(schedule, ZoneInfo(machine_zone()), now)))
@@ -331,10 +323,10 @@ def show_controllers(options: argparse.Namespace, home: Path) -> int:
     from bot.controller_view import full_line, plain
     from fleet.store import controllers
 
-    with _open(home) as store:
+    with store_of_home(home) as store:
         seen = asyncio.run(store.read(controllers.seen))
     if options.json:
-        _json({"v": 1, "controllers": [plain(each) for each in seen]})
+        print_json({"v": 1, "controllers": [plain(each) for each in seen]})
         return 0
     for each in seen:
         _out(full_line(each))
@@ -348,10 +340,10 @@ def unlanded(options: argparse.Namespace, home: Path) -> int:
     from bot.unlanded import plain, where
     from fleet.store import trees
 
-    with _open(home) as store:
+    with store_of_home(home) as store:
         found = asyncio.run(store.read(lambda tx: [(tree, plain(tx, tree)) for tree in trees.unlanded(tx)]))
     if options.json:
-        _json({"v": 1, "unlanded": [data for _, data in found]})
+        print_json({"v": 1, "unlanded": [data for _, data in found]})
         return 0
     for tree, _ in found:
         _out(f"{tree.task.id} {tree.task.repo} {tree.task.state}: {where(tree)}")
@@ -364,7 +356,7 @@ def receipt(options: argparse.Namespace, home: Path) -> int:
     from fleet.store import tasks
     from fleet.store.recent import last_events
 
-    with _open(home) as store:
+    with store_of_home(home) as store:
         task = asyncio.run(store.read(lambda tx: tasks.find(tx, options.task)))
         found = asyncio.run(store.read(lambda tx: last_events(tx, 1, kinds=(ReceiptIssued.KIND,), task=task.id)))
     for recorded in found:
@@ -372,7 +364,7 @@ def receipt(options: argparse.Namespace, home: Path) -> int:
             issued = recorded.event
             data = {"task": task.id, "commit": issued.commit, "sha256": issued.sha256, "path": issued.path}
             if options.json:
-                _json(data)
+                print_json(data)
             else:
                 _out(issued.path)
             return 0

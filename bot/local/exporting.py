@@ -11,9 +11,9 @@ from bot.days import Days, days_of
 from bot.local import call_files
 from bot.local.call_files import FileForm
 from bot.local.options import print_json
+from bot.local.stores import store_of_home
 from fleet import files
 from fleet.clock import SystemClock
-from fleet.config import Secrets
 from fleet.errors import Misused
 from fleet.store.core import Store
 from gates.receipts import bundle, sshsig
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace, home: Path) -> int:
     days = days_of(options.first, options.last, options.tz)
     target = new_file(Path(options.output).absolute())
     form = FileForm(options.form)
-    with Store.open(Secrets.load(home).store_of(home), create=False) as store:
+    with store_of_home(home) as store:
         if form is not FileForm.BUNDLE:
             calls = asyncio.run(call_files.write(store, days, form, target))
             if options.json:

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 from bot.local.options import print_json
-from fleet.config import Secrets
+from bot.local.stores import store_of_home
 from fleet.errors import Misused, StoreUnavailable
-from fleet.store.core import Store
 from gates import fleet_keys
 from gates.receipts import keys, sshsig
 from gates.receipts.note import log_key
@@ -56,7 +55,7 @@ def rotate(options: argparse.Namespace, home: Path) -> int:
 
 def adopt(options: argparse.Namespace, home: Path) -> int:
     """The keys of this home are those of all controllers from now on: the ones before are lost."""
-    with _store(home) as store:
+    with store_of_home(home) as store:
         if not store.can_be_shared:
             raise Misused(
                 attempted="change the fleet's keys",
@@ -75,15 +74,11 @@ def adopt(options: argparse.Namespace, home: Path) -> int:
     return 0
 
 
-def _store(home: Path) -> Store:
-    return Store.open(Secrets.load(home).store_of(home), create=False)
-
-
 def publish(options: argparse.Namespace, home: Path) -> int:
     """What others need to pin, and to witness."""
     found, rotations = keys.every(home), keys.successions(home)
     try:
-        with _store(home) as store:
+        with store_of_home(home) as store:
             log = log_key(f"airboss/{store.instance}", found[0].raw).line
     except (Misused, StoreUnavailable):  # there is no ledger yet
         log = ""

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from bot.local.exporting import new_file
+from bot.local.stores import store_of_home
 from bot.local.verify import read_receipt
 from fleet import files
-from fleet.config import Secrets
 from fleet.errors import Misused
 from fleet.store.core import Store
 from gates.receipts import cosigned, proof
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace, home: Path) -> int:
     receipt = Path(options.receipt).absolute()
     target = new_file(Path(options.output).absolute() if options.output else Path(f"{receipt}{proof.SUFFIX}"))
     size = _size(receipt)
-    with Store.open(Secrets.load(home).store_of(home), create=False) as store:
+    with store_of_home(home) as store:
         if options.checkpoint:
             point, note = _held(Path(options.checkpoint))
         else:

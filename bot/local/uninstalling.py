@@ -21,7 +21,8 @@ from typing import Final
 from bot.base import tending_alone
 from bot.local import client, hooks_cli, service
 from bot.local.options import print_json
-from fleet.config import FleetConfig, MachineConfig, Secrets, load_fleet
+from bot.local.stores import has_store, store_of_home
+from fleet.config import FleetConfig, MachineConfig, load_fleet
 from fleet.config.home import CONTROL_SOCKET, FLEET_FILE, SECRETS_FILE
 from fleet.errors import AirbossError, Misused, Refused
 from fleet.git import origin
@@ -30,7 +31,7 @@ from fleet.landing import fence_hook
 from fleet.machines.executors import Executors
 from fleet.ports import Executor
 from fleet.store import pool_slots, sessions, trees
-from fleet.store.core import Store, Tx
+from fleet.store.core import Tx
 from fleet.untrusted import clean
 
 _SYSTEM_UNITS: Final = (
@@ -122,10 +123,9 @@ def _remove_service(home: Path, report: Removal) -> None:
 
 def _nothing_runs(home: Path) -> None:
     """Raises ``Refused`` as :func:`demand_over`."""
-    url = Secrets.load(home).store_of(home)
-    if url.startswith("sqlite") and not (home / "airboss.db").exists():
+    if not has_store(home):
         return
-    with Store.open(url, create=False) as store:
+    with store_of_home(home) as store:
         asyncio.run(store.read(demand_over))
 
 
