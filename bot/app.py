@@ -38,19 +38,26 @@ from bot.outbox.posting import Outbox
 from bot.phones import Phones
 from bot.registry import Context, Registry
 from bot.reload import LiveSecrets
-from bot.reloads import Reloads
 from bot.reporting import reporting
+from bot.retention import Retention
 from bot.running_fleet import RunningFleet
+from bot.schedules.beats import Beats
 from bot.speech.transcript import transcribe
 from bot.standing import Standing
 from bot.telling import news
 from bot.telling.notify import Notifier
-from bot.tending import tending
-from bot.timed import timed
 from fleet.clock import SystemClock, wall_clock
+from fleet.events import ConfigReloaded, Source
 from fleet.flight.dispatcher import Dispatcher
+from fleet.flight.keeping import Keeper
 from fleet.flight.services import Services
+from fleet.flight.starting import wanted_of_pools
+from fleet.machines.disks import Disks
+from fleet.machines.pools.keeper import PoolKeeper, PoolNeeds
+from fleet.machines.pools.providers import provider
+from fleet.model import AIRBOSS, ChatRef
 from fleet.schedule.timer import Timer
+from fleet.store import ledger
 from fleet.store.core import Store
 from fleet.store.notices import Topic
 from fleet.supervise import OnDeath, Supervisor, Work
@@ -58,6 +65,7 @@ from gates import fleet_keys
 from gates.leaks.search import Leaks
 from gates.leaks.stored import SecretsInStore
 from gates.locks.keeping import LockKeeper
+from gates.witness.opening import Openings
 
 _log = logging.getLogger(__name__)
 
@@ -145,7 +153,7 @@ class App:
             control.more.extend([lambda: server.trouble, lambda: secrets.trouble, hooks.trouble, backups.trouble])
             stack.push_async_callback(server.close)
             components: dict[str, Work] = {
-                **timed(timer, core.context, outbox, admins),
+                **_timed(timer, core.context, outbox, admins),
                 **control.components(services),
                 **reporting(base, services, outbox, control, health, direct=phones.direct),
                 "metrics": MetricsServer(core.context).run,
@@ -155,7 +163,7 @@ class App:
                 "control socket": lambda: server.listening.keep(lambda: config().console.group),
                 "hooks on machines": hooks.run,
                 "backups": backups.run,
-                "fleet.toml": Reloads(config, services, base.executors, dispatcher, standing, server.open).run,
+                "fleet.toml": partial(config.watch, partial(_reloaded, base, dispatcher, standing, server)),
                 ".env": secrets.watch,
             }
             for name, work in components.items():
@@ -169,12 +177,24 @@ class App:
 async def _fleet(
     base: Base, services: Services, dispatcher: Dispatcher, health: ControllerHealth, timer: Timer
 ) -> RunningFleet:
-    """The fleet as commands see it, with what tends its machines. Raises ``StoreUnavailable``."""
+    """The fleet as commands see it, with what tends its machines: their disks, the work that did not land, and the
+    slots of pools, which the configuration has from here on. Raises ``StoreUnavailable``."""
     store, config, home = base.store, base.config, base.home
     standing = Standing(store, config, base.executors, base.repository, home)
-    keeper, disks, pools = await tending(
-        config, base.executors, services, timer, dispatcher.placer, sure=base.term.sure
+    keeper = Keeper(services, timer.clock("work that did not land"))
+    disks = Disks(config, base.executors, services.clock, keeper.reclaim_all)
+    disks.full = services.full_disks
+    needs = PoolNeeds(
+        wanted=lambda tx: wanted_of_pools(tx, dispatcher.placer.known()),
+        save=keeper.reclaim_all,
+        provider=lambda name, pool: provider(name, pool, services.secrets),
+        seen=services.machines_seen,
+        troubles=services.pool_troubles,
+        tell=services.slot_line.changed.set,
+        sure=base.term.sure,
     )
+    pools = PoolKeeper(store, config, base.executors, services.clock, needs)
+    await pools.load()
     return RunningFleet(
         config,
         home,
@@ -204,3 +224,26 @@ def _hear(
         stack.push_async_callback(notices.close)
         notices.hear(Topic.LEDGER, lambda key, origin: notifier.grown())
         stack.push_async_callback(supervisor.run("other controllers", notices.run).end)
+
+
+def _timed(timer: Timer, context: Context, outbox: Outbox, admins: ChatRef | None) -> dict[str, Work]:
+    """The timer, and what it wakes."""
+    config, checkpoints = context.config, timer.clock("checkpoints")
+    openings = Openings.of(context.store, config, context.home)
+    return {
+        "timer": timer.run,
+        "schedules": Beats(context, outbox, timer.alarm("schedules"), admins).run,
+        "retention": Retention(context.store, config, timer.clock("retention"), context.home).run,
+        "checkpoints": lambda: openings.hourly(checkpoints),
+    }
+
+
+async def _reloaded(base: Base, dispatcher: Dispatcher, standing: Standing, server: ControlServer) -> None:
+    """Applies an edit of ``fleet.toml``, and records that it was made."""
+    base.executors.reconfigure(base.config())
+    server.open()
+    if standing.behind:
+        return  # a store that was restored gets no entry before its reset
+    event = ConfigReloaded(base.config.sha256)
+    await base.store.write(lambda tx: ledger.append(tx, event, actor=AIRBOSS, source=Source.CONTROLLER))
+    dispatcher.wake()
