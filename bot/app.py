@@ -23,7 +23,7 @@ from bot.doctor.bypass import said
 from bot.hands import Hands
 from bot.health import ControllerHealth, StoreWatch
 from bot.hearing.core import ChatCore
-from bot.hearing.rates import ExceptConsole, PerPerson
+from bot.hearing.rates import PerPerson, except_console
 from bot.hearing.shared import fetched
 from bot.joined import take_part
 from bot.leading import StandBy
@@ -114,7 +114,7 @@ class App:
                 Context(store, config, registry, control, home, base.locks, wall_clock(), phones.direct),
                 outbox,
                 supervisor,
-                rate=ExceptConsole(PerPerson()),
+                rate=except_console(PerPerson()),
                 strangers=PerPerson(limit=1, seconds=_STRANGER_SECONDS),
                 transcribe=partial(transcribe, env=base.env),
             )
@@ -222,7 +222,7 @@ def _hear(
         supervisor.run("keys", keys, OnDeath.FATAL)
         notices = services.sharing.notices
         stack.push_async_callback(notices.close)
-        notices.hear(Topic.LEDGER, lambda key, origin: notifier.grown())
+        notices.hear(Topic.LEDGER, lambda key, origin: notifier.look_now())
         stack.push_async_callback(supervisor.run("other controllers", notices.run).end)
 
 

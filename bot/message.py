@@ -108,32 +108,14 @@ class Message:
         """The inverse of :meth:`to_bytes`. Raises ``Malformed`` for anything else."""
         try:
             raw = json.loads(data)
-            return cls(
-                adapter=raw["adapter"],
-                update_id=raw["update_id"],
-                sender=PersonId(**raw["sender"]),
-                chat=ChatRef(**raw["chat"]),
-                text=raw["text"],
-                pressed=raw["pressed"],
-                reply_to=raw["reply_to"],
-                files=tuple(Attachment(**file) for file in raw["files"]),
-                direct=raw["direct"],
-                album=raw.get("album", ""),
-                private=raw.get("private", True),
-                unreadable=raw.get("unreadable", False),
-                ignored=tuple(raw.get("ignored", ())),
-                beside=raw.get("beside", ""),
-                own=raw.get("own", ""),
-                edited=raw.get("edited", False),
-                sent_s=raw.get("sent_s", 0),
-                cut=Cut(raw.get("cut", Cut.NOT)),
-                forwarded=raw.get("forwarded", False),
-                spoken=tuple(
-                    Speech(**{**spoken, "file": Attachment(**spoken["file"])}) for spoken in raw.get("spoken", ())
-                ),
-                nameless=raw.get("nameless", False),
-                moved_to=raw.get("moved_to", ""),
+            known = {name: raw[name] for name in cls.__slots__ if name in raw}
+            known["sender"], known["chat"] = PersonId(**raw["sender"]), ChatRef(**raw["chat"])
+            known["files"] = tuple(Attachment(**file) for file in raw["files"])
+            known["ignored"], known["cut"] = tuple(raw.get("ignored", ())), Cut(raw.get("cut", Cut.NOT))
+            known["spoken"] = tuple(
+                Speech(**{**spoken, "file": Attachment(**spoken["file"])}) for spoken in raw.get("spoken", ())
             )
+            return cls(**known)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Malformed(attempted="read a chat message from the inbox", cause=repr(error)[:200]) from error
 

@@ -19,12 +19,12 @@ from bot.hearing.acts import as_one
 from bot.hearing.given import Given
 from bot.hearing.lanes import Lane, WaitingMessage
 from bot.hearing.meaning import Background, Doubt, DraftWords, Heard, background, doubting, hear, unmeant
-from bot.hearing.rates import PerPerson, Unlimited
+from bot.hearing.rates import PerPerson, RateLimit, unlimited
 from bot.hearing.voices import Voices
 from bot.message import Message
 from bot.outbox.posting import Outbox, Posts
 from bot.parse import Ignore, Spoken, asks_for_help, parse
-from bot.registry import Call, Context, Effect, FleetControl, RefusedForNow, Result, demand_right
+from bot.registry import Call, Context, Effect, RefusedForNow, Result, demand_right
 from bot.speech.transcript import Transcribe
 from bot.telling import buttons
 from fleet.errors import (
@@ -37,22 +37,16 @@ from fleet.errors import (
     Unavailable,
 )
 from fleet.faults import Point, fault
-from fleet.model import PersonId
 from fleet.store.chat import buttons as button_rows
 from fleet.store.chat import inbox, moves, private
 from fleet.store.core import Tx
 from fleet.supervise import Supervisor
 from gates.people import Person, Right, who
 
-__all__ = ["ChatCore", "FleetControl"]
-
 log = logging.getLogger(__name__)
 
 Fetch = Callable[[Message], Awaitable[Message]]
 """Downloads the files of a message to the controller's disk; raises an ``AirbossError`` if one is unavailable."""
-
-RateLimit = Callable[[PersonId], bool]
-"""Whether this person may get an answer now; called once for each message."""
 
 
 class _TooOften(Exception):
@@ -72,13 +66,12 @@ class ChatCore:
         outbox: Outbox,
         supervisor: Supervisor,
         *,
-        rate: RateLimit | None = None,
-        strangers: RateLimit | None = None,
+        rate: RateLimit = unlimited,
+        strangers: RateLimit = unlimited,
         transcribe: Transcribe | None = None,
     ) -> None:
-        self._context, self.outbox, self._supervisor = context, outbox, supervisor
-        self._rate = rate or Unlimited()
-        self._strangers = strangers or Unlimited()
+        self.context, self.outbox, self._supervisor = context, outbox, supervisor
+        self._rate, self._strangers = rate, strangers
         self._refusals = PerPerson(limit=1)
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._results: dict[int, asyncio.Future[Result]] = {}
@@ -91,15 +84,10 @@ class ChatCore:
         """``fetch`` downloads the files of this adapter's messages, once they are committed and permitted."""
         self._fetch[adapter] = fetch
 
-    @property
-    def context(self) -> Context:
-        """What the handlers may use."""
-        return self._context
-
     async def start(self) -> None:
         """Handles what is committed and waits nowhere: an earlier process received it, or the answer to its commit
         was lost."""
-        for row in await self._context.store.read(inbox.pending):
+        for row in await self.context.store.read(inbox.pending):
             self._enqueue(row, recovered=True)
 
     async def close(self) -> None:
@@ -126,7 +114,7 @@ class ChatCore:
     async def result_of(self, adapter: str, chat: str, update_id: str) -> Result | None:
         """What an earlier message of this key came to, once that is committed; ``None``: there was none."""
         while not self._closing:
-            known = await self._context.store.read(lambda tx: inbox.known(tx, adapter, update_id))
+            known = await self.context.store.read(lambda tx: inbox.known(tx, adapter, update_id))
             if known is None:
                 return None
             if not known.pending:
@@ -151,14 +139,14 @@ class ChatCore:
 
         def work(tx: Tx) -> tuple[int | None, Background | None]:
             kept = inbox.receive(tx, adapter, update, payload)
-            if message.private and who(self._context.config(), message.sender) is not None:
+            if message.private and who(self.context.config(), message.sender) is not None:
                 private.remember(tx, message.chat, str(message.sender))
             # If nothing waits before it in its chat, its background can be looked up in the same transaction.
             return kept, self._background(tx, message) if kept is not None and alone else None
 
         lane.coming += 1
         try:
-            number, found = await self._context.store.write(work)
+            number, found = await self.context.store.write(work)
         except Exception:
             lane.missed.add(update)
             raise
@@ -203,7 +191,7 @@ class ChatCore:
         while lane.waiting:
             result = await self._settled(lane.acting) if lane.acting else None
             if result is None:
-                lane.acting = await lane.next_act(self._context.registry)
+                lane.acting = await lane.next_act(self.context.registry)
                 result = await self._handle(lane.acting)
             together, lane.acting = lane.acting, []
             for handled in together:
@@ -215,33 +203,33 @@ class ChatCore:
     async def _settled(self, together: list[WaitingMessage]) -> Result | None:
         """What the act came to, if it was done and only its result was lost."""
         first = together[0].row
-        known = await self._context.store.read(lambda tx: inbox.known(tx, first.adapter, first.update_id))
+        known = await self.context.store.read(lambda tx: inbox.known(tx, first.adapter, first.update_id))
         return Result.again(known.outcome) if known is not None and not known.pending else None
 
     # --- one message ------------------------------------------------------------------------------------
 
     async def _handle(self, together: list[WaitingMessage]) -> Result:
         """The result is always written into the inbox rows. Raises only when nothing can be written now."""
-        rows, store = [waiting.row for waiting in together], self._context.store
+        rows, store = [waiting.row for waiting in together], self.context.store
         messages = [waiting.message for waiting in together if waiting.message is not None]
         if not messages:
             return await store.write(lambda tx: settling.unreadable(tx, rows))
         message = as_one(messages)
         found = together[0].background if len(together) == 1 else None
-        given = Given(message, self._context.control.ledger_grows())
+        given = Given(message, self.context.control.ledger_grows())
         try:
             call, effect = await self._prepare(given, found)
             if isinstance(effect, str):
                 return await store.write(partial(settling.ignored, rows=rows, why=effect))
             result = call.result if call is not None else Result()
-            handled = settling.Handled.of(rows, messages, call, given, self._context.registry)
+            handled = settling.Handled.of(rows, messages, call, given, self.context.registry)
             return await store.write(lambda tx: settling.carried_out(tx, self.outbox, handled, effect, result))
         except _TooOften:
             return await store.write(lambda tx: settling.too_often(tx, rows))
         except (StoreUnavailable, LeaseLost, LeadershipLost):
             raise
         except Exception as error:
-            explanation = settling.spelled_out(error, self._context, message.adapter)
+            explanation = settling.spelled_out(error, self.context, message.adapter)
             if bug := not isinstance(error, AirbossError):
                 log.exception("a command failed")
             why, card, chat = repr(error)[:500] if bug else "", explanation.card(), message.chat
@@ -250,16 +238,16 @@ class ChatCore:
             return await store.write(lambda tx: settling.explained(tx, self.outbox, ended))
 
     def _background(self, tx: Tx, message: Message) -> Background:
-        return background(tx, message, known=who(self._context.config(), message.sender) is not None)
+        return background(tx, message, known=who(self.context.config(), message.sender) is not None)
 
     async def _prepare(self, given: Given, found: Background | None) -> tuple[Call | None, Effect | str]:
         """The call and its effect, or why nothing is done."""
         message = given.message
         if message.moved_to:
             return None, lambda posts: moves.moved(posts.tx, message.adapter, message.chat.chat, message.moved_to)
-        registry, person = self._context.registry, settling.sender_of(self._context.config(), message)
+        registry, person = self.context.registry, settling.sender_of(self.context.config(), message)
         if found is None:
-            found = await self._context.store.read(lambda tx: self._background(tx, message))
+            found = await self.context.store.read(lambda tx: self._background(tx, message))
         lost = message.unreadable and not message.spoken
         said = None if message.pressed or lost else hear(voice.guessed(message), found, registry)
         if isinstance(said, Ignore):
@@ -291,7 +279,7 @@ class ChatCore:
         self, given: Given, person: Person, said: Heard | None, found: Background
     ) -> tuple[Call | None, Effect]:
         """What the words of a message do."""
-        registry, message = self._context.registry, given.message
+        registry, message = self.context.registry, given.message
         match said:
             case Doubt():
                 return None, settling.posting(message, doubting(said, partial(registry.write, message.adapter)))
@@ -303,17 +291,17 @@ class ChatCore:
         raise unmeant(message, registry)
 
     def _urgent(self, said: object) -> bool:
-        command = self._context.registry.get(said.verb) if isinstance(said, Spoken) else None
+        command = self.context.registry.get(said.verb) if isinstance(said, Spoken) else None
         return command is not None and command.urgent
 
     async def _pressed(self, given: Given, person: Person, found: Background) -> tuple[Call | None, Effect]:
         """A button: not limited, and it discards a draft only if it starts a task or asks for one."""
         message = given.message
         token, chat, sender = message.pressed, message.chat, str(message.sender)
-        button = await self._context.store.read(
+        button = await self.context.store.read(
             lambda tx: button_rows.look(tx, token, chat, sender, message.reply_to, private=message.private)
         )
-        said = parse(button.command, self._context.registry.names)
+        said = parse(button.command, self.context.registry.names)
         if not isinstance(said, Spoken):
             raise ValueError(f"a button without a command: {button.command!r}")
         if said.verb == voice.VERB:
@@ -334,13 +322,13 @@ class ChatCore:
     ) -> tuple[Call | None, Effect]:
         """A button under a voice message. Sent, it is handled as if its sender had typed it now."""
         chosen, sender = voice.Deed(deed), given.message.sender
-        kept = await self._context.store.read(lambda tx: voice.confirmed(tx, id_, sender))
+        kept = await self.context.store.read(lambda tx: voice.confirmed(tx, id_, sender))
         call: Call | None = None
         act: Effect | None = None
         if chosen in (voice.Deed.SEND, voice.Deed.RUN, voice.Deed.ASK):
             given.message = typed = kept.typed(chosen)
-            found = await self._context.store.read(lambda tx: self._background(tx, typed))
-            call, act = await self._meant(given, person, hear(typed, found, self._context.registry), found)
+            found = await self.context.store.read(lambda tx: self._background(tx, typed))
+            call, act = await self._meant(given, person, hear(typed, found, self.context.registry), found)
         else:
             given.heard = False  # the draft of a voice message is edited or thrown away
         return call, self.voices.pressed(kept, chosen, button, act)
@@ -349,7 +337,7 @@ class ChatCore:
         self, given: Given, person: Person, said: Spoken, found: Background, digest: str = ""
     ) -> tuple[Call, Effect]:
         """A typed command: it discards a draft, and says so, unless it only shows something."""
-        message, registry = given.message, self._context.registry
+        message, registry = given.message, self.context.registry
         command = registry.get(said.verb)
         meaning.demand_one(said, registry, registry.write(message.adapter, said.verb))
         draft = found.draft_for(message)
@@ -378,22 +366,22 @@ class ChatCore:
         if isinstance(said, Spoken) and found.unstarted and before.whole and said.verb in edits.REPLACE:
             given.heard = True
             call, effect = await self._spoken(given, person, said, found)
-            return call, edits.replacing(call, effect, before, self._context.control)
-        return None, edits.told(given.message, before, self._context.registry)
+            return call, edits.replacing(call, effect, before, self.context.control)
+        return None, edits.told(given.message, before, self.context.registry)
 
     async def _call(
         self, given: Given, person: Person, said: Spoken, task: str, *, digest: str, put: int = 0
     ) -> tuple[Call, Effect]:
-        message, registry = given.message, self._context.registry
+        message, registry = given.message, self.context.registry
         command = registry.demand(said.verb)
         if not message.pressed and asks_for_help(said.args, words=command.verb == "say"):
             said, command = Spoken("help", command.verb), registry.demand("help")
         given.verb = command.verb
         if not command.checks_right:
             demand_right(person, command.right, registry.write(message.adapter, command.verb))
-        await self._context.control.demand(command.right, f"do /{command.verb}")
+        await self.context.control.demand(command.right, f"do /{command.verb}")
         if command.takes_words and any(file.source for file in message.files):
             fault(Point.CHAT_CALL)
             message = await self._fetch[message.adapter](message)
         call = Call(message, person, command.verb, said.args, task=task, digest=digest, put=put)
-        return call, await command.handler(self._context, call)
+        return call, await command.handler(self.context, call)

@@ -9,22 +9,18 @@ from collections.abc import Callable
 from fleet.model import PersonId
 from gates.people import CONSOLE
 
-
-class Unlimited:
-    """No limit: for a console that only its owner can open."""
-
-    def __call__(self, person: PersonId) -> bool:
-        return True
+RateLimit = Callable[[PersonId], bool]
+"""Whether this person may get an answer now; called once for each message."""
 
 
-class ExceptConsole:
-    """A limit for everybody but the owner of the console."""
+def unlimited(person: PersonId) -> bool:
+    """No limit."""
+    return True
 
-    def __init__(self, limit: Callable[[PersonId], bool]) -> None:
-        self._limit = limit
 
-    def __call__(self, person: PersonId) -> bool:
-        return person.platform == CONSOLE or self._limit(person)
+def except_console(limit: RateLimit) -> RateLimit:
+    """A limit for everybody but the owner of the console, which only that person can open."""
+    return lambda person: person.platform == CONSOLE or limit(person)
 
 
 class PerPerson:

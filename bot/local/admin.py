@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from bot.local.options import print_json
+from bot.local.options import print_json, tell
 from bot.local.owner import caller
 from bot.local.stores import has_store, store_of_home
 from bot.revoking import revoked, unlist, without_admin
@@ -42,9 +42,7 @@ def _out(text: str) -> None:
 def list_machines(options: argparse.Namespace, home: Path) -> int:
     """Lists the machines in fleet.toml."""
     config = load_fleet(home / FLEET_FILE)
-    if options.json:
-        print_json({name: machine.model_dump(mode="json") for name, machine in config.machines.items()})
-        return 0
+    rows = []
     for name, machine in config.machines.items():
         where = (
             f"{machine.agent_logins[0]}@{machine.host}:{machine.port}"
@@ -55,8 +53,9 @@ def list_machines(options: argparse.Namespace, home: Path) -> int:
             "no gates" if not machine.runs_gates(config.isolation) else "the same login"
         )
         agents = ", ".join(filter(None, machine.agent_logins)) or "the controller's own login"
-        _out(f"{name}: {where}, {machine.slots} slots, agents as {agents}, gates as {gates}")
-    return 0
+        rows.append(f"{name}: {where}, {machine.slots} slots, agents as {agents}, gates as {gates}")
+    data = {name: machine.model_dump(mode="json") for name, machine in config.machines.items()}
+    return tell(options, data, rows)
 
 
 def add_machine(options: argparse.Namespace, home: Path) -> int:
@@ -126,13 +125,9 @@ def _scanned_keys(host: str, port: int) -> str:
 
 def list_people(options: argparse.Namespace, home: Path) -> int:
     """Lists who may do what."""
-    config = load_fleet(home / FLEET_FILE)
-    if options.json:
-        print_json([person.model_dump(mode="json") for person in config.people])
-        return 0
-    for person in config.people:
-        _out(f"{person.name}: {person.role}, {', '.join(person.ids)}")
-    return 0
+    people = load_fleet(home / FLEET_FILE).people
+    rows = (f"{person.name}: {person.role}, {', '.join(person.ids)}" for person in people)
+    return tell(options, [person.model_dump(mode="json") for person in people], rows)
 
 
 def add_person(options: argparse.Namespace, home: Path) -> int:
@@ -246,14 +241,11 @@ def digest(options: argparse.Namespace, home: Path) -> int:
         made = asyncio.run(in_period(store, period) if period is not None else make_digest(store, span or 0))
         with store.transaction() as tx:
             look = look_at(tx)
-    if options.json:
-        print_json(made.to_json())
-        return 0
     from bot.chats.console.render import render
 
     card = digest_card(made, config.isolation, look=look, asked=period)
-    _out(render(card, lambda _: 0, colour=sys.stdout.isatty()).rstrip("\n"))
-    return 0
+    text = render(card, lambda _: 0, colour=sys.stdout.isatty()).rstrip("\n")
+    return tell(options, made.to_json(), (text,))
 
 
 def digest_days(options: argparse.Namespace, home: Path) -> int:
@@ -276,12 +268,7 @@ def digest_days(options: argparse.Namespace, home: Path) -> int:
         table.writerows(figures.by_days())
         return 0
     plain = {"v": 1, **days.to_json(), **figures.to_json()}
-    if options.json:
-        print_json(plain)
-    else:
-        for name, value in plain.items():
-            _out(f"{name}: {value}")
-    return 0
+    return tell(options, plain, (f"{name}: {value}" for name, value in plain.items()))
 
 
 def agents(options: argparse.Namespace, home: Path) -> int:
@@ -291,13 +278,9 @@ def agents(options: argparse.Namespace, home: Path) -> int:
 
     config = load_fleet(home / FLEET_FILE)
     seen = {name: seen_agents(config, name, {}) for name in sorted(config.agents)}
-    if options.json:
-        print_json({"v": 1, "agents": [agent_plain(config, name, each) for name, each in seen.items()]})
-        return 0
-    for name, each in seen.items():
-        for row in agent_lines(name, config.agents[name], each):
-            _out(shown(row))
-    return 0
+    rows = [shown(row) for name, each in seen.items() for row in agent_lines(name, config.agents[name], each)]
+    data = [agent_plain(config, name, each) for name, each in seen.items()]
+    return tell(options, {"v": 1, "agents": data}, rows)
 
 
 def schedules(options: argparse.Namespace, home: Path) -> int:
@@ -310,12 +293,8 @@ def schedules(options: argparse.Namespace, home: Path) -> int:
     with store_of_home(home) as store:
         listed = asyncio.run(store.read(rows.listed))
     now = SystemClock().now_us()
-    if options.json:
-        print_json({"v": 1, "schedules": [plain(schedule, now) for schedule in listed]})
-        return 0
-    for schedule in listed:
-        _out(shown(schedule_line(schedule, ZoneInfo(machine_zone()), now)))
-    return 0
+    lines = (shown(schedule_line(schedule, ZoneInfo(machine_zone()), now)) for schedule in listed)
+    return tell(options, {"v": 1, "schedules": [plain(schedule, now) for schedule in listed]}, lines)
 
 
 def show_controllers(options: argparse.Namespace, home: Path) -> int:
@@ -325,14 +304,8 @@ def show_controllers(options: argparse.Namespace, home: Path) -> int:
 
     with store_of_home(home) as store:
         seen = asyncio.run(store.read(controllers.seen))
-    if options.json:
-        print_json({"v": 1, "controllers": [plain(each) for each in seen]})
-        return 0
-    for each in seen:
-        _out(full_line(each))
-    if not seen:
-        _out("No controller leads this store, and none stands by.")
-    return 0
+    rows = [full_line(each) for each in seen] or ["No controller leads this store, and none stands by."]
+    return tell(options, {"v": 1, "controllers": [plain(each) for each in seen]}, rows)
 
 
 def unlanded(options: argparse.Namespace, home: Path) -> int:
@@ -342,12 +315,8 @@ def unlanded(options: argparse.Namespace, home: Path) -> int:
 
     with store_of_home(home) as store:
         found = asyncio.run(store.read(lambda tx: [(tree, plain(tx, tree)) for tree in trees.unlanded(tx)]))
-    if options.json:
-        print_json({"v": 1, "unlanded": [data for _, data in found]})
-        return 0
-    for tree, _ in found:
-        _out(f"{tree.task.id} {tree.task.repo} {tree.task.state}: {where(tree)}")
-    return 0
+    rows = (f"{tree.task.id} {tree.task.repo} {tree.task.state}: {where(tree)}" for tree, _ in found)
+    return tell(options, {"v": 1, "unlanded": [data for _, data in found]}, rows)
 
 
 def receipt(options: argparse.Namespace, home: Path) -> int:
@@ -363,9 +332,5 @@ def receipt(options: argparse.Namespace, home: Path) -> int:
         if isinstance(recorded.event, ReceiptIssued):
             issued = recorded.event
             data = {"task": task.id, "commit": issued.commit, "sha256": issued.sha256, "path": issued.path}
-            if options.json:
-                print_json(data)
-            else:
-                _out(issued.path)
-            return 0
+            return tell(options, data, (issued.path,))
     raise Misused(attempted="find the receipt", on=task.id, cause=f"there is none: the task is {task.state}")

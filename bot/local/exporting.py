@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from pathlib import Path
 
 from bot.days import Days, days_of
 from bot.local import call_files
 from bot.local.call_files import FileForm
-from bot.local.options import print_json
+from bot.local.options import tell
 from bot.local.stores import store_of_home
 from fleet import files
 from fleet.clock import SystemClock
@@ -30,20 +29,15 @@ def run(options: argparse.Namespace, home: Path) -> int:
     with store_of_home(home) as store:
         if form is not FileForm.BUNDLE:
             calls = asyncio.run(call_files.write(store, days, form, target))
-            if options.json:
-                print_json({"v": 1, **days.to_json(), "file": str(target), "calls": calls})
-            else:
-                sys.stdout.write(f"{target}: {calls:,} calls. It is not signed.\n")
-            return 0
+            data = {"v": 1, **days.to_json(), "file": str(target), "calls": calls}
+            return tell(options, data, (f"{target}: {calls:,} calls. It is not signed.",))
         written = asyncio.run(write(store, home, days, target))
     events = written.size - written.first_seq + 1
-    if options.json:
-        print_json({"v": 1, **days.to_json(), "file": str(target), "events": events, "size": written.size})
-    else:
-        sys.stdout.write(f"{target}: {events:,} events. Check it with: airboss verify {target}\n")
-        if days.period.upto_us > SystemClock().now_us():
-            sys.stdout.write(f"{days.last} is not over: what happens after event {written.size:,} is not in it.\n")
-    return 0
+    data = {"v": 1, **days.to_json(), "file": str(target), "events": events, "size": written.size}
+    rows = [f"{target}: {events:,} events. Check it with: airboss verify {target}"]
+    if days.period.upto_us > SystemClock().now_us():
+        rows.append(f"{days.last} is not over: what happens after event {written.size:,} is not in it.")
+    return tell(options, data, rows)
 
 
 def new_file(target: Path) -> Path:

@@ -221,9 +221,9 @@ def _asked(home: Path, requests: list[dict[str, Any]]) -> Iterator[dict[str, Any
         try:
             last = client.ask(str(home), "import", quiet=True, **request)
         except client.NotServed:
-            from bot.local.import_alone import add_alone
+            from bot.local.alone import import_alone
 
-            yield from asyncio.run(add_alone(home, list(chain((request,), left))))
+            yield from asyncio.run(import_alone(home, list(chain((request,), left))))
             return
         if last["end"]:
             raise _Refused(int(last["end"]))

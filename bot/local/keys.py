@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from bot.local.options import print_json
+from bot.local.options import print_json, tell
 from bot.local.stores import store_of_home
 from fleet.errors import Misused, StoreUnavailable
 from gates import fleet_keys
@@ -19,11 +19,8 @@ def make(options: argparse.Namespace, home: Path) -> int:
     """Makes the key, where there is none."""
     fresh = not (home / "keys" / sshsig.KEY_FILE).exists()
     public = sshsig.public_of(sshsig.load_or_create(home))
-    if options.json:
-        print_json({"v": 1, "made": fresh, "key": public.line, "fingerprint": public.fingerprint})
-    else:
-        sys.stdout.write(f"{'Made' if fresh else 'There is already'} {public.fingerprint}\n{public.line}\n")
-    return 0
+    data = {"v": 1, "made": fresh, "key": public.line, "fingerprint": public.fingerprint}
+    return tell(options, data, (f"{'Made' if fresh else 'There is already'} {public.fingerprint}", public.line))
 
 
 def listed(options: argparse.Namespace, home: Path) -> int:
@@ -32,25 +29,18 @@ def listed(options: argparse.Namespace, home: Path) -> int:
     shown = [
         {"key": key.line, "fingerprint": key.fingerprint, "signs": number == 0} for number, key in enumerate(found)
     ]
-    if options.json:
-        print_json({"v": 1, "keys": shown})
-    else:
-        lines = (f"{'signs  ' if each['signs'] else 'retired'} {each['fingerprint']}\n" for each in shown)
-        sys.stdout.write("".join(lines) or "No key yet. Make one: airboss keys make\n")
-    return 0
+    rows = [f"{'signs  ' if each['signs'] else 'retired'} {each['fingerprint']}" for each in shown]
+    return tell(options, {"v": 1, "keys": shown}, rows or ["No key yet. Make one: airboss keys make"])
 
 
 def rotate(options: argparse.Namespace, home: Path) -> int:
     """A new key signs from now on; the old one says so, and is deleted."""
     made = keys.rotate(home)
-    if options.json:
-        print_json({"v": 1, "old": made.old.line, "new": made.new.line, "signature": made.signature})
-    else:
-        sys.stdout.write(
-            f"{made.new.fingerprint} signs from now on. What {made.old.fingerprint} signed still verifies here.\n"
-            "Tell everybody who pinned the old key: airboss keys publish. Witnesses need the new line of the log.\n"
-        )
-    return 0
+    rows = (
+        f"{made.new.fingerprint} signs from now on. What {made.old.fingerprint} signed still verifies here.",
+        "Tell everybody who pinned the old key: airboss keys publish. Witnesses need the new line of the log.",
+    )
+    return tell(options, {"v": 1, "old": made.old.line, "new": made.new.line, "signature": made.signature}, rows)
 
 
 def adopt(options: argparse.Namespace, home: Path) -> int:
@@ -64,14 +54,11 @@ def adopt(options: argparse.Namespace, home: Path) -> int:
                 hint="A home with a store of its own signs with the key that it has: airboss keys list.",
             )
         key = asyncio.run(fleet_keys.adopt(store, home))
-    if options.json:
-        print_json({"v": 1, "key": key.line, "fingerprint": key.fingerprint})
-    else:
-        sys.stdout.write(
-            f"{key.fingerprint} signs for the fleet from now on. Copy keys/ to the other hosts.\n"
-            "Nobody can check that it follows the lost one: tell everybody who pinned that, airboss keys publish.\n"
-        )
-    return 0
+    rows = (
+        f"{key.fingerprint} signs for the fleet from now on. Copy keys/ to the other hosts.",
+        "Nobody can check that it follows the lost one: tell everybody who pinned that, airboss keys publish.",
+    )
+    return tell(options, {"v": 1, "key": key.line, "fingerprint": key.fingerprint}, rows)
 
 
 def publish(options: argparse.Namespace, home: Path) -> int:

@@ -149,10 +149,10 @@ def ask(
         except client.NotServed:
             pass
         from bot.home_lock import HomeInUse
-        from bot.local.lock_alone import ask_alone
+        from bot.local.alone import lock_alone
 
         try:
-            return asyncio.run(ask_alone(home, {**request, "wait": wait_s}))
+            return asyncio.run(lock_alone(home, {**request, "wait": wait_s}))
         except HomeInUse:
             if time.monotonic() > give_up:
                 raise

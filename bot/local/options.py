@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,15 @@ def word(text: str) -> str:
 def print_json(data: Any) -> None:
     """Prints what ``--json`` promises."""
     sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def tell(options: argparse.Namespace, data: Any, rows: Iterable[str]) -> int:
+    """Prints the data with ``--json``, else the rows, each a line. Returns 0."""
+    if options.json:
+        print_json(data)
+    else:
+        sys.stdout.writelines(f"{row}\n" for row in rows)
+    return 0
 
 
 def seconds(text: str) -> float:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from bot.local.options import print_json
+from bot.local.options import tell
 
 
 def add_version(
@@ -26,8 +25,4 @@ class _ShowVersion(argparse.Action):
 def _version(options: argparse.Namespace) -> int:
     from importlib.metadata import version
 
-    if options.json:
-        print_json({"version": version("airboss")})
-    else:
-        sys.stdout.write(f"airboss {version('airboss')}\n")
-    return 0
+    return tell(options, {"version": version("airboss")}, (f"airboss {version('airboss')}",))

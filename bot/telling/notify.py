@@ -139,7 +139,7 @@ class Notifier:
         self._memory = _Memory()
         self._worker: Component | None = None
         self._store.observe(self._observe)
-        self._store.when_unsure(self._look_now)
+        self._store.when_unsure(self.look_now)
 
     async def start(self) -> None:
         """Posts what happened since the last event that was posted."""
@@ -150,15 +150,11 @@ class Notifier:
         if self._worker is not None:
             await self._worker.end()
 
-    def grown(self) -> None:
-        """The ledger has grown, by another controller."""
-        self._look_now()
-
     async def caught_up(self, task: str = "") -> None:
         """Waits until everything that is in the ledger now is posted, and drawn, however long the store is away.
         ``task``: only its card must be drawn."""
         size = await retry_while_store_is_away(lambda: self._store.read(_news), self._supervisor.clock)
-        self._look_now()
+        self.look_now()
 
         def is_told() -> bool:
             late = self._memory.late
@@ -170,9 +166,10 @@ class Notifier:
     def _observe(self, tx: Tx, recorded: Recorded) -> None:
         if isinstance(recorded.event, CommandGiven):
             return  # who gave it has the answer: a look costs no commit here
-        tx.after_commit(self._look_now if notices.may_tell(recorded.event) else self._news.set)
+        tx.after_commit(self.look_now if notices.may_tell(recorded.event) else self._news.set)
 
-    def _look_now(self) -> None:
+    def look_now(self) -> None:
+        """The ledger may have grown, with what somebody may wait for."""
         self._news.set()
         self._urgent.set()
 
@@ -181,7 +178,7 @@ class Notifier:
         self._memory = _Memory()
         # A card that an earlier process put off may never have been drawn.
         self._memory.late = {task.id for task in await self._store.read(tasks.open_tasks)}
-        self._look_now()
+        self.look_now()
         while True:
             await self._due()
             self._news.clear()

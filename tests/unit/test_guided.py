@@ -11,7 +11,7 @@ from sqlalchemy import update
 from bot.cards import Card, shown
 from bot.hearing import drafts
 from bot.hearing.core import ChatCore
-from bot.hearing.rates import ExceptConsole, PerPerson
+from bot.hearing.rates import PerPerson, except_console
 from bot.message import Attachment
 from fleet.model import ChatRef, Isolation, PersonId, TaskMode
 from fleet.store import sessions, tables, tasks
@@ -228,13 +228,13 @@ async def test_who_floods_is_told_once_and_a_stranger_gets_one_line(tmp_path: Pa
             there.core.context,
             there.outbox,
             there.supervisor,
-            rate=ExceptConsole(still),
+            rate=except_console(still),
             strangers=PerPerson(limit=1, now=lambda: 0.0),
         )
         assert await replies(there, core, OTTO, 20) == 4, "three answers, and one word that it is enough"
         assert await replies(there, core, STRANGER, 20) == 1
         owner = PersonId("console", "anywhere", "owner")
-        assert all(ExceptConsole(still)(owner) for _ in range(20))
+        assert all(except_console(still)(owner) for _ in range(20))
         assert await there.store.read(inbox.pending) == []
         await core.close()
 

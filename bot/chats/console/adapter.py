@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,40 +30,33 @@ class Following:
 
     def __init__(self, chat: ChatRef, terminal: str) -> None:
         self.chat, self.terminal = chat, terminal
-        self._cards: deque[Outgoing] = deque()
-        self._news = asyncio.Event()
+        self._cards: asyncio.Queue[Outgoing] = asyncio.Queue(BEHIND)
         self._behind = False
 
     def put(self, card: Outgoing) -> None:
         """Keeps a card until it is read. One card too many drops the terminal."""
-        if len(self._cards) >= BEHIND:
+        try:
+            self._cards.put_nowait(card)
+        except asyncio.QueueFull:
             self._behind = True
-            self._cards.clear()
-        if not self._behind:
-            self._cards.append(card)
-        self._news.set()
 
     async def get(self) -> Outgoing:
         """The next card. Raises ``Unavailable`` when this terminal has fallen too far behind."""
-        while True:
-            if self._behind:
-                raise Unavailable(
-                    attempted="show the cards",
-                    cause=f"over {BEHIND} cards were waiting and this terminal did not read",
-                    hint="Nothing is lost: /status and /logs show what happened. Follow again with: airboss chat",
-                )
-            if self._cards:
-                return self._cards.popleft()
-            self._news.clear()
-            await self._news.wait()
+        if self._behind:
+            raise Unavailable(
+                attempted="show the cards",
+                cause=f"over {BEHIND} cards were waiting and this terminal did not read",
+                hint="Nothing is lost: /status and /logs show what happened. Follow again with: airboss chat",
+            )
+        return await self._cards.get()
 
     def get_nowait(self) -> Outgoing:
         """As :meth:`get`, for when :meth:`empty` says no."""
-        return self._cards.popleft()
+        return self._cards.get_nowait()
 
     def empty(self) -> bool:
         """Whether nothing waits to be read."""
-        return not self._cards
+        return self._cards.empty()
 
 
 class ConsoleAdapter:
