@@ -133,16 +133,11 @@ class Call:
     task: str = ""
     digest: str = ""
     put: int = 0
-    result: Result = field(default_factory=Result)
 
     @property
     def actor(self) -> str:
         """The ledger's name for the person."""
         return str(self.message.sender)
-
-    def resulted(self, posts: Posts, *, task: str = "", status: int = 0) -> None:
-        """What the call came to, if the transaction of ``posts`` is committed."""
-        posts.conclude(task, status)
 
 
 Effect = Callable[[Posts], None]

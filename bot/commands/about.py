@@ -29,8 +29,10 @@ _SIGN: Final = {Severity.WARN: "! ", Severity.BAD: "✗ "}
 async def version(context: Context, call: Call) -> Effect:
     """Which version runs, and since when."""
     serving = context.control.serving()
-    call.result.data = {"version": serving.version, "since_us": serving.since_us}
-    return reply(call, Card(line(f"airboss {serving.version}"), (line(f"running since {day(serving.since_us)}"),)))
+    data = {"version": serving.version, "since_us": serving.since_us}
+    return reply(
+        call, Card(line(f"airboss {serving.version}"), (line(f"running since {day(serving.since_us)}"),)), data=data
+    )
 
 
 async def whoami(context: Context, call: Call) -> Effect:
@@ -41,7 +43,7 @@ async def whoami(context: Context, call: Call) -> Effect:
         return sounds.zone_of(tx, config, call.actor).key, usual_of(tx, call.message.chat)
 
     zone, usual = await context.store.read(read)
-    call.result.data = {
+    data = {
         "id": call.actor,
         "name": call.person.name,
         "role": str(call.person.role),
@@ -55,7 +57,7 @@ async def whoami(context: Context, call: Call) -> Effect:
         line(f"Your time zone: {zone}"),
         *([line(f"This chat uses {usual}")] if usual else []),
     ]
-    return reply(call, Card(line(f"{call.person.name} · {call.person.role}"), tuple(lines)))
+    return reply(call, Card(line(f"{call.person.name} · {call.person.role}"), tuple(lines)), data=data)
 
 
 async def repos(context: Context, call: Call) -> Effect:
@@ -65,7 +67,7 @@ async def repos(context: Context, call: Call) -> Effect:
     looks = [context.control.repository(name) for name in names[page.first : page.upto]]
     seen = await side_by_side(looks, "look at a repository")
     usual = await context.store.read(lambda tx: usual_of(tx, call.message.chat))
-    call.result.data = {"repos": [repo.to_json() for repo in seen], "count": len(names)}
+    data = {"repos": [repo.to_json() for repo in seen], "count": len(names)}
     lines = [row for repo in seen for row in _repo_lines(repo, usual)]
     if len(names) > 1 and not usual:
         lines.append(line("/use NAME makes one this chat's own."))
@@ -75,7 +77,7 @@ async def repos(context: Context, call: Call) -> Effect:
         actions=page.actions("/repos "),
         footer=footed(context.config().isolation),
     )
-    return reply(call, card)
+    return reply(call, card, data=data)
 
 
 def _repo_lines(repo: RepoSeen, usual: str) -> tuple[Line, Line]:
@@ -93,7 +95,7 @@ async def doctor(context: Context, call: Call) -> Effect:
     """What is wrong, most serious first."""
     findings = [found for found in await context.control.examine() if found.level is not Severity.OK]
     findings.sort(key=lambda found: found.level is not Severity.BAD)
-    call.result.data = to_json(findings)
+    data = to_json(findings)
     lines = list[Line]()
     for found in findings[:_FINDINGS]:
         lines.append(line(_SIGN[found.level], one_line(f"{found.subject}: {found.what}", 80)))
@@ -109,7 +111,7 @@ async def doctor(context: Context, call: Call) -> Effect:
         footer="`airboss doctor` on the controller also tries to cross every wall",
         tone=Tone.BAD if bad else Tone.WAITING if findings else Tone.GOOD,
     )
-    return reply(call, card)
+    return reply(call, card, data=data)
 
 
 async def login(context: Context, call: Call) -> Effect:
@@ -118,7 +120,7 @@ async def login(context: Context, call: Call) -> Effect:
     every = log_ins(config)
     named = {name.lower() for step in every for name in (step.agent, step.machine)}
     chosen = [step for step in every if given & named <= {step.agent.lower(), step.machine.lower()}]
-    call.result.data = {"steps": [step.to_json() for step in chosen]}
+    data = {"steps": [step.to_json() for step in chosen]}
     rows = [row for step in chosen[:_STEPS] for row in _step_lines(step)]
     if len(chosen) > _STEPS:
         rows.append(line(f"and {len(chosen) - _STEPS} more: /login MACHINE"))
@@ -127,7 +129,7 @@ async def login(context: Context, call: Call) -> Effect:
         if rows
         else (line("No agent here has a vendor's login."),)
     )
-    return reply(call, Card(line("Log in on the machine itself"), lines))
+    return reply(call, Card(line("Log in on the machine itself"), lines), data=data)
 
 
 def _step_lines(step: LogIn) -> tuple[Line, Line]:

@@ -31,7 +31,7 @@ async def agents(context: Context, call: Call) -> Effect:
     names = sorted(config.agents)
     page = Page.of(wanted(call.args), len(names), _A_PAGE)
     seen = {name: seen_agents(config, name, machines) for name in names}
-    call.result.data = {"agents": [agent_plain(config, name, seen[name]) for name in names]}
+    data = {"agents": [agent_plain(config, name, seen[name]) for name in names]}
     lines = [
         each
         for name in names[page.first : page.upto]
@@ -41,7 +41,7 @@ async def agents(context: Context, call: Call) -> Effect:
     title = line(words.count(len(names), "agent") + page.span)
     models = (Action("Models", "/model", once=False),) if names else ()
     shown = tuple(lines) or (line("fleet.toml has no agent."),)
-    return reply(call, Card(title, shown, actions=(*models, *page.actions("/agents ")), footer=footer))
+    return reply(call, Card(title, shown, actions=(*models, *page.actions("/agents ")), footer=footer), data=data)
 
 
 def _agent(context: Context, call: Call, name: str) -> Effect:
@@ -54,14 +54,16 @@ def _agent(context: Context, call: Call, name: str) -> Effect:
             hint=f"Agents: {', '.join(sorted(config.agents)) or 'none'}.",
         )
     agent, seen = config.agents[name], seen_agents(config, name, context.control.machines())
-    call.result.data = {"agents": [agent_plain(config, name, seen)]}
+    data = {"agents": [agent_plain(config, name, seen)]}
     lines = [*agent_lines(name, agent, seen, rows=MAX_LINES - 4), *versions_line(agent.driver)]
     out = [each.machine for each in seen if each.installed and each.login is LoginSeen.LOGGED_OUT]
     if out and agent.driver in KEEPINGS:
         machine = config.machines[out[0]]
         lines.append(line(f"to log in: {typed(machine, machine.agent_logins[0], agent)}"))
     actions = (Action("Models", "/model", once=False),)
-    return reply(call, Card(lines[0], tuple(lines[1:]), actions=actions, footer=footed(config.isolation)))
+    return reply(
+        call, Card(lines[0], tuple(lines[1:]), actions=actions, footer=footed(config.isolation)), data=data
+    )
 
 
 COMMANDS = (Command("agents", "", "agents, where they are, logins", "[AGENT|PAGE]", Right.SEE, agents, Group.LOOK),)

@@ -171,7 +171,7 @@ def _meant(tx: Tx, call: Call, word: str) -> Approval | list[Approval]:
 
 def _show(context: Context, call: Call, posts: Posts, every: list[Approval]) -> None:
     """Decides nothing: shows what may be meant, with its buttons."""
-    call.resulted(posts, status=Misused.status)
+    posts.conclude(status=Misused.status)
     if len(every) == 1:
         lead = line("Nothing decided yet: this chat had not shown this request.")
         files = context.home / "files"
@@ -215,7 +215,7 @@ def settle(
         buttons.change(posts, key, card)
     verb = "answered" if answer else "denied" if not allow else "approved for this session" if scope else "approved"
     posts.post(call.message.chat, Card(line(f"{asked.id} · {verb}")), task=task.id)
-    call.resulted(posts, task=task.id)
+    posts.conclude(task=task.id)
     tx.after_commit(lambda: context.control.wake(task.id))
 
 

@@ -47,7 +47,7 @@ async def attach(context: Context, call: Call) -> Effect:
         base = footer(task, Progress(), context.config().isolation)
         card = Card(line(f"{task.id} · by hand"), tuple(lines), actions=actions, footer=base, tone=Tone.WAITING)
         posts.post(call.message.chat, card, task=task.id)
-        call.resulted(posts, task=task.id)
+        posts.conclude(task=task.id)
 
     return effect
 

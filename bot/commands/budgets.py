@@ -68,14 +68,14 @@ async def budget(context: Context, call: Call) -> Effect:
         return _today(tx, config, zone_of(context)), zone.key
 
     rows, zone = await context.store.read(read)
-    call.result.data = {"budgets": [_plain(row, count) for row in rows for count in row.counts], "zone": zone}
+    data = {"budgets": [_plain(row, count) for row in rows for count in row.counts], "zone": zone}
     lines = [_line(row) for row in rows]
     lines += _notes(rows)
     title = "Budgets · today" if not (named or call.task) else f"Budgets of {rows[0].name}"
     card = Card(
         line(title), capped(lines, "and {n} more lines"), footer=footed(config.isolation, "as agents report it")
     )
-    return reply(call, card)
+    return reply(call, card, data=data)
 
 
 def grant_more(context: Context, call: Call, posts: Posts, task: Task) -> list[str]:

@@ -211,7 +211,7 @@ def asking(call: Call, card: Card, *, had_words: bool) -> Effect:
         key, count = _held(posts.tx, call)
         buttons = [replace(action, digest=key) for action in card.actions]
         posts.post(call.message.chat, replace(card, lines=(*card.lines, *_kept(count)), actions=tuple(buttons)))
-        call.resulted(posts, status=_MISUSED if had_words else 0)
+        posts.conclude(status=_MISUSED if had_words else 0)
 
     return effect
 

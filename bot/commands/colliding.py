@@ -157,6 +157,6 @@ async def decide(context: Context, call: Call, answer: str, named: str) -> Effec
         if answer == "anyway" and first is not None:
             said = f"starts without {first.id}"
         posts.post(call.message.chat, Card(line(f"{now.id} {said}"), tone=Tone.WORKING), task=now.id)
-        call.resulted(posts, task=now.id)
+        posts.conclude(task=now.id)
 
     return effect

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -31,10 +32,11 @@ _OF_SCHEDULE = re.compile(r"/schedule (?:pause|resume) (s\d+)")
 _LEADING_ID = re.compile(r"[#@]?(t)(\d+(?:\.\d+)*)[,;:!]*(?=\s|$)|#?()(\d+(?:\.\d+)*)(?=\s|$)", re.IGNORECASE)
 
 
-def reply(call: Call, card: Card, *, task: str = "") -> Effect:
-    """Posts the card in the chat of the call, and does nothing else."""
+def reply(call: Call, card: Card, *, task: str = "", data: Mapping[str, object] | None = None) -> Effect:
+    """Posts the card in the chat of the call, and does nothing else. ``data``: the same for scripts."""
 
     def effect(posts: Posts) -> None:
+        posts.data = dict(data) if data is not None else posts.data
         posts.post(call.message.chat, card, task=task)
 
     return effect

@@ -49,8 +49,12 @@ async def status(context: Context, call: Call) -> Effect:
     troubles, seen = control.troubles().lines, control.machines()
     zone = await zone_of_caller(context, call)
     card = status_card(config, view, seen, troubles, serving=control.serving(), zone=zone)
-    call.result.data = plain.fleet(config, view, seen, troubles)
-    return lambda posts: live.begin(posts, call.message.chat, card, zone)
+
+    def effect(posts: Posts) -> None:
+        posts.data = plain.fleet(config, view, seen, troubles)
+        live.begin(posts, call.message.chat, card, zone)
+
+    return effect
 
 
 async def show_sessions(context: Context, call: Call) -> Effect:
@@ -85,12 +89,12 @@ async def show_sessions(context: Context, call: Call) -> Effect:
         actions=page.actions("/sessions "),
         footer=footed(context.config().isolation),
     )
-    call.result.data = {
+    data = {
         "sessions": plain.working(view),
         "sessions_count": live,
         "ended": [plain.task(task) for task in ended],
     }
-    return reply(call, card)
+    return reply(call, card, data=data)
 
 
 async def show_session(context: Context, call: Call) -> Effect:
@@ -103,14 +107,14 @@ async def show_session(context: Context, call: Call) -> Effect:
         return folded(tx, task.id), turns, sounds.zone_of(tx, context.config(), call.actor)
 
     progress, found, zone = await context.store.read(read)
-    call.result.data = {
+    data = {
         "task": plain.task(task),
         "sessions": [
             {**plain.session(session), "turns": [plain.turn(turn) for turn in turns]} for session, turns in found
         ],
         "cost_udollar": progress.cost_udollar,
     }
-    return reply(call, _session_card(context, task, progress, found, zone), task=task.id)
+    return reply(call, _session_card(context, task, progress, found, zone), task=task.id, data=data)
 
 
 def _session_card(
@@ -167,12 +171,14 @@ async def gates(context: Context, call: Call) -> Effect:
             took = f" · {words.duration(seen.took_us)}" if seen.outcome else ""
             tests = f" · {seen.tests()}" if seen.tests() else ""
             lines.append(line(f"{run or task.id} · {seen.summary()}{took}{tests} · {words.short(seen.commit)}"))
-    call.result.data = {"runs": runs}
+    data = {"runs": runs}
     title = line(f"{chosen[0].id} · gates" if len(chosen) == 1 else "Gates of the last tasks")
     newest = lines[-11:]
     if len(lines) > len(newest):
         newest.insert(0, line(f"{len(lines) - len(newest)} earlier runs"))
-    return reply(call, Card(title, tuple(newest) or (line("No gate has run yet."),), footer=footed(isolation)))
+    return reply(
+        call, Card(title, tuple(newest) or (line("No gate has run yet."),), footer=footed(isolation)), data=data
+    )
 
 
 async def people(context: Context, call: Call) -> Effect:
@@ -185,7 +191,7 @@ async def people(context: Context, call: Call) -> Effect:
     shown = config.people[page.first : page.upto]
     lines = [line(f"{person.name} · {person.role} · {', '.join(person.ids)}") for person in shown]
     lines += [line(f"{role}: {', '.join(sorted(RIGHTS[role]))}") for role in Role]
-    call.result.data = {
+    data = {
         "people": [person.model_dump(mode="json") for person in config.people],
         "rights": {str(role): sorted(RIGHTS[role]) for role in Role},
     }
@@ -195,7 +201,7 @@ async def people(context: Context, call: Call) -> Effect:
         actions=page.actions("/people "),
         footer=footed(config.isolation, "airboss people add"),
     )
-    return reply(call, card)
+    return reply(call, card, data=data)
 
 
 async def revoke(context: Context, call: Call) -> Effect:

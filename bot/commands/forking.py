@@ -55,7 +55,7 @@ async def fork(context: Context, call: Call) -> Effect:
             model=task.model if task.model in config.agents[agent].choices else "",
             forked=Fork(session.id, turn.snapshot, session.base),
         )
-        call.resulted(posts, task=made.id)
+        posts.conclude(task=made.id)
 
     return effect
 

@@ -19,12 +19,14 @@ async def show_help(context: Context, call: Call) -> Effect:
     # Telegram sends /start with whatever a link to the bot had in it.
     given = [] if call.message.text.startswith("/start") else words(call.args)
     group = Group.named(" ".join(given))
-    call.result.data = {"commands": [_data(command) for command in registry]}
+    data: dict[str, object] = {"commands": [_data(command) for command in registry]}
     if given and group is None:
-        return reply(call, _command_card(registry, dialect, given[0].lstrip("/").lower(), call.person))
+        card = _command_card(registry, dialect, given[0].lstrip("/").lower(), call.person)
+        return reply(call, card, data=data)
     card = _overview(registry, dialect, call) if group is None else _group_card(registry, dialect, group)
 
     def effect(posts: Posts) -> None:
+        posts.data = data
         pressed = card_rows.by_put(posts.tx, call.put) if call.put else None
         if pressed is None or not _is_help(pressed.card_json):
             posts.post(call.message.chat, card, key=card_rows.loose_key())

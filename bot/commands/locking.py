@@ -64,7 +64,7 @@ async def show_locks(context: Context, call: Call) -> Effect:
         for shown in ([[lock] for lock in some] if about else [some])
     ]
     rows += [_waiting_line(waiter, now, only) for waiter in waiting]
-    call.result.data = {
+    data = {
         "held": [
             {
                 "holder": hold.holder,
@@ -89,7 +89,7 @@ async def show_locks(context: Context, call: Call) -> Effect:
     lines = tuple(rows[page.first : page.upto]) or (line(*nothing),)
     title = line(f"{words.count(len(held), 'holder')} · {len(waiting)} waiting{page.span}")
     actions = page.actions(f"/locks {about} ".replace("  ", " "))
-    return reply(call, Card(title, lines, actions=actions, footer=footed(config.isolation)))
+    return reply(call, Card(title, lines, actions=actions, footer=footed(config.isolation)), data=data)
 
 
 def _ask(context: Context, call: Call, asking: str, holding: str, posts: Posts) -> None:

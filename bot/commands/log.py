@@ -34,10 +34,16 @@ async def logs(context: Context, call: Call) -> Effect:
     lines = [*text.splitlines(), *await gate_tail.of(context.store, context.home, task)]
     live = task.state not in ENDS and not whole and call.message.chat.adapter != CONSOLE
     path = "" if live else await file_if_long(context, f"{task.id}-log.txt", "\n".join(lines), always=whole)
-    call.result.data = {"task": task.id, "lines": lines[-_DATA_LINES:], "count": len(lines), "document": path}
+    data: dict[str, object] = {
+        "task": task.id,
+        "lines": lines[-_DATA_LINES:],
+        "count": len(lines),
+        "document": path,
+    }
     if live:
 
         def effect(posts: Posts) -> None:
+            posts.data = data
             until = posts.tx.now_us() + log_card.LIVES_US
             kept = log_card.LiveLog(task.id, call.message.chat, zone.key, until)
             card = log_card.log_card(
@@ -61,7 +67,7 @@ async def logs(context: Context, call: Call) -> Effect:
         footer=footed(isolation),
         document=path,
     )
-    return reply(call, card, task=task.id)
+    return reply(call, card, task=task.id, data=data)
 
 
 COMMANDS = (

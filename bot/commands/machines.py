@@ -38,7 +38,7 @@ async def machines(context: Context, call: Call) -> Effect:
     )
     if not page.first:
         lines = (*pool_lines(config, pools, context.control.pool_notes()), *lines)
-    call.result.data = {
+    data = {
         "machines": [
             plain.machine(name, config.machines[name], busy.get(name, 0), seen.get(name)) for name in names
         ],
@@ -46,7 +46,7 @@ async def machines(context: Context, call: Call) -> Effect:
     }
     title = line(words.count(len(names), "machine") + page.span)
     footer = footed(config.isolation, "/machines NAME shows one" if names else "")
-    return reply(call, Card(title, lines, actions=page.actions("/machines "), footer=footer))
+    return reply(call, Card(title, lines, actions=page.actions("/machines "), footer=footer), data=data)
 
 
 async def _machine(context: Context, call: Call, name: str) -> Effect:
@@ -68,13 +68,15 @@ async def _machine(context: Context, call: Call, name: str) -> Effect:
         return at_work(tx, name), waiting, queue.pauses(tx).get(name), tx.now_us()
 
     working, waiting, pause, now = await context.store.read(read)
-    call.result.data = {
+    data = {
         "machines": [plain.machine(name, config.machines[name], len(working), seen)],
         "at_work": [plain.session(session) for session in working],
         "waiting": [task.id for task in waiting],
         "pauses": [plain.pause(pause)] if pause else [],
     }
-    return reply(call, machine_card(config, name, seen, at_work=working, waiting=waiting, pause=pause, now_us=now))
+    return reply(
+        call, machine_card(config, name, seen, at_work=working, waiting=waiting, pause=pause, now_us=now), data=data
+    )
 
 
 COMMANDS = (Command("machines", "", "machines, slots, load", "[MACHINE|PAGE]", Right.SEE, machines, Group.LOOK),)

@@ -61,7 +61,7 @@ async def override(context: Context, call: Call) -> Effect:
             lasts, rest = min(duration_us(rest[0]), _MOST_US), rest[1:]
         reason = " ".join(rest)
         if not reason:
-            call.resulted(posts, task=task.id, status=Misused.status)
+            posts.conclude(task=task.id, status=Misused.status)
             posts.post(call.message.chat, _question(task, named, result, config.isolation), task=task.id)
             return
         event = GateOverridden(
@@ -94,7 +94,7 @@ async def override(context: Context, call: Call) -> Effect:
             tone=Tone.WORKING,
         )
         posts.post(call.message.chat, card, task=task.id)
-        call.resulted(posts, task=task.id)
+        posts.conclude(task=task.id)
         tx.after_commit(lambda: context.control.wake(task.id))
 
     return effect

@@ -31,14 +31,14 @@ async def parked(context: Context, call: Call) -> Effect:
         demand(call.person, _RIGHTS[verb], attempted="decide about parked tasks")
     found = await context.store.read(view.parked)
     accounts = list(dict.fromkeys(each.account for each in found))
-    call.result.data = {"parked": [_plain(each) for each in found]}
+    data = {"parked": [_plain(each) for each in found]}
     if not named and len(accounts) != 1:
-        return reply(call, _accounts(context, accounts))
+        return reply(call, _accounts(context, accounts), data=data)
     account = _meant(accounts, named[0] if named else str(accounts[0]))
     if verb not in _RIGHTS:
         mine = [each for each in found if each.account == account]
         zone = await context.store.read(lambda tx: sounds.zone_of(tx, context.config(), call.actor))
-        return reply(call, view.account_card(account, mine, context.config().isolation, zone))
+        return reply(call, view.account_card(account, mine, context.config().isolation, zone), data=data)
     if verb == "drop":
         return partial(_drop, context, call, account)
     demand(call.person, Right.STOP, attempted="stop the parked tasks, as another agent requires")
@@ -47,7 +47,7 @@ async def parked(context: Context, call: Call) -> Effect:
     if not others:
         raise Refused(attempted="use another agent", cause=f"fleet.toml has none besides {account.agent}")
     if not wanted:
-        return reply(call, _which(account, others))
+        return reply(call, _which(account, others), data=data)
     if wanted not in others:
         raise Misused(attempted="use another agent", on=wanted, hint=f"Others: {', '.join(others)}.")
     return partial(_other, context, call, account, wanted)
@@ -117,6 +117,7 @@ def _other(context: Context, call: Call, account: Account, agent: str, posts: Po
 
 
 def _said(context: Context, call: Call, posts: Posts, text: str) -> None:
+    posts.data = {"parked": [_plain(each) for each in view.parked(posts.tx)]}
     posts.post(call.message.chat, Card(line(text), footer=footed(context.config().isolation), tone=Tone.WORKING))
     posts.tx.after_commit(lambda: context.control.wake(""))
 

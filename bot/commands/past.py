@@ -54,14 +54,14 @@ async def history(context: Context, call: Call) -> Effect:
     first = (number - 1) * ROWS
     page = Page(number, first, first + min(ROWS, len(found)), first + len(found))
     shown = found[:ROWS]
-    call.result.data = {"tasks": [plain.task(task) for task in shown], "page": number, "more": len(found) > ROWS}
+    data = {"tasks": [plain.task(task) for task in shown], "page": number, "more": len(found) > ROWS}
     card = Card(
         line(f"Tasks{f' of {repo}' if repo else ''}{page.span if shown else ''}"),
         tuple(_row(task, zone, now, with_repo=not repo) for task in shown) or (line("No tasks here."),),
         actions=(*(_open(task) for task in shown[:3]), *page.actions(f"/history {repo} ".replace("  ", " "))),
         footer=footed(context.config().isolation, f"times in {zone.key}"),
     )
-    return reply(call, card)
+    return reply(call, card, data=data)
 
 
 def _open(task: Task) -> Action:
@@ -92,7 +92,7 @@ async def cost(context: Context, call: Call) -> Effect:
     today, since = instant(midnight, zone), instant(midnight - timedelta(days=_DAYS - 1), zone)
     found = await spent(context.store, since, today)
     listed = frozenset(name for name in found if at_list_price(config, name))
-    call.result.data = {
+    data = {
         "zone": zone.key,
         "since_us": since,
         "today_us": today,
@@ -119,7 +119,7 @@ async def cost(context: Context, call: Call) -> Effect:
         tuple(lines) or (line("No agent has reported a cost in these days."),),
         footer=f"as the agents report it · days of {zone.key}",
     )
-    return reply(call, card)
+    return reply(call, card, data=data)
 
 
 def _agent_line(name: str, sum_: Spent, *, listed: bool) -> Line:

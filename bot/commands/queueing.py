@@ -74,7 +74,7 @@ async def show_queue(context: Context, call: Call) -> Effect:
         same = bool(said) and task.why == said and task.id not in kept
         lines.append(_queued(config, task, at, kept.get(task.id), same=same))
         said = task.why
-    call.result.data = {
+    data = {
         "queued": [_plain(task, kept.get(task.id)) for task in waiting],
         "pauses": [plain.pause(each) for each in pauses.values()],
         "landing": plain_places(found.landing),
@@ -88,7 +88,7 @@ async def show_queue(context: Context, call: Call) -> Effect:
         actions=(pause, *page.actions("/queue ")),
         footer=footed(config.isolation, "/bump TASK puts one first" if len(waiting) > 1 else ""),
     )
-    return reply(call, card)
+    return reply(call, card, data=data)
 
 
 async def _demand_lands(context: Context, landing: Mapping[str, list[LandingPlace]], named: str) -> None:
@@ -126,7 +126,7 @@ async def bump(context: Context, call: Call) -> Effect:
         said = f"It passed {words.count(passed, 'task')}." if passed else "It was first already."
         card = Card(line(f"{task.id} is first in line"), (line(said), _queued(context.config(), now, 1)))
         posts.post(call.message.chat, card, task=task.id)
-        call.resulted(posts, task=task.id)
+        posts.conclude(task=task.id)
         posts.tx.after_commit(partial(context.control.wake, ""))
 
     return effect

@@ -24,6 +24,7 @@ from bot.digest import before, in_period, make_digest, over, parse_days, parse_s
 from bot.digest_card import digest_card
 from bot.doctor.bypass import said
 from bot.look import look_at
+from bot.outbox.posting import Posts
 from bot.parse import tidy
 from bot.parse import words as split
 from bot.pictures import drawn
@@ -67,7 +68,7 @@ async def diff(context: Context, call: Call) -> Effect:
         raise Refused(attempted=f"show what {task.id} changed", cause="it has no snapshot yet")
     text = await context.control.diff(task.repo, session.base, snapshot, FILE_LIMIT)
     path, changed = await file_if_long(context, f"{task.id}.diff", text), files_changed(text)
-    call.result.data = {
+    data = {
         "task": task.id,
         "base": session.base,
         "snapshot": snapshot,
@@ -82,7 +83,7 @@ async def diff(context: Context, call: Call) -> Effect:
         footer=footed(session.isolation),
         document=path,
     )
-    return reply(call, card, task=task.id)
+    return reply(call, card, task=task.id, data=data)
 
 
 def _files(changed: Mapping[str, FileChanged]) -> list[Line]:
@@ -121,7 +122,6 @@ async def digest(context: Context, call: Call) -> Effect:
         made = await make_digest(context.store, span, zone)
     else:
         raise DIGEST.misused(f"{call.args[:20]!r} is not a time span")
-    call.result.data = made.to_json()
     try:
         picture, why = await asyncio.to_thread(drawn, context.home / "files", made), ""
     except Unavailable as error:  # the figures are worth more than their picture
@@ -131,7 +131,7 @@ async def digest(context: Context, call: Call) -> Effect:
     notes = [why] if why else []
     if not more and (bypassable := await asyncio.to_thread(said, context.home, context.config())):
         notes.append(bypassable)
-    return reply(call, replace(card, lines=(*card.lines, *map(line, notes))))
+    return reply(call, replace(card, lines=(*card.lines, *map(line, notes))), data=made.to_json())
 
 
 async def receipt(context: Context, call: Call) -> Effect:
@@ -140,7 +140,7 @@ async def receipt(context: Context, call: Call) -> Effect:
         return await _day_receipt(context, call, given[0])
     task = await task_meant(context, call, newest=True)
     issued = await _issued(context, task)
-    call.result.data = {"task": task.id, "commit": issued.commit, "sha256": issued.sha256, "path": issued.path}
+    data = {"task": task.id, "commit": issued.commit, "sha256": issued.sha256, "path": issued.path}
     card = Card(
         line(f"{task.id} · receipt"),
         fields=(field("Commit", words.short(issued.commit)), field("SHA-256", issued.sha256[:16] + "…")),
@@ -149,7 +149,7 @@ async def receipt(context: Context, call: Call) -> Effect:
         document=issued.path,
         tone=Tone.GOOD,
     )
-    return reply(call, card, task=task.id)
+    return reply(call, card, task=task.id, data=data)
 
 
 async def _issued(context: Context, task: Task) -> ReceiptIssued:
@@ -185,14 +185,11 @@ async def verify(context: Context, call: Call) -> Effect:
     if (given := split(call.args)) and DATE.fullmatch(given[0]):
         issued_day = await context.store.read(lambda tx: issued_on(tx, given[0]))
         checks = await _checked(context, await days.here(context.store, context.home, issued_day), None)
-        return reply(call, _verified(call, issued_day.day, checks, context.config().isolation))
+        return _verified(call, issued_day.day, checks, context.config().isolation)
     task = await task_meant(context, call, newest=True)
     issued = await _issued(context, task)
     checks = await _checked(context, Path(issued.path), context.home / "repos" / f"{task.repo}.git")
-    card = _verified(call, task.id, checks, await isolation_of(context, task))
-    assert call.result.data is not None
-    call.result.data["task"] = task.id
-    return reply(call, card, task=task.id)
+    return _verified(call, task.id, checks, await isolation_of(context, task), task=task.id)
 
 
 async def _checked(context: Context, path: Path, mirror: Path | None) -> list[Check]:
@@ -208,20 +205,26 @@ async def _checked(context: Context, path: Path, mirror: Path | None) -> list[Ch
     return checks
 
 
-def _verified(call: Call, what: str, checks: list[Check], isolation: Isolation) -> Card:
+def _verified(call: Call, what: str, checks: list[Check], isolation: Isolation, *, task: str = "") -> Effect:
     good = all(check.ok for check in checks)
     lines = [line("✓ " if check.ok else "✗ ", check.name, ": ", one_line(check.detail, 120)) for check in checks]
-    call.result.status = 0 if good else 1
-    call.result.data = {
-        "verified": good,
-        "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks],
-    }
-    return Card(
+    card = Card(
         line(f"{what} · receipt {'verified' if good else 'NOT verified'}"),
         tuple(lines),
         footer=footed(isolation, "unwitnessed"),
         tone=Tone.GOOD if good else Tone.BAD,
     )
+
+    def effect(posts: Posts) -> None:
+        posts.data = {
+            "verified": good,
+            "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks],
+            **({"task": task} if task else {}),
+        }
+        posts.post(call.message.chat, card, task=task)
+        posts.conclude(status=0 if good else 1)
+
+    return effect
 
 
 async def _day_receipt(context: Context, call: Call, named: str) -> Effect:
@@ -229,7 +232,7 @@ async def _day_receipt(context: Context, call: Call, named: str) -> Effect:
     day = issued.day
     path = await days.here(context.store, context.home, issued)
     note = await asyncio.to_thread(_note_of, path)
-    call.result.data = {
+    data = {
         "day": day,
         "root": issued.root_sha256,
         "sha256": issued.sha256,
@@ -248,7 +251,7 @@ async def _day_receipt(context: Context, call: Call, named: str) -> Effect:
         document=str(path),
         tone=Tone.GOOD,
     )
-    return reply(call, card)
+    return reply(call, card, data=data)
 
 
 def _note_of(path: Path) -> str:

@@ -104,7 +104,7 @@ async def _now(context: Context, call: Call, named: str) -> Effect:
         schedules.started(tx, found, task.id)
         if found.channel != call.message.chat:
             posts.post(call.message.chat, Card(line(f"{found.id} · {task.id} started")), task=task.id)
-        call.resulted(posts, task=task.id)
+        posts.conclude(task=task.id)
 
     return effect
 
@@ -159,12 +159,14 @@ async def show_schedules(context: Context, call: Call) -> Effect:
         found, mine = await context.store.read(
             lambda tx: (schedules.find(tx, given[0]), sounds.zone_of(tx, config, call.actor))
         )
-        call.result.data = cards.plain(found, now)
-        return reply(call, cards.schedule_card(found, str(found.state), mine, now, config.isolation, every=True))
+        data = cards.plain(found, now)
+        return reply(
+            call, cards.schedule_card(found, str(found.state), mine, now, config.isolation, every=True), data=data
+        )
     every, mine = await context.store.read(
         lambda tx: (schedules.listed(tx), sounds.zone_of(tx, config, call.actor))
     )
-    call.result.data = {"v": 1, "schedules": [cards.plain(schedule, now) for schedule in every]}
+    data = {"v": 1, "schedules": [cards.plain(schedule, now) for schedule in every]}
     page = Page.of(wanted(call.args), len(every), _LISTED)
     shown = every[page.first : page.upto]
     lines = [cards.schedule_line(schedule, mine, now) for schedule in shown]
@@ -177,7 +179,7 @@ async def show_schedules(context: Context, call: Call) -> Effect:
         ),
         footer=f"times in {mine.key}",
     )
-    return reply(call, card)
+    return reply(call, card, data=data)
 
 
 _LISTED = 6

@@ -89,7 +89,7 @@ def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
         title = line(f"{names} · {_CONFIRMED[choice]}{f' {when}' if when else ''}")
         base = footer(task, Progress(), context.config().isolation)
         posts.post(call.message.chat, Card(title, footer=base, tone=Tone.WORKING), task=task.id)
-        call.resulted(posts, task=task.id)
+        posts.conclude(task=task.id)
 
     return effect
 

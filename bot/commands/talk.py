@@ -90,7 +90,7 @@ async def say(context: Context, call: Call) -> Effect:
                 card, lines=(*card.lines, only), actions=(Action(f"Stop {task.id}", f"/stop {task.id}"),)
             )
         posts.post(call.message.chat, card, task=task.id)
-        call.resulted(posts, task=task.id)
+        posts.conclude(task=task.id)
         tx.after_commit(lambda: context.control.wake(task.id))
 
     return effect
@@ -103,7 +103,7 @@ def _ask_again(context: Context, call: Call, posts: Posts, every: Sequence[appro
     files = context.home / "files"
     waiting.bring_up(posts, context.config(), call.message.chat, (*here, *every)[0], files, lead=lead)
     sent.came_to_nothing(posts.tx, call.message)
-    call.resulted(posts, status=Misused.status)
+    posts.conclude(status=Misused.status)
 
 
 def _withdrawn(context: Context, call: Call, posts: Posts, task: Task, held: approvals.Approval) -> None:

@@ -90,7 +90,7 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
         )
         if not waits:
             start_now(context, posts, task)
-        call.resulted(posts, task=task.id)
+        posts.conclude(task=task.id)
         if met and not waits:
             raise Refused(attempted=NOW, cause=f"{met[0].holder} has {met[0].path}", hint=OR_WAIT)
         if met:
@@ -137,7 +137,7 @@ async def stop(context: Context, call: Call) -> Effect:
         lines = (line("It is landing: where that is done already, it stays landed."),) if late else ()
         card = Card(line(title), lines, footer=_footer(context, now), tone=Tone.WORKING)
         posts.post(call.message.chat, card, task=task.id)
-        call.resulted(posts, task=task.id)
+        posts.conclude(task=task.id)
         tx.after_commit(lambda: context.control.wake(task.id))
 
     return effect
@@ -245,7 +245,7 @@ async def retry(context: Context, call: Call) -> Effect:
             needs=now.needs,
             forked=now.forked,
         )
-        call.resulted(posts, task=again.id)
+        posts.conclude(task=again.id)
         attachment_rows.copy(tx, now.id, again.id)
         buttons.withdraw(posts, now.origin, f"/retry {now.id}", f"/stop {now.id}")
 

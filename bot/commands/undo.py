@@ -66,7 +66,7 @@ async def undo(context: Context, call: Call) -> Effect:
         )
         size = Path(path).stat().st_size
         attachments.add(tx, made.id, attachments.REQUEST, name=name, path=path, media_type="text/x-diff", size=size)
-        call.resulted(posts, task=made.id)
+        posts.conclude(task=made.id)
 
     return effect
 

@@ -58,8 +58,8 @@ async def unlanded(context: Context, call: Call) -> Effect:
         return view.list_card(tx, found, page, isolation), [view.plain(tx, tree) for tree in trees.unlanded(tx)]
 
     card, every = await context.store.read(read)
-    call.result.data = {"v": 1, "unlanded": every}
-    return reply(call, card)
+    data = {"v": 1, "unlanded": every}
+    return reply(call, card, data=data)
 
 
 async def _unreadable(context: Context, task: Task) -> str:
@@ -91,7 +91,7 @@ def _continue(context: Context, call: Call, task: Task, choice: tuple[ApprovalDe
         Card(line(f"{task.id} · {said}"), lines, footer=footed(context.config().isolation), tone=Tone.WORKING),
         task=task.id,
     )
-    call.resulted(posts, task=task.id)
+    posts.conclude(task=task.id)
     tx.after_commit(lambda: context.control.wake(task.id))
 
 

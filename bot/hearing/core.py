@@ -24,7 +24,7 @@ from bot.hearing.voices import Voices
 from bot.message import Message
 from bot.outbox.posting import Outbox, Posts
 from bot.parse import Ignore, Spoken, asks_for_help, parse
-from bot.registry import Call, Context, Effect, RefusedForNow, Result, demand_right
+from bot.registry import Call, Context, Effect, Result, demand_right
 from bot.speech.transcript import Transcribe
 from bot.telling import buttons
 from fleet.errors import (
@@ -218,46 +218,48 @@ class ChatCore:
         found = together[0].background if len(together) == 1 else None
         given = Given(message, self.context.control.ledger_grows())
         try:
-            call, effect = await self._prepare(given, found)
+            effect = await self._prepare(given, found)
             if isinstance(effect, str):
                 return await store.write(partial(settling.ignored, rows=rows, why=effect))
-            result = call.result if call is not None else Result()
-            handled = settling.Handled.of(rows, messages, call, given, self.context.registry)
-            return await store.write(lambda tx: settling.carried_out(tx, self.outbox, handled, effect, result))
+            command = self.context.registry.get(given.verb)
+            carried_out = partial(
+                settling.carried_out, effect=effect, rows=rows, parts=messages, given=given, command=command
+            )
+            return await store.write(lambda tx: carried_out(self.outbox.open(tx)))
         except _TooOften:
             return await store.write(lambda tx: settling.too_often(tx, rows))
         except (StoreUnavailable, LeaseLost, LeadershipLost):
             raise
         except Exception as error:
             explanation = settling.spelled_out(error, self.context, message.adapter)
-            if bug := not isinstance(error, AirbossError):
+            if not isinstance(error, AirbossError):
                 log.exception("a command failed")
-            why, card, chat = repr(error)[:500] if bug else "", explanation.card(), message.chat
-            status, also = explanation.status, error.also if isinstance(error, RefusedForNow) else None
-            ended = settling.Explained(rows, chat, card, given, error, status=status, bug=why, also=also)
-            return await store.write(lambda tx: settling.explained(tx, self.outbox, ended))
+            explained = partial(
+                settling.explained, rows=rows, chat=message.chat, given=given, said=explanation, error=error
+            )
+            return await store.write(lambda tx: explained(self.outbox.open(tx)))
 
     def _background(self, tx: Tx, message: Message) -> Background:
         return background(tx, message, known=who(self.context.config(), message.sender) is not None)
 
-    async def _prepare(self, given: Given, found: Background | None) -> tuple[Call | None, Effect | str]:
-        """The call and its effect, or why nothing is done."""
+    async def _prepare(self, given: Given, found: Background | None) -> Effect | str:
+        """What a message does, or why nothing is done."""
         message = given.message
         if message.moved_to:
-            return None, lambda posts: moves.moved(posts.tx, message.adapter, message.chat.chat, message.moved_to)
+            return lambda posts: moves.moved(posts.tx, message.adapter, message.chat.chat, message.moved_to)
         registry, person = self.context.registry, settling.sender_of(self.context.config(), message)
         if found is None:
             found = await self.context.store.read(lambda tx: self._background(tx, message))
         lost = message.unreadable and not message.spoken
         said = None if message.pressed or lost else hear(voice.guessed(message), found, registry)
         if isinstance(said, Ignore):
-            return None, said.why
+            return said.why
         if message.edited and (ignored := edits.ignored(message, found.before, registry)):
-            return None, ignored
+            return ignored
         if person is None:
-            return None, settling.to_stranger(message, self._strangers)
+            return settling.to_stranger(message, self._strangers)
         if meaning.idle_nod(message, said, person):
-            return None, "a nod of somebody who has no say"
+            return "a nod of somebody who has no say"
         given.heard = not message.spoken and not message.edited
         if message.pressed:
             return await self._pressed(given, person, found)
@@ -270,19 +272,17 @@ class ChatCore:
         if message.edited:
             return await self._edited(given, person, said, found)
         if message.spoken and self.voices.set_up:
-            return None, self.voices.take(message, found.task)
+            return self.voices.take(message, found.task)
         if message.spoken and (message.unreadable or not message.text):
             raise voice.unreadable(message)
         return await self._meant(given, person, said, found)
 
-    async def _meant(
-        self, given: Given, person: Person, said: Heard | None, found: Background
-    ) -> tuple[Call | None, Effect]:
+    async def _meant(self, given: Given, person: Person, said: Heard | None, found: Background) -> Effect:
         """What the words of a message do."""
         registry, message = self.context.registry, given.message
         match said:
             case Doubt():
-                return None, settling.posting(message, doubting(said, partial(registry.write, message.adapter)))
+                return settling.posting(message, doubting(said, partial(registry.write, message.adapter)))
             case DraftWords(draft, text):
                 command = Spoken(draft.verb, draft.arguments(text))
                 return await self._spoken(given, person, command, found, draft.files)
@@ -294,7 +294,7 @@ class ChatCore:
         command = self.context.registry.get(said.verb) if isinstance(said, Spoken) else None
         return command is not None and command.urgent
 
-    async def _pressed(self, given: Given, person: Person, found: Background) -> tuple[Call | None, Effect]:
+    async def _pressed(self, given: Given, person: Person, found: Background) -> Effect:
         """A button: not limited, and it discards a draft only if it starts a task or asks for one."""
         message = given.message
         token, chat, sender = message.pressed, message.chat, str(message.sender)
@@ -306,72 +306,69 @@ class ChatCore:
             raise ValueError(f"a button without a command: {button.command!r}")
         if said.verb == voice.VERB:
             return await self._confirmed(given, person, button, *said.args.split())
-        call, effect = await self._call(given, person, said, found.task, digest=button.digest, put=button.put)
+        effect = await self._call(given, person, said, found.task, digest=button.digest, put=button.put)
 
         def pressed(posts: Posts) -> None:
-            button_rows.use(posts.tx, button.token, call.actor)
-            if call.verb in drafts.VERBS:
+            button_rows.use(posts.tx, button.token, sender)
+            if given.verb in drafts.VERBS:
                 drafts.drop(posts.tx, chat, message.sender)
             effect(posts)
-            buttons.pressed(posts, button, call.actor)
+            buttons.pressed(posts, button, sender)
 
-        return call, pressed
+        return pressed
 
     async def _confirmed(
         self, given: Given, person: Person, button: button_rows.Pressable, deed: str, id_: str
-    ) -> tuple[Call | None, Effect]:
+    ) -> Effect:
         """A button under a voice message. Sent, it is handled as if its sender had typed it now."""
         chosen, sender = voice.Deed(deed), given.message.sender
         kept = await self.context.store.read(lambda tx: voice.confirmed(tx, id_, sender))
-        call: Call | None = None
         act: Effect | None = None
         if chosen in (voice.Deed.SEND, voice.Deed.RUN, voice.Deed.ASK):
             given.message = typed = kept.typed(chosen)
             found = await self.context.store.read(lambda tx: self._background(tx, typed))
-            call, act = await self._meant(given, person, hear(typed, found, self.context.registry), found)
+            act = await self._meant(given, person, hear(typed, found, self.context.registry), found)
         else:
             given.heard = False  # the draft of a voice message is edited or thrown away
-        return call, self.voices.pressed(kept, chosen, button, act)
+        return self.voices.pressed(kept, chosen, button, act)
 
     async def _spoken(
         self, given: Given, person: Person, said: Spoken, found: Background, digest: str = ""
-    ) -> tuple[Call, Effect]:
+    ) -> Effect:
         """A typed command: it discards a draft, and says so, unless it only shows something."""
         message, registry = given.message, self.context.registry
         command = registry.get(said.verb)
         meaning.demand_one(said, registry, registry.write(message.adapter, said.verb))
         draft = found.draft_for(message)
-        call, effect = await self._call(given, person, said, found.task, digest=digest)
+        effect = await self._call(given, person, said, found.task, digest=digest)
         if draft is None or command is None or command.right is Right.SEE:
-            return call, effect
+            return effect
         verb = registry.write(message.adapter, draft.verb)
 
         def instead(posts: Posts) -> None:
             drafts.drop(posts.tx, message.chat, message.sender)
             effect(posts)
-            if call.verb not in drafts.VERBS:
+            if given.verb not in drafts.VERBS:
                 posts.post(message.chat, Card(line(f"Your {verb} draft was discarded.")))
 
-        return call, instead
+        return instead
 
-    async def _edited(
-        self, given: Given, person: Person, said: Heard | None, found: Background
-    ) -> tuple[Call | None, Effect]:
+    async def _edited(self, given: Given, person: Person, said: Heard | None, found: Background) -> Effect:
         """An edited message: its task, if it has not started, is replaced by the task that it asks for now."""
         before = edits.demand_known(found.before)
         if not before.task:
             given.heard = True
-            call, effect = await self._meant(given, person, said, found)
-            return call, edits.anew(given.message, effect)
+            effect = await self._meant(given, person, said, found)
+            return edits.anew(given.message, effect)
         if isinstance(said, Spoken) and found.unstarted and before.whole and said.verb in edits.REPLACE:
             given.heard = True
-            call, effect = await self._spoken(given, person, said, found)
-            return call, edits.replacing(call, effect, before, self.context.control)
-        return None, edits.told(given.message, before, self.context.registry)
+            effect = await self._spoken(given, person, said, found)
+            return edits.replacing(given.message, effect, before, self.context.control)
+        return edits.told(given.message, before, self.context.registry)
 
     async def _call(
         self, given: Given, person: Person, said: Spoken, task: str, *, digest: str, put: int = 0
-    ) -> tuple[Call, Effect]:
+    ) -> Effect:
         message, registry = given.message, self.context.registry
         command = registry.demand(said.verb)
         if not message.pressed and asks_for_help(said.args, words=command.verb == "say"):
@@ -384,4 +381,4 @@ class ChatCore:
             fault(Point.CHAT_CALL)
             message = await self._fetch[message.adapter](message)
         call = Call(message, person, command.verb, said.args, task=task, digest=digest, put=put)
-        return call, await command.handler(self.context, call)
+        return await command.handler(self.context, call)

@@ -8,7 +8,7 @@ from bot.cards import Action, Card, Tone, line
 from bot.hearing import acts, drafts, sent
 from bot.message import Message
 from bot.outbox.posting import Posts
-from bot.registry import Call, Effect, FleetControl, Registry
+from bot.registry import Effect, FleetControl, Registry
 from bot.telling import buttons
 from fleet.errors import Misused, Refused
 from fleet.model import ENDS
@@ -54,12 +54,12 @@ def anew(message: Message, effect: Effect) -> Effect:
     return heard
 
 
-def replacing(call: Call, effect: Effect, before: SentMessage, control: FleetControl) -> Effect:
+def replacing(message: Message, effect: Effect, before: SentMessage, control: FleetControl) -> Effect:
     """The new task instead of the old one, which goes on when the edit leads to a question. Raises ``Refused`` when
     the old one has started meanwhile."""
 
     def instead(posts: Posts) -> None:
-        tx, chat = posts.tx, call.message.chat
+        tx, chat = posts.tx, message.chat
         if not unstarted(tx, before.task) or tasks.stop_requested(tx, before.task):
             raise Refused(
                 attempted="use your edited message",
@@ -69,14 +69,14 @@ def replacing(call: Call, effect: Effect, before: SentMessage, control: FleetCon
             )
         effect(posts)
         if not posts.task:
-            sent.reworded(tx, call.message)
+            sent.reworded(tx, message)
             stop = Action(f"Stop {before.task}", f"/stop {before.task}")
             card = Card(line(f"{before.task} keeps your first text"), actions=(stop,), tone=Tone.WAITING)
             posts.post(chat, card, task=before.task)
             return
-        if not call.message.files:  # Slack names none in an edit; a picture's caption cannot lose its picture
+        if not message.files:  # Slack names none in an edit; a picture's caption cannot lose its picture
             attachments.copy(tx, before.task, posts.task)
-        tasks.request_stop(tx, before.task, call.actor)
+        tasks.request_stop(tx, before.task, str(message.sender))
         buttons.withdraw(posts, tasks.task(tx, before.task).origin, f"/stop {before.task}")
         posts.post(
             chat, Card(line(f"{posts.task} replaces {before.task}: you edited the message")), task=posts.task

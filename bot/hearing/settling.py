@@ -6,7 +6,6 @@ The result is kept with its row, so a client that sends the same message again g
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -18,11 +17,11 @@ from bot.hearing.acts import as_one
 from bot.hearing.given import Given
 from bot.hearing.meaning import unknown
 from bot.message import Message
-from bot.outbox.posting import Outbox, Posts
-from bot.registry import Call, Context, Effect, Registry, Result
+from bot.outbox.posting import Posts
+from bot.registry import Command, Context, Effect, RefusedForNow, Result
 from bot.telling import sounds
 from fleet.config import FleetConfig
-from fleet.errors import Misused, Refused
+from fleet.errors import AirbossError, Misused, Refused
 from fleet.failpoints import failpoint
 from fleet.model import ChatRef, PersonId
 from fleet.store.chat import inbox
@@ -35,66 +34,26 @@ ONLY_READABLE: Final = "Only text, pictures and files can be read here."
 Rows = Sequence[inbox.Received]
 
 
-@dataclass(frozen=True, slots=True)
-class Handled:
-    """The rows of one act, and its messages if they were a command. ``words``: they have words for an agent;
-    ``prompt``: these are a new task's prompt."""
-
-    rows: Rows
-    parts: Sequence[Message]
-    given: Given
-    words: bool = False
-    prompt: bool = False
-
-    @classmethod
-    def of(
-        cls, rows: Rows, parts: Sequence[Message], call: Call | None, given: Given, registry: Registry
-    ) -> Handled:
-        """Of the messages that came to this call."""
-        command = registry.get(call.verb) if call is not None else None
-        if command is None:
-            return cls(rows, (), given)
-        return cls(rows, parts, given, words=command.takes_words, prompt=command.verb in edits.REPLACE)
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """The rows of one act that ended with an error, and the card that says so. ``bug``: the internal error; empty
-    for other errors. ``also``: what happens besides."""
-
-    rows: Rows
-    chat: ChatRef
-    card: Card
-    given: Given
-    error: Exception
-    status: int
-    bug: str
-    also: Effect | None
-
-
-def carried_out(tx: Tx, outbox: Outbox, handled: Handled, effect: Effect, result: Result) -> Result:
-    """Applies the effect; returns ``result`` with what the effect set and posted."""
-    rows, parts = handled.rows, handled.parts
-    posts = outbox.open(tx)
+def carried_out(
+    posts: Posts, effect: Effect, *, rows: Rows, parts: Sequence[Message], given: Given, command: Command | None
+) -> Result:
+    """Applies the effect of an act's messages. ``command``: what they came to, if it was one."""
+    tx = posts.tx
     effect(posts)
-    if parts and (left_out := as_one(parts).ignored):
+    if command and (left_out := as_one(parts).ignored):
         posts.post(parts[0].chat, Card(line("Left out: ", ", ".join(left_out)), (line(ONLY_READABLE),)))
-    final = replace(
-        result,
-        task=posts.task or result.task,
-        status=posts.status or result.status,
-        data=plain.without_secrets(posts.data or result.data, tx.store.redact),
-        posted=posts.numbers,
+    result = Result(
+        posts.status, posts.task, plain.without_secrets(posts.data, tx.store.redact), posted=posts.numbers
     )
-    if handled.words and final.task:
-        sent.remember(tx, parts, final.task, prompt=handled.prompt)
-    handled.given.note(tx, task=final.task)
+    if command and command.takes_words and result.task:
+        sent.remember(tx, parts, result.task, prompt=command.verb in edits.REPLACE)
+    given.note(tx, task=result.task)
     for row in rows:
-        inbox.done(tx, row.id, final.to_json())
-    _answered(tx, outbox, rows, posts.numbers)
+        inbox.done(tx, row.id, result.to_json())
+    _answered(posts, rows)
     tx.after_commit(partial(failpoint, "update-handled"))
     posts.leave_at_once()
-    return final
+    return result
 
 
 def sender_of(config: FleetConfig, message: Message) -> Person | None:
@@ -111,11 +70,11 @@ def to_stranger(message: Message, may: Callable[[PersonId], bool]) -> Effect | s
 
 def posting(message: Message, card: Card) -> Effect:
     """A card where the message was sent, and nothing else."""
-    return lambda posts: _post(posts, message, card)
 
+    def effect(posts: Posts) -> None:
+        posts.post(message.chat, card)
 
-def _post(posts: Posts, message: Message, card: Card) -> None:
-    posts.post(message.chat, card)
+    return effect
 
 
 def ignored(tx: Tx, rows: Rows, why: str) -> Result:
@@ -152,25 +111,27 @@ def spelled_out(error: Exception, context: Context, adapter: str) -> Explanation
     )
 
 
-def explained(tx: Tx, outbox: Outbox, ended: Explained) -> Result:
-    """An error, which is shown to the sender."""
-    posts = outbox.open(tx)
-    posts.post(ended.chat, ended.card)
-    ended.given.note(tx, error=ended.error)
-    if isinstance(ended.error, Misused | Refused) and ended.also is None and len(ended.rows) == 1:
-        sent.came_to_nothing(tx, ended.given.message)
-    _answered(tx, outbox, ended.rows, posts.numbers)
-    result = Result(status=ended.status, posted=list(posts.numbers))
-    if ended.also is not None:
-        ended.also(posts)
-    for row in ended.rows:
-        if ended.bug:
-            inbox.failed(tx, row.id, ended.bug, result.to_json())
-        else:
+def explained(
+    posts: Posts, *, rows: Rows, chat: ChatRef, given: Given, said: Explanation, error: Exception
+) -> Result:
+    """An act ended with an error, which is shown to the sender."""
+    tx, also = posts.tx, error.also if isinstance(error, RefusedForNow) else None
+    posts.post(chat, said.card())
+    given.note(tx, error=error)
+    if isinstance(error, Misused | Refused) and also is None and len(rows) == 1:
+        sent.came_to_nothing(tx, given.message)
+    _answered(posts, rows)
+    result = Result(status=said.status, posted=list(posts.numbers))
+    if also is not None:
+        also(posts)
+    for row in rows:
+        if isinstance(error, AirbossError):
             inbox.done(tx, row.id, result.to_json())
+        else:
+            inbox.failed(tx, row.id, repr(error)[:500], result.to_json())
     return result
 
 
-def _answered(tx: Tx, outbox: Outbox, rows: Rows, numbers: Sequence[int]) -> None:
+def _answered(posts: Posts, rows: Rows) -> None:
     for row in rows:
-        tx.after_commit(partial(outbox.answered, row.adapter, row.update_id, numbers))
+        posts.answers(row.adapter, row.update_id)

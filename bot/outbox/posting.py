@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -144,9 +145,13 @@ class Posts:
         outbox.edit(self.tx, key, drawn.to_json(), chat=chat, soon=soon)
         self._news.setdefault(chat.adapter, [])
 
-    def conclude(self, task: str, status: int) -> None:
+    def conclude(self, task: str = "", status: int = 0) -> None:
         """The task that the call started or concerned, and its exit status."""
         self.task, self.status = task, status
+
+    def answers(self, adapter: str, update_id: str) -> None:
+        """What is posted so far answers this message."""
+        self.tx.after_commit(partial(self._outbox.answered, adapter, update_id, list(self.numbers)))
 
     def leave_at_once(self) -> None:
         """Claims in this transaction what may be sent now, where it posted: that needs no second commit."""
