@@ -53,4 +53,4 @@ class Phones:
         """Keeps each connected. One whose token is refused ends the controller."""
         for chat in self.chats:
             supervisor.run(f"{chat.name} connection", chat.keep_up)
-            supervisor.run(chat.name, chat.running, OnDeath.FATAL)
+            supervisor.run(chat.name, chat.contact.running, OnDeath.FATAL)

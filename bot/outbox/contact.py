@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from enum import StrEnum
+
+from fleet.errors import AirbossError
 
 
 class Way(StrEnum):
@@ -20,6 +23,8 @@ class Contact:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._lost: dict[Way, tuple[float, str]] = {}
+        self._ended = asyncio.Event()
+        self._why_ended: AirbossError | None = None
 
     def lost(self, way: Way, why: str) -> None:
         """It did not answer; the first of several failures counts."""
@@ -39,3 +44,14 @@ class Contact:
     def why(self) -> str:
         """What was said last; empty while it answers."""
         return next((why for _, why in self._lost.values()), "")
+
+    def ends(self, error: AirbossError) -> None:
+        """It is impossible to go on: a token that is not accepted any more, a second program that polls."""
+        self._why_ended = self._why_ended or error
+        self._ended.set()
+
+    async def running(self) -> None:
+        """Never returns. Raises what makes it impossible to go on."""
+        await self._ended.wait()
+        assert self._why_ended is not None
+        raise self._why_ended

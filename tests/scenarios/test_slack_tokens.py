@@ -23,7 +23,7 @@ async def ended(there: House) -> str:
     """What the adapter ends the controller with."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         with pytest.raises(WrongToken) as raised:
-            await there.adapter.running()
+            await there.adapter.contact.running()
     return str(raised.value)
 
 
@@ -58,7 +58,7 @@ async def test_a_missing_scope_ends_nothing(tmp_path: Path) -> None:
         there.proxy.fail("chat.postMessage", error="missing_scope")
         await say(there, Card(line("good morning")))
         await there.slack.until(lambda said: [message["text"] for message in said] == ["good morning"])
-        running = asyncio.ensure_future(there.adapter.running())
+        running = asyncio.ensure_future(there.adapter.contact.running())
         await asyncio.sleep(0)
         assert not running.done()
         running.cancel()

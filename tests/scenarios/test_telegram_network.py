@@ -260,10 +260,10 @@ async def test_a_second_poller_is_ended_in_words_and_the_first_goes_on(tmp_path:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     async with telegram_house(tmp_path / "a", api, newcomer=0) as first:
-        going_on = asyncio.ensure_future(first.adapter.running())
+        going_on = asyncio.ensure_future(first.adapter.contact.running())
         async with telegram_house(tmp_path / "b", api) as second:
             with pytest.raises(Refused, match="another program polls"):
-                await asyncio.wait_for(second.adapter.running(), 60)
+                await asyncio.wait_for(second.adapter.contact.running(), 60)
             while "another program polls" not in first.adapter.contact.why:
                 await asyncio.sleep(0.01)
         (answer,) = await first.say(ADA, "/help")
@@ -284,7 +284,7 @@ async def test_a_page_from_between_us_and_telegram_says_nothing_of_token_chat_or
 ) -> None:
     """The login page of a network, the refusal of a proxy."""
     async with telegram_house(tmp_path, api) as there:
-        going_on = asyncio.ensure_future(there.adapter.running())
+        going_on = asyncio.ensure_future(there.adapter.contact.running())
         pages = {"400": VERA, "401": OTTO, "403": ADA}
         for status, person in pages.items():
             api.world.person(person)
@@ -315,7 +315,7 @@ async def test_polls_that_telegram_refuses_are_seen_and_a_revoked_token_ends_it(
         api.token = "1:another"
         api.post([{}])  # ends the poll, and is answered with nothing
         with pytest.raises(Misused, match="BotFather"):
-            await asyncio.wait_for(there.adapter.running(), 60)
+            await asyncio.wait_for(there.adapter.contact.running(), 60)
         api.token = TOKEN
 
 

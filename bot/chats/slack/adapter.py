@@ -67,7 +67,6 @@ class SlackAdapter:
         self._session: aiohttp.ClientSession | None = None
         self._web: AsyncWebClient | None = None
         self._connection: Connection | None = None
-        self._failed: asyncio.Future[None] | None = None
         self._answer_urls: dict[str, tuple[str, float]] = {}
 
     # --- receiving --------------------------------------------------------------------------------------
@@ -75,7 +74,6 @@ class SlackAdapter:
     async def start(self, receive: Receive) -> None:
         """Connects. While Slack is unavailable it keeps trying; a wrong token raises ``Misused``."""
         self._receive = receive
-        self._failed = asyncio.get_running_loop().create_future()
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT))
         self._web = AsyncWebClient(
             token=self._settings.bot_token,
@@ -94,25 +92,15 @@ class SlackAdapter:
             raise
 
     async def keep_up(self) -> None:
-        """Keeps the connection until cancelled; may be called again. :meth:`running` raises for a wrong token."""
+        """Keeps the connection until cancelled; may be called again. A wrong token ends it."""
         if self._web is None:
             raise RuntimeError("the Slack adapter was not started")
         try:
             connection = self._connection or await self._opened(self._web)
             await connection.keep_up()
         except Misused as error:
-            self._fail(error)
+            self.contact.ends(error)
             raise
-
-    async def running(self) -> None:
-        """Never returns. Raises what makes it impossible to continue (a token that Slack no longer accepts)."""
-        if self._failed is None:
-            raise RuntimeError("the Slack adapter was not started")
-        await asyncio.shield(self._failed)
-
-    def _fail(self, error: AirbossError) -> None:
-        if self._failed is not None and not self._failed.done():
-            self._failed.set_exception(error)
 
     async def _open(self, web: AsyncWebClient) -> Connection:
         token = self._settings.app_token
@@ -155,8 +143,6 @@ class SlackAdapter:
             await self._connection.close()
         if self._session is not None:
             await self._session.close()
-        if self._failed is not None and not self._failed.done():
-            self._failed.cancel()
 
     async def _take(self, body: Mapping[str, Any]) -> None:
         """Commits what a body says; returning is the acknowledgement."""
@@ -214,7 +200,7 @@ class SlackAdapter:
         except Misused as error:
             _log.error("Slack accepts nothing now; messages are kept: %s", error)
             if isinstance(error, WrongToken):
-                self._fail(error)
+                self.contact.ends(error)
             raise self._away(outgoing, error) from error
 
     def _away(self, outgoing: Outgoing, error: AirbossError, *, unsure: bool = False) -> Unavailable:

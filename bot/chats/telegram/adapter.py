@@ -85,7 +85,6 @@ class TelegramAdapter:
         self._connected = False
         self._conflicts: deque[float] = deque(maxlen=_CONFLICTS)
         self._newcomer_until = time.monotonic() + newcomer_seconds
-        self._failed: asyncio.Future[None] | None = None
 
     # --- start and end -------------------------------------------------------------------------------------------
 
@@ -94,7 +93,6 @@ class TelegramAdapter:
         for a webhook address that is in use. While Telegram cannot be reached, it keeps trying.
         """
         self._receive = receive
-        self._failed = asyncio.get_running_loop().create_future()
         for request in self._requests:
             await request.initialize()
         try:
@@ -108,20 +106,14 @@ class TelegramAdapter:
 
     async def keep_up(self) -> None:
         """Connects, however long Telegram is unavailable; then the library keeps the connection. Until cancelled;
-        may be called again. :meth:`running` raises for a wrong token."""
+        may be called again. A wrong token ends it."""
         try:
             if not self._connected:
                 await self._connect_later()
             await asyncio.Event().wait()
         except AirbossError as error:
-            self._fail(error)
+            self.contact.ends(error)
             raise
-
-    async def running(self) -> None:
-        """Never returns. Raises what makes it impossible to continue (a second poller, a revoked token)."""
-        if self._failed is None:
-            raise RuntimeError("the Telegram adapter was not started")
-        await asyncio.shield(self._failed)
 
     async def close(self) -> None:
         """Stops receiving messages."""
@@ -134,8 +126,6 @@ class TelegramAdapter:
                     await self._updater.stop()
         for request in self._requests:
             await request.shutdown()
-        if self._failed is not None and not self._failed.done():
-            self._failed.cancel()
 
     async def _connect(self) -> None:
         await self._updater.initialize()
@@ -190,7 +180,7 @@ class TelegramAdapter:
     def _poll_failed(self, error: TelegramError) -> None:
         """Called for each poll that failed; the library keeps polling."""
         if isinstance(error, Unauthorized):
-            self._fail(self._wrong_token())
+            self.contact.ends(self._wrong_token())
         if not isinstance(error, Conflict):
             log.info("Telegram does not answer: %s", error)
             return
@@ -201,7 +191,7 @@ class TelegramAdapter:
         log.warning("another program %s this bot's token", other)
         often = len(self._conflicts) == _CONFLICTS and now - self._conflicts[0] < _CONFLICT_WINDOW
         if often and now < self._newcomer_until:
-            self._fail(
+            self.contact.ends(
                 Refused(
                     attempted="receive from Telegram",
                     on=f"@{self._me.username}",
@@ -217,10 +207,6 @@ class TelegramAdapter:
             cause=f"it does not know the token in {TOKEN}",
             hint="Copy it again from @BotFather into .env, or remove it to run without Telegram.",
         )
-
-    def _fail(self, error: AirbossError) -> None:
-        if self._failed is not None and not self._failed.done():
-            self._failed.set_exception(error)
 
     # --- in -----------------------------------------------------------------------------------------------
 
@@ -268,7 +254,7 @@ class TelegramAdapter:
             self._post.forget(outgoing)
             raise Undeliverable(error.message) from None
         except InvalidToken:
-            self._fail(self._wrong_token())
+            self.contact.ends(self._wrong_token())
             raise self._away(outgoing, "the token is no longer valid") from None
         except NotSent as error:
             raise self._away(outgoing, error.message) from None
