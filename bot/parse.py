@@ -22,7 +22,7 @@ _FIRST_WORD = re.compile(r"\S+")
 _SLASHES = "/／!⁄∕"  # look-alikes that a phone's keyboard offers
 _AROUND = "\"'“”„‟«»‘’‚‛"
 _AFTER = ".!?…。！？"  # a keyboard ends a sentence automatically
-_VERB = re.compile(r"([A-Za-z][A-Za-z_-]{0,31})(?:@[A-Za-z0-9_.-]{1,64})?(?=$|\s)")
+_VERB = re.compile(r"([A-Za-z][A-Za-z0-9_-]{0,31})(?:@[A-Za-z0-9_.-]{1,64})?(?=$|\s)")
 _MENTION = re.compile(r"@[A-Za-z0-9_.-]{1,64}[:,]?\s+")
 _NAMES = "repo|on|machine|agent|after|budget|model|wait"
 _OPTION = re.compile(

@@ -24,6 +24,7 @@ from fleet.machines.hand_terminal import HandTerminal
 from fleet.machines.watch import MachineSeen
 from fleet.ports import Clock
 from fleet.store.core import Store
+from fleet.store.named import of_another_kind
 from gates.locks.service import LockService
 from gates.people import Person, Right, may
 
@@ -261,10 +262,11 @@ class Registry:
             close, ended = self.nearest(name), self.get(name.removeprefix("un"))
             if ended is not None and "off" in ended.usage:
                 close = f"{ended.verb} off"
+            hint = f"Did you mean /{close}?" if close else "/help shows them all."
             raise Misused(
                 attempted=f"do /{name}",
                 cause="there is no such command",
-                hint=f"Did you mean /{close}?" if close else "/help shows them all.",
+                hint=of_another_kind(name, "command") or hint,
             )
         return command
 

@@ -18,6 +18,7 @@ from bot.cards import Card, line
 from bot.local import client
 from bot.telling.alarms import Alarms, FleetAlarm
 from fleet.config import parse_fleet
+from fleet.errors import Misused
 from fleet.questions import Option, Question
 from fleet.store import approvals, tables
 from fleet.store.approvals import ApprovalDecision
@@ -99,6 +100,7 @@ async def test_a_plain_line_answers_the_one_question_that_waits_at_the_console(t
         flight = await Flight.begin(there, begun=True)
         first = await flight.ask("{}", questions=(question,))
         await there.settle(CONSOLE_MAIN)
+        assert (await exchange(tmp_path, request(do="say", text="/t1")))[-1]["end"] == Misused.status
         assert (await exchange(tmp_path, request(do="say", text="neither, a flat file")))[-1]["end"] == 0
         asked = await there.store.read(lambda tx: approvals.approval(tx, first.id))
         assert (asked.decision, asked.decided_why) == (ApprovalDecision.ANSWER, "neither, a flat file")

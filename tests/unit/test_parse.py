@@ -77,6 +77,8 @@ def test_a_command_below_a_command_is_noticed(text: str, below: str) -> None:
         ("!stop…", "stop", ""),
         ("@airboss Stop.", "stop", ""),
         ("/statsu.", "statsu", ""),
+        ("/T7.", "t7", ""),
+        ("/t7 go on", "t7", "go on"),
         ("/run\nfirst\n  second", "run", "first\n  second"),
     ],
 )
@@ -85,7 +87,8 @@ def test_commands_are_forgiving(text: str, verb: str, args: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["stop, that is wrong", "please stop", "run: it", "looks good", "1", "Done.", "“no way”"]
+    "text",
+    ["stop, that is wrong", "please stop", "run: it", "looks good", "1", "t7", "t7 broke it", "Done.", "“no way”"],
 )
 def test_words_that_are_not_for_us_stay_words(text: str) -> None:
     assert parse(text, VERBS) == Reply(text)

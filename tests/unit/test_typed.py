@@ -280,6 +280,14 @@ def test_an_id_is_found_in_what_a_keyboard_puts_around_it() -> None:
     assert [of_another_kind(typed, "t") for typed in ("t3", "shop", "s", "sx3", "")] == [""] * 5
 
 
+async def test_an_id_with_a_slash_is_no_command_and_never_a_prompt(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        assert "t1 is a task: /session t1" in await told(there, "/t1")
+        await there.say("/run repo=shop")
+        assert "a3 is a request: /waiting a3" in await told(there, "/A3")
+        assert not await there.store.read(tasks.last_number)
+
+
 async def test_a_picture_without_words_is_told_what_it_lacks(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         picture = Attachment("a.png", "/f/a.png", "image/png", 3)
