@@ -12,8 +12,7 @@ from bot.pages import Page, wanted
 from bot.parse import headed
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group, RefusedForNow, demand_right
-from bot.telling import asks, buttons, direct, sounds, waiting
-from bot.telling.progress import Progress, footer
+from bot.telling import asks, direct, sounds, waiting
 from fleet.errors import AirbossError, Misused, Refused
 from fleet.model import ENDS, Task
 from fleet.store import approvals, takeovers, tasks
@@ -206,17 +205,11 @@ def settle(
     decided = approvals.decide(tx, asked.id, allow, call.actor, said, scope=scope, answer=answer)
     if scope is ApprovalScope.SESSION:
         grants.grant(tx, asked, call.actor)
-    task = tasks.task(tx, asked.task)
-    config = context.config()
-    zone = sounds.zone_of(tx, config, task.requester)
-    by = asks.decided_by(task, decided, lambda person: sounds.name_of(config, person))
-    card = asks.decided_card(task, decided, by, footer(task, Progress(), config.isolation), zone)
-    for key in (asks.key(asked), asks.reminder_key(asked)):
-        buttons.change(posts, key, card)
+    waiting.decided(posts, context.config(), decided)
     verb = "answered" if answer else "denied" if not allow else "approved for this session" if scope else "approved"
-    posts.post(call.message.chat, Card(line(f"{asked.id} · {verb}")), task=task.id)
-    posts.conclude(task=task.id)
-    tx.after_commit(lambda: context.control.wake(task.id))
+    posts.post(call.message.chat, Card(line(f"{asked.id} · {verb}")), task=asked.task)
+    posts.conclude(task=asked.task)
+    tx.after_commit(lambda: context.control.wake(asked.task))
 
 
 async def show_waiting(context: Context, call: Call) -> Effect:

@@ -11,7 +11,7 @@ from bot.outbox.posting import Posts
 from bot.parse import keyword
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
-from bot.telling.progress import Progress, footer
+from bot.telling.progress import bare_footer
 from fleet.store import takeovers
 from gates.people import Right
 
@@ -44,7 +44,7 @@ async def attach(context: Context, call: Call) -> Effect:
             lines = [line(f"{known.words}, for {words.about(tx.now_us() - known.since_us)}.")]
             lines.append(line(f"Join in: airboss attach {task.id}"))
             actions = (Action("Hand back", f"/attach {task.id} {_END}"),)
-        base = footer(task, Progress(), context.config().isolation)
+        base = bare_footer(task, context.config())
         card = Card(line(f"{task.id} · by hand"), tuple(lines), actions=actions, footer=base, tone=Tone.WAITING)
         posts.post(call.message.chat, card, task=task.id)
         posts.conclude(task=task.id)

@@ -15,12 +15,12 @@ from bot.commands.unlanded import unlanded
 from bot.outbox.posting import Posts
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
-from bot.telling import asks, buttons, causes, sounds
-from bot.telling.progress import Progress, footer
+from bot.telling import asks, causes, waiting
+from bot.telling.progress import bare_footer
 from fleet.errors import Refused
 from fleet.model import ENDS, STOPPED_EARLY, Task, TaskState
 from fleet.store import approvals, halts, sessions, stalls, takeovers, tasks
-from fleet.store.approvals import Approval, ApprovalDecision
+from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 from gates.people import Right
 
@@ -84,10 +84,11 @@ def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
         every = causes.together(tx, stall) if _ALL in options else [stall]
         for each in every:
             decided = stalls.decide(tx, each, choice, call.actor, when)
-            _show_decided(context, call, posts, decided)
+            waiting.decided(posts, context.config(), decided)
+            tx.after_commit(partial(context.control.wake, decided.task))
         names = ", ".join(each.task for each in every)
         title = line(f"{names} · {_CONFIRMED[choice]}{f' {when}' if when else ''}")
-        base = footer(task, Progress(), context.config().isolation)
+        base = bare_footer(task, context.config())
         posts.post(call.message.chat, Card(title, footer=base, tone=Tone.WORKING), task=task.id)
         posts.conclude(task=task.id)
 
@@ -118,18 +119,7 @@ def _more_for_queued(context: Context, call: Call, posts: Posts, task: Task) -> 
     if not more:
         raise Refused(attempted=f"give {task.id} more", cause="no budget keeps it back", hint="/queue shows why.")
     posts.post(call.message.chat, Card(line(f"{task.id} may start"), tuple(map(line, more))), task=task.id)
-    call.resulted(posts, task=task.id)
-
-
-def _show_decided(context: Context, call: Call, posts: Posts, decided: Approval) -> None:
-    """Changes the cards of a decided question, and wakes its task."""
-    tx, task = posts.tx, tasks.task(posts.tx, decided.task)
-    base = footer(task, Progress(), context.config().isolation)
-    zone = sounds.zone_of(tx, context.config(), task.requester)
-    card = asks.decided_card(task, decided, call.person.name, base, zone)
-    for key in (asks.key(decided), asks.reminder_key(decided)):
-        buttons.change(posts, key, card)
-    tx.after_commit(partial(context.control.wake, task.id))
+    posts.conclude(task=task.id)
 
 
 def _meant(tx: Tx, call: Call, word: str) -> Task:

@@ -19,8 +19,7 @@ from bot.outbox.posting import Posts
 from bot.parse import keyword, tidy
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
-from bot.telling import asks, buttons, mutes, waiting
-from bot.telling.progress import Progress, footer
+from bot.telling import mutes, waiting
 from bot.telling.sounds import DAY_MINUTES, Level, SoundSettings, save_sound_settings, sound_settings, zone_of
 from fleet.errors import Misused, Refused
 from fleet.flight import notes
@@ -108,15 +107,11 @@ def _ask_again(context: Context, call: Call, posts: Posts, every: Sequence[appro
 
 def _withdrawn(context: Context, call: Call, posts: Posts, task: Task, held: approvals.Approval) -> None:
     """The card that asked for approval loses its buttons, and says why."""
-    base = footer(task, Progress(), context.config().isolation)
     who = "you" if call.actor == task.requester else call.person.name
     title = line(
         f"{task.id} · {'continues' if held.kind is ApprovalKind.STALL else 'withdrawn'}: {who} sent a message"
     )
-    zone = zone_of(posts.tx, context.config(), task.requester)
-    card = replace(asks.decided_card(task, held, call.person.name, base, zone), title=title, tone=Tone.PLAIN)
-    for key in (asks.key(held), asks.reminder_key(held)):
-        buttons.change(posts, key, card)
+    waiting.decided(posts, context.config(), held, title=title)
 
 
 async def mute(context: Context, call: Call) -> Effect:

@@ -19,7 +19,7 @@ from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.requesting import NOW, OR_WAIT, budget_of, declared, request_task, start_now
 from bot.telling import buttons, locked
-from bot.telling.progress import Progress, footer
+from bot.telling.progress import bare_footer
 from fleet.errors import Misused, Refused
 from fleet.flight import starting
 from fleet.model import ENDS, Task, TaskMode, TaskState
@@ -135,7 +135,7 @@ async def stop(context: Context, call: Call) -> Effect:
         title = f"{task.id} · stopping" if asked else f"{task.id} · already stopping"
         late = landings.may_have_landed(tx, task.id)
         lines = (line("It is landing: where that is done already, it stays landed."),) if late else ()
-        card = Card(line(title), lines, footer=_footer(context, now), tone=Tone.WORKING)
+        card = Card(line(title), lines, footer=bare_footer(now, context.config()), tone=Tone.WORKING)
         posts.post(call.message.chat, card, task=task.id)
         posts.conclude(task=task.id)
         tx.after_commit(lambda: context.control.wake(task.id))
@@ -193,10 +193,6 @@ def _not_reachable(context: Context, tx: Tx, stopping: Sequence[Task]) -> list[L
 
 def _number(task: Task) -> int:
     return int(task.id[1:])
-
-
-def _footer(context: Context, task: Task) -> str:
-    return footer(task, Progress(), context.config().isolation)
 
 
 async def retry(context: Context, call: Call) -> Effect:

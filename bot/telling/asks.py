@@ -79,6 +79,11 @@ def reminder_key(asked: Approval) -> str:
     return f"remind:{asked.id}"
 
 
+def keys(asked: Approval) -> tuple[str, str]:
+    """The card keys of every message that shows it."""
+    return key(asked), reminder_key(asked)
+
+
 def go_on(task: Task) -> str:
     """The command that tells an agent to ask again."""
     return f"/say {task.id} {_GO_ON}"

@@ -273,7 +273,7 @@ def _closed(task: Task, asked: Approval, context: NoticeContext, base: str) -> l
         return []
     zone = context.zone(task.requester)
     card = asks.decided_card(task, asked, asks.decided_by(task, asked, context.name), base, zone)
-    return [Notice(card, key=key, edits=True, soon=True) for key in (asks.key(asked), asks.reminder_key(asked))]
+    return [Notice(card, key=key, edits=True, soon=True) for key in asks.keys(asked)]
 
 
 def _verdict(tx: Tx, task: Task, verdict: VerdictGiven, progress: Progress, base: str) -> list[Notice]:

@@ -9,6 +9,7 @@ from bot import words
 from bot.cards import Action, Card, Field, Line, Tone, footed, line, one_line
 from bot.cards import field as card_field
 from fleet.budgets import Count, Measure, Scope
+from fleet.config import FleetConfig
 from fleet.events import (
     AgentContinued,
     AgentSaid,
@@ -245,6 +246,11 @@ def footer(task: Task, progress: Progress, isolation: Isolation) -> str:
     by_hand = "worked on by hand" if progress.by_hand else ""
     seen = (progress.shares, progress.reached, progress.egress)
     return footed(progress.isolation or isolation, where, by_hand, *seen)
+
+
+def bare_footer(task: Task, config: FleetConfig) -> str:
+    """The footer of a card that knows no more than the task."""
+    return footer(task, Progress(), config.isolation)
 
 
 def progress_card(task: Task, progress: Progress, isolation: Isolation, now_us: int) -> Card:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import tzinfo
+from functools import partial
 from pathlib import Path
 
 from bot import words
@@ -12,7 +13,7 @@ from bot.cards import Action, Card, Line, Tone, line, one_line
 from bot.outbox.posting import Posts
 from bot.pages import Page
 from bot.telling import asks, buttons, causes, sounds
-from bot.telling.progress import Progress, footer
+from bot.telling.progress import Progress, bare_footer, footer
 from fleet.config import FleetConfig
 from fleet.model import ChatRef, Task
 from fleet.store import sessions, tasks
@@ -37,7 +38,7 @@ def asked_in(tx: Tx, chat: ChatRef, every: Sequence[Approval], message: str = ""
     here = {
         approval.id: {
             place.message_id
-            for key in (asks.key(approval), asks.reminder_key(approval))
+            for key in asks.keys(approval)
             for place in card_rows.by_key(tx, key)
             if (place.chat.adapter, place.chat.chat) == (chat.adapter, chat.chat)
         }
@@ -54,11 +55,23 @@ def bring_up(
     tx = posts.tx
     task = tasks.task(tx, asked.task)
     card = asks.ask_card(tx, task, asked, ask_context(tx, config, task, asked, files))
-    for key in (asks.key(asked), asks.reminder_key(asked)):
+    for key in asks.keys(asked):
         buttons.supersede(posts, key, chat)
     if lead:
         card = replace(card, lines=(lead, *card.lines))
     posts.post(chat, card, key=asks.key(asked), task=task.id)
+
+
+def decided(posts: Posts, config: FleetConfig, asked: Approval, *, title: Line = ()) -> None:
+    """The cards of what a person decided, or withdrew, lose their buttons and say who did it and when."""
+    task = tasks.task(posts.tx, asked.task)
+    by = asks.decided_by(task, asked, partial(sounds.name_of, config))
+    zone = sounds.zone_of(posts.tx, config, task.requester)
+    card = asks.decided_card(task, asked, by, bare_footer(task, config), zone)
+    if title:
+        card = replace(card, title=title, tone=Tone.PLAIN)
+    for key in asks.keys(asked):
+        buttons.change(posts, key, card)
 
 
 def list_card(tx: Tx, title: str, every: Sequence[Approval], page: Page, zone: tzinfo) -> Card:
