@@ -17,16 +17,14 @@ from bot.local.evidence import add_evidence
 from bot.local.options import (
     Later,
     admin,
-    home_of,
     home_path,
     open_what_is_closed,
-    print_json,
     seconds,
     with_fleet,
     word,
 )
 from bot.local.setting_up import add_setting_up
-from bot.local.talking import add_keeping, add_talking
+from bot.local.talking import add_keeping, add_talking, command
 from bot.local.versions import add_version
 
 UNAVAILABLE = 3
@@ -263,12 +261,9 @@ def _called(options: argparse.Namespace, text: str, offline: str) -> int:
     from bot.local import client
 
     try:
-        last = client.ask(home_of(options), "call", text=text, quiet=options.json)
+        return command(options, text)
     except client.NotServed:
         return admin(offline)(options)
-    if options.json:
-        print_json(last.get("data"))
-    return int(last["end"])
 
 
 def _serve(options: argparse.Namespace) -> int:

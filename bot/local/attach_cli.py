@@ -76,7 +76,7 @@ class _HandClient:
     """Moves bytes between this terminal and the controller."""
 
     def __init__(self, channel: socket.socket) -> None:
-        self._channel, self._received = channel, b""
+        self._channel, self._said = channel, client.Lines(channel)
         self._open = False
 
     def run(self) -> dict[str, Any] | None:
@@ -90,22 +90,12 @@ class _HandClient:
                     columns, rows = os.get_terminal_size()
                     self._send(rows=rows, columns=columns)
                 if self._channel in ready:
-                    for answer in self._answers():
+                    for answer in self._said.read():
                         if "end" in answer:
                             return answer
                         self._show(answer, stack)
                 if sys.stdin in ready and not self._type():
                     return None
-
-    def _answers(self) -> list[dict[str, Any]]:
-        try:
-            data = self._channel.recv(1 << 16)
-        except ConnectionError as error:
-            raise client.ControllerGone from error
-        if not data:
-            raise client.ControllerGone
-        *lines, self._received = (self._received + data).split(b"\n")
-        return [json.loads(line) for line in lines]
 
     def _show(self, answer: dict[str, Any], stack: contextlib.ExitStack) -> None:
         if "shown" in answer and not self._open:

@@ -105,23 +105,35 @@ def send(channel: socket.socket, do: str, **more: Any) -> None:
     channel.sendall(line)
 
 
-def answers(channel: socket.socket, silent: Callable[[], None]) -> Iterator[dict[str, Any]]:
-    """The answers to one request; the last has ``end``. ``silent`` is called whenever the channel's time is over;
-    what it raises ends this. Raises ``ControllerGone`` when the controller stops."""
-    rest = b""
-    while True:
+class Lines:
+    """What a controller says over a connection."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel, self._rest = channel, b""
+
+    def read(self) -> list[dict[str, Any]]:
+        """The whole lines of what came, once something did. Raises ``ControllerGone`` when the controller stops."""
         try:
-            data = channel.recv(1 << 16)
-        except TimeoutError:
-            silent()
-            continue
+            data = self._channel.recv(1 << 16)
         except ConnectionError as error:
             raise ControllerGone from error
         if not data:
             raise ControllerGone
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            answer = json.loads(line)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+
+def answers(channel: socket.socket, silent: Callable[[], None]) -> Iterator[dict[str, Any]]:
+    """The answers to one request; the last has ``end``. ``silent`` is called whenever the channel's time is over;
+    what it raises ends this. Raises ``ControllerGone`` when the controller stops."""
+    lines = Lines(channel)
+    while True:
+        try:
+            said = lines.read()
+        except TimeoutError:
+            silent()
+            continue
+        for answer in said:
             yield answer
             if "end" in answer:
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any, Final
+from typing import Final
 
 from bot.local.options import Later, home_of, home_path, print_json, word
 
@@ -99,37 +99,35 @@ def _converse(options: argparse.Namespace, home: str, patience_s: float) -> int:
         from bot.local.terminal import chat
 
         return chat(home, patience_s)
+    return _say(options, home, options.say, patience_s=patience_s)
+
+
+def _say(options: argparse.Namespace, home: str, text: str, **more: float) -> int:
+    """One message; with ``--json`` its task, status and data are printed instead of cards."""
     from bot.local import client
 
-    do, key, quiet = "call" if options.json else "say", options.key, options.json
-    last = client.ask(home, do, key=key, text=options.say, wait=options.wait, quiet=quiet, patience_s=patience_s)
+    do, quiet = "call" if options.json else "say", options.json
+    last = client.ask(home, do, key=options.key, text=text, wait=options.wait, quiet=quiet, **more)
     if options.json:
-        _print_answer(last)
+        print_json({"task": last.get("task", ""), "status": last["end"], "data": last.get("data")})
     return int(last["end"])
-
-
-def _print_answer(last: dict[str, Any]) -> None:
-    print_json({"task": last.get("task", ""), "status": last["end"], "data": last.get("data")})
 
 
 def _run(options: argparse.Namespace) -> int:
-    from bot.local import client
-
     given = {"repo": options.repo, "on": options.on, "agent": options.agent}
     chosen = "".join(f"{name}={value} " for name, value in given.items() if value)
-    text = f"/run {chosen}-- {' '.join(options.words)}"
-    do = "call" if options.json else "say"
-    last = client.ask(home_of(options), do, key=options.key, text=text, wait=options.wait, quiet=options.json)
-    if options.json:
-        _print_answer(last)
-    return int(last["end"])
+    return _say(options, home_of(options), f"/run {chosen}-- {' '.join(options.words)}")
 
 
 def _chat_command(options: argparse.Namespace) -> int:
+    return command(options, " ".join([f"/{options.verb}", *options.words]), options.key)
+
+
+def command(options: argparse.Namespace, text: str, key: str = "") -> int:
+    """A command of the chat; with ``--json`` its data alone is printed."""
     from bot.local import client
 
-    text = " ".join([f"/{options.verb}", *options.words])
-    last = client.ask(home_of(options), "call", key=options.key, text=text, quiet=options.json)
+    last = client.ask(home_of(options), "call", key=key, text=text, quiet=options.json)
     if options.json:
         print_json(last.get("data"))
     return int(last["end"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import socket
@@ -34,11 +33,12 @@ class _Terminal:
         self.interactive, self._home = sys.stdin.isatty(), home
         self._name = os.urandom(8).hex()
         self._cards: socket.socket
-        self._typed, self._told, self._status = b"", b"", 0
+        self._told: client.Lines
+        self._typed, self._status = b"", 0
 
     def follow(self, cards: socket.socket) -> None:
         """Shows the cards that come over this connection."""
-        self._cards, self._told = cards, b""
+        self._cards, self._told = cards, client.Lines(cards)
         try:
             client.send(cards, "follow", terminal=self._name, colour=sys.stdout.isatty())
         except OSError as error:
@@ -79,14 +79,7 @@ class _Terminal:
 
     def _show(self) -> bool:
         """Prints the whole answers received so far; whether there were any."""
-        try:
-            data = self._cards.recv(65_536)
-        except ConnectionError as error:
-            raise client.ControllerGone from error
-        if not data:
-            raise client.ControllerGone
-        *lines, self._told = (self._told + data).split(b"\n")
-        texts = [out for line in lines if (out := json.loads(line).get("out"))]
+        texts = [out for said in self._told.read() if (out := said.get("out"))]
         for text in texts:
             sys.stdout.write(("\r" if self.interactive else "") + text)
         return bool(texts)

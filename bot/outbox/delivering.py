@@ -105,13 +105,13 @@ class Deliverer:
     def start(self) -> None:
         """Starts with what an earlier process left in flight."""
         self._loop = asyncio.get_running_loop()
-        self._outbox.carried_by(self)
+        self._outbox.carrier = self
         for name, route in self._routes.items():
             self._workers.append(self._supervisor.run(f"deliver {name}", partial(self._work, route)))
 
     async def close(self) -> None:
         """Stops. What is in flight is sent again, marked, by the next process."""
-        self._outbox.left_by(self)
+        self._outbox.carrier = None
         for worker in self._workers:
             await worker.end()
         for route in self._routes.values():

@@ -41,11 +41,11 @@ Answered = Callable[[str, Collection[int]], None]
 
 
 class Outbox:
-    """Opens transactions for posting, and notifies the carriers once they are committed."""
+    """Opens transactions for posting. ``carrier``: who is told once they are committed, if somebody delivers."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._carriers: tuple[Carrier, ...] = ()
+        self.carrier: Carrier | None = None
         self._listeners: dict[str, Answered] = {}
 
     def answers_to(self, adapter: str, listener: Answered) -> None:
@@ -57,27 +57,9 @@ class Outbox:
         if adapter in self._listeners:
             self._listeners[adapter](update_id, numbers)
 
-    def carried_by(self, carrier: Carrier) -> None:
-        """From now on ``carrier`` is notified of every commit."""
-        self._carriers = (*self._carriers, carrier)
-
-    def left_by(self, carrier: Carrier) -> None:
-        """``carrier`` is no longer notified."""
-        self._carriers = tuple(known for known in self._carriers if known is not carrier)
-
     def open(self, tx: Tx) -> Posts:
         """What this transaction posts to chats."""
         return Posts(tx, self)
-
-    def ring(self, adapter: str, numbers: Collection[int]) -> None:
-        """As :meth:`Carrier.ring`."""
-        for carrier in self._carriers:
-            carrier.ring(adapter, numbers)
-
-    def take(self, tx: Tx, adapter: str) -> None:
-        """As :meth:`Carrier.take`."""
-        for carrier in self._carriers:
-            carrier.take(tx, adapter)
 
 
 class Posts:
@@ -155,12 +137,14 @@ class Posts:
 
     def leave_at_once(self) -> None:
         """Claims in this transaction what may be sent now, where it posted: that needs no second commit."""
-        for adapter in self._news:
-            self._outbox.take(self.tx, adapter)
+        if carrier := self._outbox.carrier:
+            for adapter in self._news:
+                carrier.take(self.tx, adapter)
 
     def _ring(self) -> None:
-        for adapter, numbers in self._news.items():
-            self._outbox.ring(adapter, numbers)
+        if carrier := self._outbox.carrier:
+            for adapter, numbers in self._news.items():
+                carrier.ring(adapter, numbers)
 
     def _clean(self, card: Card) -> Card:
         """Every card to a chat is redacted here, wherever its text comes from. Who sends it can get its files."""
