@@ -249,11 +249,7 @@ async def answer(
 ) -> dict[str, object]:
     """What the controller answers. Nothing is judged here."""
     sessions, config = made
-    store, nowhere = sessions.store, Path("/nowhere")
-
-    def repository(name: str) -> Repository:
-        raise AssertionError(name)
-
+    store, nowhere, repository = sessions.store, Path("/nowhere"), dict[str, Repository]().__getitem__
     judge = gatekeeper_of(
         store, lambda: config, Executors(config, nowhere), repository, home=nowhere, env=Secrets({})
     )
