@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -146,6 +147,15 @@ Effect = Callable[[Posts], None]
 all of it and is shown to the person."""
 
 Handler = Callable[[Context, Call], Awaitable[Effect]]
+
+
+def in_write(work: Callable[[Context, Call, Posts], None]) -> Handler:
+    """The handler of a command that does everything in the transaction of its answer."""
+
+    async def handler(context: Context, call: Call) -> Effect:
+        return partial(work, context, call)
+
+    return handler
 
 
 class RefusedForNow(Refused):

@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 
 from bot.cards import Card, footed, line
-from bot.commands.common import reply
 from bot.outbox.posting import Posts
 from bot.parse import headed
-from bot.registry import Call, Context, Effect
+from bot.registry import Call, Context, in_write
 from bot.telling import sounds
 from fleet.errors import Misused, Refused
 from fleet.model import PersonId
@@ -27,7 +26,8 @@ def is_by_hand(args: str) -> bool:
     return re.fullmatch(r"[hH]\d{1,18}", headed(args)[0]) is not None
 
 
-async def adopt(context: Context, call: Call) -> Effect:
+@in_write
+def adopt(context: Context, call: Call, posts: Posts) -> None:
     """Asks for it: its hook hands work and conversation over at its next sign of life."""
     named, words = headed(call.args)
     if not words:
@@ -37,27 +37,22 @@ async def adopt(context: Context, call: Call) -> Effect:
         (line("Its hook then hands over its work and conversation, and a task goes on with them."),),
         footer=footed(context.config().isolation),
     )
-    shown = reply(call, answer)
-
-    def effect(posts: Posts) -> None:
-        found = next((each for each in hooked.open_ones(posts.tx) if each.id == named.lower()), None)
-        if found is None:
-            raise Misused(
-                attempted="adopt a session",
-                on=named,
-                cause="no session by hand is open under this name",
-                hint=_USAGE,
-            )
-        starter = who(context.config(), PersonId.parse(found.person))
-        if starter is None or starter.name != call.person.name:
-            raise Refused(
-                attempted="adopt a session",
-                on=found.id,
-                cause="somebody else started it, and its conversation goes with it",
-                hint=f"{sounds.name_of(context.config(), found.person)} can adopt it.",
-            )
-        asked = Adoption(call.actor, call.message.chat, words)
-        hooked.change(posts.tx, found, adopt=asked.to_json(), seen_us=found.seen_us)  # no sign of life
-        shown(posts)
-
-    return effect
+    found = next((each for each in hooked.open_ones(posts.tx) if each.id == named.lower()), None)
+    if found is None:
+        raise Misused(
+            attempted="adopt a session",
+            on=named,
+            cause="no session by hand is open under this name",
+            hint=_USAGE,
+        )
+    starter = who(context.config(), PersonId.parse(found.person))
+    if starter is None or starter.name != call.person.name:
+        raise Refused(
+            attempted="adopt a session",
+            on=found.id,
+            cause="somebody else started it, and its conversation goes with it",
+            hint=f"{sounds.name_of(context.config(), found.person)} can adopt it.",
+        )
+    asked = Adoption(call.actor, call.message.chat, words)
+    hooked.change(posts.tx, found, adopt=asked.to_json(), seen_us=found.seen_us)  # no sign of life
+    posts.post(call.message.chat, answer)

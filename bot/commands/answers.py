@@ -11,7 +11,7 @@ from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
 from bot.parse import headed
 from bot.parse import words as split
-from bot.registry import Call, Command, Context, Effect, Group, RefusedForNow, demand_right
+from bot.registry import Call, Command, Context, Group, RefusedForNow, demand_right, in_write
 from bot.telling import asks, direct, sounds, waiting
 from fleet.errors import AirbossError, Misused, Refused
 from fleet.model import ENDS, Task
@@ -26,68 +26,66 @@ from gates.rulings import grants
 _ID = re.compile(r"[aA]\d{1,9}")
 
 
-async def approve(context: Context, call: Call) -> Effect:
+@in_write
+def approve(context: Context, call: Call, posts: Posts) -> None:
     """Approves a request."""
-    return await _decide(context, call, allow=True)
+    _decide(context, call, posts, allow=True)
 
 
-async def deny(context: Context, call: Call) -> Effect:
+@in_write
+def deny(context: Context, call: Call, posts: Posts) -> None:
     """Denies a request."""
-    return await _decide(context, call, allow=False)
+    _decide(context, call, posts, allow=False)
 
 
-async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
+def _decide(context: Context, call: Call, posts: Posts, *, allow: bool) -> None:
     word, rest = _named(call)
     verb = "approve" if allow else "deny"
-
-    def effect(posts: Posts) -> None:
-        tx = posts.tx
-        if not may(call.person, Right.APPROVE) and not _is_hold(tx, call, word):
-            demand_right(call.person, Right.APPROVE, context.registry.write(call.message.adapter, call.verb))
-        asked = _meant(tx, call, word)
-        if isinstance(asked, list):
-            _show(context, call, posts, asked)
-            return
-        task = tasks.task(tx, asked.task)
-        if asked.decision is ApprovalDecision.WITHDRAWN and task.state in ENDS:
-            raise Refused(
-                attempted=f"{verb} {asked.id}",
-                cause=f"{task.id} has ended: it is {task.state}",
-                hint=f"/retry {task.id} runs it again.",
-            )
-        demand_goes_on(tx, task, f"{verb} {asked.id}")
-        if asked.kind is ApprovalKind.STALL:
-            raise Refused(
-                attempted=f"{verb} {asked.id}",
-                cause="a turn that stopped early cannot be approved or denied",
-                hint=f"/go {asked.task} lets the agent continue, /judge {asked.task} runs the gates on its work "
-                f"as it is, /stop {asked.task} ends the task.",
-            )
-        if asked.kind is ApprovalKind.HOLD and not asked.decision and not may(call.person, Right.RELEASE):
-            raise _may_not_release(context, call, tx, asked)
-        right = Right.RELEASE if asked.kind is ApprovalKind.HOLD else Right.APPROVE
-        demand(call.person, right, attempted=f"{verb} {asked.id}")
-        if allow and asked.kind is ApprovalKind.HOLD:
-            by_hand = takeovers.people_of(tx, asked.task)
-            demand_not_own(
-                context.config(),
-                right,
-                call.person,
-                task.requester,
-                attempted=f"release {asked.id}",
-                by_hand=by_hand,
-            )
-        _demand_shown(tx, call, asked, allow=allow)
-        scope, reason = _scope(asked, rest) if allow else (ApprovalScope.ONCE, rest)
-        if allow and asked.questions and not reason:
-            raise Misused(
-                attempted=f"answer {asked.id}",
-                cause="the agent asked a question; it needs an answer",
-                hint=f"/approve {asked.id} and your answer: an option's number or your own words.",
-            )
-        settle(context, call, posts, asked, allow=allow, reason=reason, scope=scope)
-
-    return effect
+    tx = posts.tx
+    if not may(call.person, Right.APPROVE) and not _is_hold(tx, call, word):
+        demand_right(call.person, Right.APPROVE, context.registry.write(call.message.adapter, call.verb))
+    asked = _meant(tx, call, word)
+    if isinstance(asked, list):
+        _show(context, call, posts, asked)
+        return
+    task = tasks.task(tx, asked.task)
+    if asked.decision is ApprovalDecision.WITHDRAWN and task.state in ENDS:
+        raise Refused(
+            attempted=f"{verb} {asked.id}",
+            cause=f"{task.id} has ended: it is {task.state}",
+            hint=f"/retry {task.id} runs it again.",
+        )
+    demand_goes_on(tx, task, f"{verb} {asked.id}")
+    if asked.kind is ApprovalKind.STALL:
+        raise Refused(
+            attempted=f"{verb} {asked.id}",
+            cause="a turn that stopped early cannot be approved or denied",
+            hint=f"/go {asked.task} lets the agent continue, /judge {asked.task} runs the gates on its work "
+            f"as it is, /stop {asked.task} ends the task.",
+        )
+    if asked.kind is ApprovalKind.HOLD and not asked.decision and not may(call.person, Right.RELEASE):
+        raise _may_not_release(context, call, tx, asked)
+    right = Right.RELEASE if asked.kind is ApprovalKind.HOLD else Right.APPROVE
+    demand(call.person, right, attempted=f"{verb} {asked.id}")
+    if allow and asked.kind is ApprovalKind.HOLD:
+        by_hand = takeovers.people_of(tx, asked.task)
+        demand_not_own(
+            context.config(),
+            right,
+            call.person,
+            task.requester,
+            attempted=f"release {asked.id}",
+            by_hand=by_hand,
+        )
+    _demand_shown(tx, call, asked, allow=allow)
+    scope, reason = _scope(asked, rest) if allow else (ApprovalScope.ONCE, rest)
+    if allow and asked.questions and not reason:
+        raise Misused(
+            attempted=f"answer {asked.id}",
+            cause="the agent asked a question; it needs an answer",
+            hint=f"/approve {asked.id} and your answer: an option's number or your own words.",
+        )
+    settle(context, call, posts, asked, allow=allow, reason=reason, scope=scope)
 
 
 def demand_goes_on(tx: Tx, task: Task, attempted: str) -> None:
@@ -212,28 +210,25 @@ def settle(
     tx.after_commit(lambda: context.control.wake(asked.task))
 
 
-async def show_waiting(context: Context, call: Call) -> Effect:
+@in_write
+def show_waiting(context: Context, call: Call, posts: Posts) -> None:
     """Shows a page of what waits for a person, oldest first; or shows one request again."""
     given = split(call.args)
-
-    def effect(posts: Posts) -> None:
-        tx = posts.tx
-        if given and _ID.fullmatch(given[0]):
-            asked = approvals.find(tx, given[0])
-            if asked not in approvals.waiting(tx):
-                raise Refused(
-                    attempted=f"show {asked.id}", cause=f"it is no longer waiting: {asked.decision or 'expired'}"
-                )
-            posts.data = {"waiting": [plain.approval(asked)]}
-            waiting.bring_up(posts, context.config(), call.message.chat, asked, context.home / "files")
-            return
-        every = approvals.waiting(tx)
-        posts.data = {"waiting": [plain.approval(asked) for asked in every]}
-        page, zone = Page.of(wanted(call.args), len(every)), sounds.zone_of(tx, context.config(), call.actor)
-        card = waiting.list_card(tx, "Waiting for a person", every, page, zone)
-        posts.post(call.message.chat, card)
-
-    return effect
+    tx = posts.tx
+    if given and _ID.fullmatch(given[0]):
+        asked = approvals.find(tx, given[0])
+        if asked not in approvals.waiting(tx):
+            raise Refused(
+                attempted=f"show {asked.id}", cause=f"it is no longer waiting: {asked.decision or 'expired'}"
+            )
+        posts.data = {"waiting": [plain.approval(asked)]}
+        waiting.bring_up(posts, context.config(), call.message.chat, asked, context.home / "files")
+        return
+    every = approvals.waiting(tx)
+    posts.data = {"waiting": [plain.approval(asked) for asked in every]}
+    page, zone = Page.of(wanted(call.args), len(every)), sounds.zone_of(tx, context.config(), call.actor)
+    card = waiting.list_card(tx, "Waiting for a person", every, page, zone)
+    posts.post(call.message.chat, card)
 
 
 COMMANDS = (

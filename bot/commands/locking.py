@@ -12,7 +12,7 @@ from bot.commands.common import reply
 from bot.outbox.posting import Posts
 from bot.pages import Page
 from bot.parse import words as split
-from bot.registry import Call, Command, Context, Effect, Group
+from bot.registry import Call, Command, Context, Effect, Group, in_write
 from bot.telling import locked, sounds
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
@@ -105,7 +105,8 @@ def _ask(context: Context, call: Call, asking: str, holding: str, posts: Posts) 
     posts.post(call.message.chat, Card(line(f"Asked in {holder.id}'s chat"), footer=footed(config.isolation)))
 
 
-async def unlock(context: Context, call: Call) -> Effect:
+@in_write
+def unlock(context: Context, call: Call, posts: Posts) -> None:
     """Takes a lock away: the old holder is fenced off before anybody else gets it."""
     given, reason = _split(call.args)
     if not given or not reason:
@@ -114,31 +115,23 @@ async def unlock(context: Context, call: Call) -> Effect:
             cause="it needs what to unlock, and why",
             hint="For example: /unlock t7 its machine is gone",
         )
-
-    def effect(posts: Posts) -> None:
-        tx = posts.tx
-        found = _meant(tx, context.config(), given)
-        with book.opened(tx) as page:
-            for hold, some in found:
-                page.let_go(hold, some, HoldEnd.BROKEN, actor=call.actor, reason=reason)
-        context.locks.serve(tx)
-        names = ", ".join(dict.fromkeys(hold.holder for hold, _ in found))
-        count = sum(len(some) for _, some in found)
-        card = Card(
-            line(f"{words.count(count, 'lock')} taken away"),
-            (line("From ", one_line(names)), line("Reason: ", one_line(reason))),
-            footer=footed(context.config().isolation),
-        )
-        posts.post(call.message.chat, card)
-        for hold, _ in found:
-            if hold.task:
-                tx.after_commit(_waking(context, hold.task))
-
-    return effect
-
-
-def _waking(context: Context, task: str) -> Callable[[], None]:
-    return lambda: context.control.wake(task)
+    tx = posts.tx
+    found = _meant(tx, context.config(), given)
+    with book.opened(tx) as page:
+        for hold, some in found:
+            page.let_go(hold, some, HoldEnd.BROKEN, actor=call.actor, reason=reason)
+    context.locks.serve(tx)
+    names = ", ".join(dict.fromkeys(hold.holder for hold, _ in found))
+    count = sum(len(some) for _, some in found)
+    card = Card(
+        line(f"{words.count(count, 'lock')} taken away"),
+        (line("From ", one_line(names)), line("Reason: ", one_line(reason))),
+        footer=footed(context.config().isolation),
+    )
+    posts.post(call.message.chat, card)
+    for hold, _ in found:
+        if hold.task:
+            tx.after_commit(partial(context.control.wake, hold.task))
 
 
 def _meant(tx: Tx, config: FleetConfig, given: str) -> list[_Held]:

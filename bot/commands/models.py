@@ -9,7 +9,7 @@ from bot.commands import choose
 from bot.outbox.posting import Posts
 from bot.parse import RunRequest, keyword
 from bot.parse import words as split
-from bot.registry import Call, Command, Context, Effect, Group
+from bot.registry import Call, Command, Context, Group, in_write
 from fleet.config import FleetConfig
 from fleet.errors import Misused
 from fleet.model import ChatRef
@@ -22,18 +22,14 @@ _NONE: Final = ("off", "none", "default")
 _BUTTONS: Final = 8
 
 
-async def model(context: Context, call: Call) -> Effect:
+@in_write
+def model(context: Context, call: Call, posts: Posts) -> None:
     """Shows which models may be chosen, and sets one for this chat's tasks."""
     config, given = context.config(), split(call.args)
-    if not given:
-        return lambda posts: _show(posts, call, config)
-    agent, wanted = _meant(config, given)
-
-    def effect(posts: Posts) -> None:
+    if given:
+        agent, wanted = _meant(config, given)
         settings.put(posts.tx, _key(call.message.chat, agent), wanted)
-        _show(posts, call, config)
-
-    return effect
+    _show(posts, call, config)
 
 
 def _show(posts: Posts, call: Call, config: FleetConfig) -> None:

@@ -10,7 +10,7 @@ from bot.cards import Action, Card, Tone, field, footed, line, one_line
 from bot.commands.common import find_task
 from bot.outbox.posting import Posts
 from bot.parse import words as split
-from bot.registry import Call, Command, Context, Effect, Group
+from bot.registry import Call, Command, Context, Group, in_write
 from bot.telling import buttons, sounds
 from fleet.config.values import duration_us
 from fleet.errors import Misused, Refused
@@ -33,71 +33,66 @@ _FOR = re.compile(r"[1-9]\d{0,3}[mhd]")
 _MOST_US: Final = 30 * 86_400_000_000
 
 
-async def override(context: Context, call: Call) -> Effect:
+@in_write
+def override(context: Context, call: Call, posts: Posts) -> None:
     """Records who overrides which gate and why; then the change is judged again with that."""
     given = split(call.args)
-
-    def effect(posts: Posts) -> None:
-        tx, config = posts.tx, context.config()
-        task = find_task(tx, call, given[0] if given else "", newest=True)
-        attempted = f"override a gate of {task.id}"
-        failing = _failing(tx, task, attempted)
-        rest = given[1:] if given else []
-        named = rest[0] if rest else ""
-        if named not in failing:
-            raise Misused(
-                attempted=attempted,
-                cause=f"no gate {named!r} failed there" if named else "which gate is not said",
-                hint=f"Name one that did not pass: {', '.join(sorted(failing))}.",
-            )
-        run, result = failing[named]
-        by_hand = takeovers.people_of(tx, task.id)
-        own = demand_not_own(
-            config, Right.OVERRIDE, call.person, task.requester, attempted=attempted, by_hand=by_hand
+    tx, config = posts.tx, context.config()
+    task = find_task(tx, call, given[0] if given else "", newest=True)
+    attempted = f"override a gate of {task.id}"
+    failing = _failing(tx, task, attempted)
+    rest = given[1:] if given else []
+    named = rest[0] if rest else ""
+    if named not in failing:
+        raise Misused(
+            attempted=attempted,
+            cause=f"no gate {named!r} failed there" if named else "which gate is not said",
+            hint=f"Name one that did not pass: {', '.join(sorted(failing))}.",
         )
-        rest = rest[1:]
-        lasts = config.limits.override_hours * 3_600_000_000
-        if rest and _FOR.fullmatch(rest[0]):
-            lasts, rest = min(duration_us(rest[0]), _MOST_US), rest[1:]
-        reason = " ".join(rest)
-        if not reason:
-            posts.conclude(task=task.id, status=Misused.status)
-            posts.post(call.message.chat, _question(task, named, result, config.isolation), task=task.id)
-            return
-        event = GateOverridden(
-            gate=named,
-            commit=run.commit,
-            tree=run.tree,
-            definition_sha256=run.definition_sha256,
-            outcome=str(result.outcome),
-            person=call.person.name,
-            reason=reason,
-            expires_us=tx.now_us() + lasts,
-            self_approved=own,
-        )
-        overrides.record(tx, run, event, call.actor)
-        still = sorted(set(failing) - {gate for gate, _ in overrides.valid(tx, task.id, run.tree)})
-        if not still:
-            trees.go_on(tx, task, ApprovalDecision.JUDGE, call.actor)
-            buttons.withdraw(posts, task.origin, f"/retry {task.id}")
-        zone = sounds.zone_of(tx, config, call.actor)
-        until = f"{words.day(event.expires_us, zone)} {words.clock(event.expires_us, zone)}"
-        card = Card(
-            line(f"{task.id} · gate {named} overridden", " (self-approved)" if own else ""),
-            (
-                line(f"It stays {result.outcome}: ", one_line(result.reason, 120)),
-                line("Reason: ", one_line(reason, 200)),
-                line(f"Still not passed: {', '.join(still)}" if still else "It is judged again, and lands."),
-            ),
-            fields=(field("By", call.person.name), field("Until", until)),
-            footer=footed(config.isolation, f"this tree only: {words.short(run.tree)}"),
-            tone=Tone.WORKING,
-        )
-        posts.post(call.message.chat, card, task=task.id)
-        posts.conclude(task=task.id)
-        tx.after_commit(lambda: context.control.wake(task.id))
-
-    return effect
+    run, result = failing[named]
+    by_hand = takeovers.people_of(tx, task.id)
+    own = demand_not_own(config, Right.OVERRIDE, call.person, task.requester, attempted=attempted, by_hand=by_hand)
+    rest = rest[1:]
+    lasts = config.limits.override_hours * 3_600_000_000
+    if rest and _FOR.fullmatch(rest[0]):
+        lasts, rest = min(duration_us(rest[0]), _MOST_US), rest[1:]
+    reason = " ".join(rest)
+    if not reason:
+        posts.conclude(task=task.id, status=Misused.status)
+        posts.post(call.message.chat, _question(task, named, result, config.isolation), task=task.id)
+        return
+    event = GateOverridden(
+        gate=named,
+        commit=run.commit,
+        tree=run.tree,
+        definition_sha256=run.definition_sha256,
+        outcome=str(result.outcome),
+        person=call.person.name,
+        reason=reason,
+        expires_us=tx.now_us() + lasts,
+        self_approved=own,
+    )
+    overrides.record(tx, run, event, call.actor)
+    still = sorted(set(failing) - {gate for gate, _ in overrides.valid(tx, task.id, run.tree)})
+    if not still:
+        trees.go_on(tx, task, ApprovalDecision.JUDGE, call.actor)
+        buttons.withdraw(posts, task.origin, f"/retry {task.id}")
+    zone = sounds.zone_of(tx, config, call.actor)
+    until = f"{words.day(event.expires_us, zone)} {words.clock(event.expires_us, zone)}"
+    card = Card(
+        line(f"{task.id} · gate {named} overridden", " (self-approved)" if own else ""),
+        (
+            line(f"It stays {result.outcome}: ", one_line(result.reason, 120)),
+            line("Reason: ", one_line(reason, 200)),
+            line(f"Still not passed: {', '.join(still)}" if still else "It is judged again, and lands."),
+        ),
+        fields=(field("By", call.person.name), field("Until", until)),
+        footer=footed(config.isolation, f"this tree only: {words.short(run.tree)}"),
+        tone=Tone.WORKING,
+    )
+    posts.post(call.message.chat, card, task=task.id)
+    posts.conclude(task=task.id)
+    tx.after_commit(lambda: context.control.wake(task.id))
 
 
 def _failing(tx: Tx, task: Task, attempted: str) -> dict[str, tuple[GateRun, GateResult]]:

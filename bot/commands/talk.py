@@ -11,14 +11,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from bot import words
 from bot.cards import Action, Card, Tone, line, one_line
 from bot.commands.answers import settle
-from bot.commands.common import find_task, reply, split_task
+from bot.commands.common import find_task, split_task
 from bot.commands.tasks import keep_files
 from bot.hearing import drafts, sent
 from bot.nods import is_nod
 from bot.outbox.posting import Posts
 from bot.parse import keyword, tidy
 from bot.parse import words as split
-from bot.registry import Call, Command, Context, Effect, Group
+from bot.registry import Call, Command, Context, Group, in_write
 from bot.telling import mutes, waiting
 from bot.telling.sounds import DAY_MINUTES, Level, SoundSettings, save_sound_settings, sound_settings, zone_of
 from fleet.errors import Misused, Refused
@@ -48,51 +48,46 @@ _REACHES: Final = {
 }
 
 
-async def say(context: Context, call: Call) -> Effect:
+@in_write
+def say(context: Context, call: Call, posts: Posts) -> None:
     """Sends a message to a task's agent: into its running turn, as its next turn, or as the answer to its
     question."""
     wanted, text = split_task(call)
     if not text:
         raise SAY.misused("the message is empty")
-
-    def effect(posts: Posts) -> None:
-        tx = posts.tx
-        task = tasks.task(tx, find_task(tx, call, wanted).id)
-        asked = [approval for approval in approvals.waiting(tx, task.id) if approval.questions]
-        if len(asked) == 1:
-            demand(call.person, Right.APPROVE, attempted=f"answer {asked[0].id}")
-            settle(context, call, posts, asked[0], allow=True, reason=text)
-            if call.message.files:  # an answer takes text only
-                note = sessions.add_note(tx, asked[0].session, _WITH_ANSWER, call.actor)
-                keep_files(tx, call, task.id, note)
+    tx = posts.tx
+    task = tasks.task(tx, find_task(tx, call, wanted).id)
+    asked = [approval for approval in approvals.waiting(tx, task.id) if approval.questions]
+    if len(asked) == 1:
+        demand(call.person, Right.APPROVE, attempted=f"answer {asked[0].id}")
+        settle(context, call, posts, asked[0], allow=True, reason=text)
+        if call.message.files:  # an answer takes text only
+            note = sessions.add_note(tx, asked[0].session, _WITH_ANSWER, call.actor)
+            keep_files(tx, call, task.id, note)
+        return
+    if call.message.text.strip() == text and not call.message.files and is_nod(text):
+        decidable = [each for each in approvals.waiting(tx, task.id) if each.kind is not ApprovalKind.STALL]
+        if decidable:
+            _ask_again(context, call, posts, decidable)
             return
-        if call.message.text.strip() == text and not call.message.files and is_nod(text):
-            decidable = [each for each in approvals.waiting(tx, task.id) if each.kind is not ApprovalKind.STALL]
-            if decidable:
-                _ask_again(context, call, posts, decidable)
-                return
-        try:
-            left = notes.add(tx, task, text, call.actor)
-        except Refused as error:
-            if not _AS_IF_TO_STOP.fullmatch(text.strip()):
-                raise
-            hint = f"/stop {task.id} ends it."
-            raise Refused(attempted=error.attempted, on=error.on, cause=error.cause, hint=hint) from error
-        keep_files(tx, call, task.id, left.note)
-        if left.withdrawn is not None:
-            _withdrawn(context, call, posts, task, left.withdrawn)
-        title = line(f"{task.id} · {_REACHES[left.reach]}")
-        card = Card(title, (line("“", one_line(text, 120), "”"),), tone=Tone.WORKING)
-        if _AS_IF_TO_STOP.fullmatch(text.strip()) and not call.message.pressed:
-            only = line("Its agent reads this, and may go on.")
-            card = replace(
-                card, lines=(*card.lines, only), actions=(Action(f"Stop {task.id}", f"/stop {task.id}"),)
-            )
-        posts.post(call.message.chat, card, task=task.id)
-        posts.conclude(task=task.id)
-        tx.after_commit(lambda: context.control.wake(task.id))
-
-    return effect
+    try:
+        left = notes.add(tx, task, text, call.actor)
+    except Refused as error:
+        if not _AS_IF_TO_STOP.fullmatch(text.strip()):
+            raise
+        hint = f"/stop {task.id} ends it."
+        raise Refused(attempted=error.attempted, on=error.on, cause=error.cause, hint=hint) from error
+    keep_files(tx, call, task.id, left.note)
+    if left.withdrawn is not None:
+        _withdrawn(context, call, posts, task, left.withdrawn)
+    title = line(f"{task.id} · {_REACHES[left.reach]}")
+    card = Card(title, (line("“", one_line(text, 120), "”"),), tone=Tone.WORKING)
+    if _AS_IF_TO_STOP.fullmatch(text.strip()) and not call.message.pressed:
+        only = line("Its agent reads this, and may go on.")
+        card = replace(card, lines=(*card.lines, only), actions=(Action(f"Stop {task.id}", f"/stop {task.id}"),))
+    posts.post(call.message.chat, card, task=task.id)
+    posts.conclude(task=task.id)
+    tx.after_commit(lambda: context.control.wake(task.id))
 
 
 def _ask_again(context: Context, call: Call, posts: Posts, every: Sequence[approvals.Approval]) -> None:
@@ -114,7 +109,8 @@ def _withdrawn(context: Context, call: Call, posts: Posts, task: Task, held: app
     waiting.decided(posts, context.config(), held, title=title)
 
 
-async def mute(context: Context, call: Call) -> Effect:
+@in_write
+def mute(context: Context, call: Call, posts: Posts) -> None:
     """Mutes this chat for a while; cards still arrive. In a shared chat this needs the right to run."""
     if not call.message.private and not may(call.person, Right.RUN):
         raise Refused(
@@ -123,82 +119,57 @@ async def mute(context: Context, call: Call) -> Effect:
             cause=f"this needs the right to {Right.RUN}; your role is {call.person.role}",
             hint=f"{context.registry.write(call.message.adapter, 'notify')} none mutes only your own messages.",
         )
-    chat, given = call.message.chat, keyword(tidy(call.args)).removeprefix("for ").strip()
+    given = keyword(tidy(call.args)).removeprefix("for ").strip()
     if given in ("off", "no", "end"):
-        return _muted(context, call, None)
-    if given in ("", "on", "forever"):
-        return _muted(context, call, mutes.FOREVER)
-    found = _DURATION.match(given)
-    if found is None:
+        until, text = 0, "Sound is on again"
+    elif given in ("", "on", "forever"):
+        until, text = mutes.FOREVER, f"Muted until {context.registry.write(call.message.adapter, 'mute')} off"
+    elif found := _DURATION.match(given):
+        until = posts.tx.now_us() + int(found.group(1)) * _UNIT_US[(found.group(2) or "m")[0]]
+        text = f"Muted until {words.day(until, zone_of(posts.tx, context.config(), call.actor))}"
+    else:
         raise MUTE.misused(f"{given[:20]!r} is not a length of time")
-    span = int(found.group(1)) * _UNIT_US[(found.group(2) or "m")[0]]
-
-    def effect(posts: Posts) -> None:
-        until = posts.tx.now_us() + span
-        mutes.mute(posts.tx, chat, until)
-        posts.post(
-            chat, Card(line(f"Muted until {words.day(until, zone_of(posts.tx, context.config(), call.actor))}"))
-        )
-
-    return effect
+    mutes.mute(posts.tx, call.message.chat, until)
+    posts.post(call.message.chat, Card(line(text)))
 
 
-def _muted(context: Context, call: Call, until: int | None) -> Effect:
-    def effect(posts: Posts) -> None:
-        mutes.mute(posts.tx, call.message.chat, until or 0)
-        text = (
-            f"Muted until {context.registry.write(call.message.adapter, 'mute')} off"
-            if until
-            else "Sound is on again"
-        )
-        reply(call, Card(line(text)))(posts)
-
-    return effect
-
-
-async def cancel(context: Context, call: Call) -> Effect:
+@in_write
+def cancel(context: Context, call: Call, posts: Posts) -> None:
     """Discards a draft that waits for its prompt. Never stops a task: /stop does that."""
     stop = context.registry.write(call.message.adapter, "stop")
-
-    def effect(posts: Posts) -> None:
-        dropped = drafts.drop(posts.tx, call.message.chat, call.message.sender)
-        named, _ = split_task(call)
-        how = Card(line("No draft to discard."), (line(f"{stop} {named or call.task or 'TASK'} ends a task."),))
-        reply(call, Card(line("Draft discarded; no task started.")) if dropped else how)(posts)
-
-    return effect
+    dropped = drafts.drop(posts.tx, call.message.chat, call.message.sender)
+    named, _ = split_task(call)
+    how = Card(line("No draft to discard."), (line(f"{stop} {named or call.task or 'TASK'} ends a task."),))
+    posts.post(call.message.chat, Card(line("Draft discarded; no task started.")) if dropped else how)
 
 
-async def notify(context: Context, call: Call) -> Effect:
+@in_write
+def notify(context: Context, call: Call, posts: Posts) -> None:
     """Sets which events of a person's own tasks make a sound for them, and their quiet hours."""
     given = split(re.sub(r"\s*-\s*", "-", tidy(call.args)).lower())
     zone = next((word for word in split(call.args) if "/" in word or word.upper() == "UTC"), "")
-
-    def effect(posts: Posts) -> None:
-        tx = posts.tx
-        config, person = context.config(), call.message.sender
-        wanted = sound_settings(tx, config, person)
-        for word in given:
-            if word in _LEVELS:
-                wanted = replace(wanted, level=Level(word))
-            elif hours := _HOURS.match(word):
-                start, end = (_minute(hours.group(at), hours.group(at + 1)) for at in (1, 3))
-                wanted = replace(wanted, quiet_from=start, quiet_to=end)
-            elif word == "off":
-                wanted = replace(wanted, quiet_from=0, quiet_to=0)
-            elif word != "quiet" and word != zone.lower():
-                raise NOTIFY.misused(f"{word[:20]!r} is not a level or a time")
-        if zone:
-            wanted = replace(wanted, zone=_zone(zone))
-        save_sound_settings(tx, config, person, wanted)
-        quiet = "no quiet hours"
-        if wanted.quiet_from != wanted.quiet_to:
-            where = zone_of(tx, config, call.actor).key
-            quiet = f"quiet {_hours(wanted)} {where}: only a task's end makes a sound during them"
-        card = Card(line(f"You hear: {wanted.level}"), (line(_HEARS[wanted.level]), line(quiet)))
-        reply(call, card)(posts)
-
-    return effect
+    tx = posts.tx
+    config, person = context.config(), call.message.sender
+    wanted = sound_settings(tx, config, person)
+    for word in given:
+        if word in _LEVELS:
+            wanted = replace(wanted, level=Level(word))
+        elif hours := _HOURS.match(word):
+            start, end = (_minute(hours.group(at), hours.group(at + 1)) for at in (1, 3))
+            wanted = replace(wanted, quiet_from=start, quiet_to=end)
+        elif word == "off":
+            wanted = replace(wanted, quiet_from=0, quiet_to=0)
+        elif word != "quiet" and word != zone.lower():
+            raise NOTIFY.misused(f"{word[:20]!r} is not a level or a time")
+    if zone:
+        wanted = replace(wanted, zone=_zone(zone))
+    save_sound_settings(tx, config, person, wanted)
+    quiet = "no quiet hours"
+    if wanted.quiet_from != wanted.quiet_to:
+        where = zone_of(tx, config, call.actor).key
+        quiet = f"quiet {_hours(wanted)} {where}: only a task's end makes a sound during them"
+    card = Card(line(f"You hear: {wanted.level}"), (line(_HEARS[wanted.level]), line(quiet)))
+    posts.post(call.message.chat, card)
 
 
 def _minute(hour: str, minute: str | None) -> int:

@@ -10,7 +10,7 @@ from bot.commands import choose
 from bot.outbox.posting import Posts
 from bot.parse import RunRequest, keyword
 from bot.parse import words as split
-from bot.registry import Call, Command, Context, Effect, Group
+from bot.registry import Call, Command, Context, Group, in_write
 from fleet.model import ChatRef
 from fleet.store.chat import settings
 from fleet.store.chat.settings import OfChat
@@ -21,26 +21,23 @@ _NONE = ("off", "none", "no")
 _BUTTONS: Final = 8
 
 
-async def use(context: Context, call: Call) -> Effect:
+@in_write
+def use(context: Context, call: Call, posts: Posts) -> None:
     """Sets the repository of this chat, shows it, or removes it."""
     given, repos = split(call.args), sorted(context.config().repos)
     chosen = ""
     if given and keyword(given[0]) not in _NONE:
         chosen = choose.pick("repository", "", given[0], repos)
-
-    def effect(posts: Posts) -> None:
-        key = _key(call.message.chat)
-        if given:
-            settings.put(posts.tx, key, chosen)
-        now = settings.get(posts.tx, key)
-        posts.data = {"repo": now}
-        title = f"This chat uses {now}" if now else "This chat uses no repository by default"
-        how = "repo=NAME in a task still chooses another; /use off ends it." if now else "/use NAME sets one."
-        others = [] if given else [repo for repo in repos if repo != now][:_BUTTONS]
-        actions = tuple(Action(repo, f"/use {repo}") for repo in others)
-        posts.post(call.message.chat, Card(line(title), (line(how),), actions=actions, choice=True))
-
-    return effect
+    key = _key(call.message.chat)
+    if given:
+        settings.put(posts.tx, key, chosen)
+    now = settings.get(posts.tx, key)
+    posts.data = {"repo": now}
+    title = f"This chat uses {now}" if now else "This chat uses no repository by default"
+    how = "repo=NAME in a task still chooses another; /use off ends it." if now else "/use NAME sets one."
+    others = [] if given else [repo for repo in repos if repo != now][:_BUTTONS]
+    actions = tuple(Action(repo, f"/use {repo}") for repo in others)
+    posts.post(call.message.chat, Card(line(title), (line(how),), actions=actions, choice=True))
 
 
 async def with_usual(context: Context, call: Call, request: RunRequest) -> RunRequest:
