@@ -10,7 +10,7 @@ import re
 from bot.cards import Card, footed, line
 from bot.outbox.posting import Posts
 from bot.parse import headed
-from bot.registry import Call, Context, in_write
+from bot.registry import Call, Context
 from bot.telling import sounds
 from fleet.errors import Misused, Refused
 from fleet.model import PersonId
@@ -26,7 +26,6 @@ def is_by_hand(args: str) -> bool:
     return re.fullmatch(r"[hH]\d{1,18}", headed(args)[0]) is not None
 
 
-@in_write
 def adopt(context: Context, call: Call, posts: Posts) -> None:
     """Asks for it: its hook hands work and conversation over at its next sign of life."""
     named, words = headed(call.args)

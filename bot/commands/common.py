@@ -42,7 +42,7 @@ def reply(call: Call, card: Card, *, task: str = "", data: Mapping[str, object] 
     return effect
 
 
-async def task_meant(context: Context, call: Call, *, newest: bool = False) -> Task:
+def meant(tx: Tx, call: Call, *, newest: bool = False) -> Task:
     """The task of the first argument, else of the card that was replied to, else this chat's only open task. In a
     reply, a word that is no id is just a word: ``/stop it now``.
 
@@ -57,11 +57,16 @@ async def task_meant(context: Context, call: Call, *, newest: bool = False) -> T
             hint=f"One at a time: /{call.verb} {given[0]}",
         )
     named = bool(given) and (not call.task or _LIKE_AN_ID.match(given[0]) is not None)
-    return await context.store.read(lambda tx: find_task(tx, call, given[0] if named else "", newest=newest))
+    return find_task(tx, call, given[0] if named else "", newest=newest)
+
+
+async def task_meant(context: Context, call: Call, *, newest: bool = False) -> Task:
+    """As :func:`meant`, read at once."""
+    return await context.store.read(lambda tx: meant(tx, call, newest=newest))
 
 
 def find_task(tx: Tx, call: Call, word: str, *, newest: bool = False) -> Task:
-    """As :func:`task_meant`, for a given word. Raises ``Misused`` with the candidates."""
+    """As :func:`meant`, for a given word. Raises ``Misused`` with the candidates."""
     if word:
         return tasks.find(tx, word.split(".", maxsplit=1)[0])
     if call.task:

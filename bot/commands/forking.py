@@ -6,7 +6,7 @@ from bot.commands import adopting, choose
 from bot.commands.common import find_task, split_task
 from bot.outbox.posting import Posts
 from bot.parse import RunRequest, run_request
-from bot.registry import Call, Command, Context, Effect, Group
+from bot.registry import Call, Command, Context, Group, in_write
 from bot.requesting import request_task
 from fleet.errors import Misused, Refused
 from fleet.model import Fork, Session, Task, TaskMode, Turn
@@ -19,45 +19,41 @@ from gates.people import Right
 _TITLE = 60
 
 
-async def fork(context: Context, call: Call) -> Effect:
+@in_write
+def fork(context: Context, call: Call, posts: Posts) -> None:
     """A new task for the same agent, on the same base, with what the newest snapshot of the named one has."""
     if adopting.is_by_hand(call.args):
-        return await adopting.adopt(context, call)
+        adopting.adopt(context, call, posts)
+        return
     named, said = split_task(call)
     asked = choose.clear(run_request(said))
     words = asked.prompt
     if asked != RunRequest(words):
         cause = "a fork has the repository, the agent and the limits of its task"
-        raise Misused(
-            attempted="fork a task", cause=cause, hint="Leave options out, or write -- before your words."
-        )
+        raise Misused(attempted="fork a task", cause=cause, hint="Leave options out, or write -- before your words.")
     if not words:
         hint = "Usage: /fork t7 WORDS…, or /adopt h3 WORDS… for a session by hand."
         raise Misused(attempted="fork a task", cause="it does not say what to do", hint=hint)
-
-    def effect(posts: Posts) -> None:
-        tx, config = posts.tx, context.config()
-        task = find_task(tx, call, named, newest=True)
-        session, turn = _work_of(tx, task)
-        agent = choose.agent_again(config, task.agent, task.repo)
-        made = request_task(
-            context,
-            posts,
-            repo=task.repo,
-            agent=agent,
-            machine=task.machine,
-            prompt=_prompt(words, task, session, turn),
-            mode=TaskMode.CHANGE,
-            requester=call.actor,
-            origin=call.message.chat,
-            needs=task.needs,
-            budget=task.budget,
-            model=task.model if task.model in config.agents[agent].choices else "",
-            forked=Fork(session.id, turn.snapshot, session.base),
-        )
-        posts.conclude(task=made.id)
-
-    return effect
+    tx, config = posts.tx, context.config()
+    task = find_task(tx, call, named, newest=True)
+    session, turn = _work_of(tx, task)
+    agent = choose.agent_again(config, task.agent, task.repo)
+    made = request_task(
+        context,
+        posts,
+        repo=task.repo,
+        agent=agent,
+        machine=task.machine,
+        prompt=_prompt(words, task, session, turn),
+        mode=TaskMode.CHANGE,
+        requester=call.actor,
+        origin=call.message.chat,
+        needs=task.needs,
+        budget=task.budget,
+        model=task.model if task.model in config.agents[agent].choices else "",
+        forked=Fork(session.id, turn.snapshot, session.base),
+    )
+    posts.conclude(task=made.id)
 
 
 def _work_of(tx: Tx, task: Task) -> tuple[Session, Turn]:

@@ -11,13 +11,13 @@ from functools import partial
 from bot import plain, words
 from bot.cards import Action, Card, Line, Tone, footed, line, one_line
 from bot.commands import choose, colliding
-from bot.commands.common import reply, schedule_replied_to, task_meant
+from bot.commands.common import meant, reply, schedule_replied_to
 from bot.landing_view import landing_lines, plain_places
 from bot.outbox.posting import Posts
 from bot.pages import ROWS, Page, wanted
 from bot.parse import headed, keyword
 from bot.parse import words as split
-from bot.registry import Call, Command, Context, Effect, Group
+from bot.registry import Call, Command, Context, Effect, Group, in_write
 from bot.telemetry_view import paused_lines
 from bot.telling import sounds
 from fleet.config import FleetConfig
@@ -113,27 +113,20 @@ def _queued(
     return line(f"{place}. {task.id} {task.repo} · ", one_line(task.prompt, 30), *why)
 
 
-async def bump(context: Context, call: Call) -> Effect:
+@in_write
+def bump(context: Context, call: Call, posts: Posts) -> None:
     """Puts a task first in line."""
-    task = await task_meant(context, call)
-
-    def effect(posts: Posts) -> None:
-        if (now := _current(posts.tx, task)) is None:
-            raise Refused(attempted=f"put {task.id} first", cause="it does not wait for a slot")
-        if sounds.name_of(context.config(), now.requester) != call.person.name:
-            demand(call.person, Right.MANAGE, attempted=f"put {task.id} first, which somebody else asked for")
-        passed = queue.bump(posts.tx, task.id, call.actor)
-        said = f"It passed {words.count(passed, 'task')}." if passed else "It was first already."
-        card = Card(line(f"{task.id} is first in line"), (line(said), _queued(context.config(), now, 1)))
-        posts.post(call.message.chat, card, task=task.id)
-        posts.conclude(task=task.id)
-        posts.tx.after_commit(partial(context.control.wake, ""))
-
-    return effect
-
-
-def _current(tx: Tx, task: Task) -> Task | None:
-    return next((queued for queued in queue.line(tx) if queued.id == task.id), None)
+    task = meant(posts.tx, call)
+    if (now := next((queued for queued in queue.line(posts.tx) if queued.id == task.id), None)) is None:
+        raise Refused(attempted=f"put {task.id} first", cause="it does not wait for a slot")
+    if sounds.name_of(context.config(), now.requester) != call.person.name:
+        demand(call.person, Right.MANAGE, attempted=f"put {task.id} first, which somebody else asked for")
+    passed = queue.bump(posts.tx, task.id, call.actor)
+    said = f"It passed {words.count(passed, 'task')}." if passed else "It was first already."
+    card = Card(line(f"{task.id} is first in line"), (line(said), _queued(context.config(), now, 1)))
+    posts.post(call.message.chat, card, task=task.id)
+    posts.conclude(task=task.id)
+    posts.tx.after_commit(partial(context.control.wake, ""))
 
 
 async def pause(context: Context, call: Call) -> Effect:

@@ -7,7 +7,7 @@ from bot.commands import choose
 from bot.commands.usual import usual_of
 from bot.outbox.posting import Posts
 from bot.parse import words as split
-from bot.registry import Call, Command, Context, Effect, Group
+from bot.registry import Call, Command, Context, Group, in_write
 from bot.telling.asked_reviews import AskedReview
 from fleet.errors import Refused
 from gates.people import Right
@@ -17,7 +17,8 @@ from gates.review.independence import choose as choose_reviewer
 _OPTIONS = ("repo", "by", "author")
 
 
-async def review(context: Context, call: Call) -> Effect:
+@in_write
+def review(context: Context, call: Call, posts: Posts) -> None:
     """Says that the reviewer is asked; its answer changes that card."""
     given = dict.fromkeys(_OPTIONS, "")
     branches = []
@@ -30,7 +31,7 @@ async def review(context: Context, call: Call) -> Effect:
     if len(branches) != 1:
         raise COMMAND.misused("it takes one branch")
     config, (branch,) = context.config(), branches
-    usual = await context.store.read(lambda tx: usual_of(tx, call.message.chat))
+    usual = usual_of(posts.tx, call.message.chat)
     wanted = given["repo"] or (usual if usual in config.repos else "")
     repo = choose.pick("repository", "repo=", wanted, sorted(config.repos))
     try:
@@ -42,23 +43,15 @@ async def review(context: Context, call: Call) -> Effect:
             cause=error.cause,
             hint="Add a reviewer to fleet.toml and try it: airboss review try",
         ) from None
-
-    def effect(posts: Posts) -> None:
-        message = call.message
-        asked = AskedReview(
-            f"{message.adapter}:{message.update_id}", message.chat, repo, branch, by, given["author"]
-        )
-        asked.keep(posts.tx)
-        posts.data = {"repo": repo, "branch": branch, "reviewer": by}
-        posts.post(
-            message.chat,
-            Card(
-                line("review · ", asked.what), (line(f"Asking {by}. Its answer comes here; it decides nothing."),)
-            ),
-            key=asked.key,
-        )
-
-    return effect
+    message = call.message
+    asked = AskedReview(f"{message.adapter}:{message.update_id}", message.chat, repo, branch, by, given["author"])
+    asked.keep(posts.tx)
+    posts.data = {"repo": repo, "branch": branch, "reviewer": by}
+    posts.post(
+        message.chat,
+        Card(line("review · ", asked.what), (line(f"Asking {by}. Its answer comes here; it decides nothing."),)),
+        key=asked.key,
+    )
 
 
 COMMAND = Command(

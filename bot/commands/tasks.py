@@ -9,14 +9,14 @@ from typing import Final
 from bot import words
 from bot.cards import Action, Card, Line, Tone, line
 from bot.commands import choose, colliding, models
-from bot.commands.common import reply, task_meant
+from bot.commands.common import meant, reply
 from bot.commands.usual import with_usual
 from bot.hearing import held_files
 from bot.message import Attachment
 from bot.outbox.posting import Posts
 from bot.parse import RunRequest, keyword, run_request
 from bot.parse import words as split
-from bot.registry import Call, Command, Context, Effect, Group
+from bot.registry import Call, Command, Context, Effect, Group, in_write
 from bot.requesting import NOW, OR_WAIT, budget_of, declared, request_task, start_now
 from bot.telling import buttons, locked
 from bot.telling.progress import bare_footer
@@ -123,24 +123,23 @@ async def stop(context: Context, call: Call) -> Effect:
     given = [keyword(word) for word in split(call.args)]
     if given[:1] in _EVERY:
         return await _ask_stop_all(context, call) if given[1:] != ["yes"] else partial(_stop_all, context, call)
-    task = await task_meant(context, call)
+    return partial(_stop, context, call)
 
-    def effect(posts: Posts) -> None:
-        tx = posts.tx
-        now = tasks.task(tx, task.id)
-        if now.state in ENDS:
-            raise Refused(attempted=f"stop {task.id}", cause=f"it has already ended: {now.state}")
-        asked = tasks.request_stop(tx, task.id, call.actor)
-        buttons.withdraw(posts, now.origin, f"/stop {task.id}")
-        title = f"{task.id} · stopping" if asked else f"{task.id} · already stopping"
-        late = landings.may_have_landed(tx, task.id)
-        lines = (line("It is landing: where that is done already, it stays landed."),) if late else ()
-        card = Card(line(title), lines, footer=bare_footer(now, context.config()), tone=Tone.WORKING)
-        posts.post(call.message.chat, card, task=task.id)
-        posts.conclude(task=task.id)
-        tx.after_commit(lambda: context.control.wake(task.id))
 
-    return effect
+def _stop(context: Context, call: Call, posts: Posts) -> None:
+    tx = posts.tx
+    task = meant(tx, call)
+    if task.state in ENDS:
+        raise Refused(attempted=f"stop {task.id}", cause=f"it has already ended: {task.state}")
+    asked = tasks.request_stop(tx, task.id, call.actor)
+    buttons.withdraw(posts, task.origin, f"/stop {task.id}")
+    title = f"{task.id} · stopping" if asked else f"{task.id} · already stopping"
+    late = landings.may_have_landed(tx, task.id)
+    lines = (line("It is landing: where that is done already, it stays landed."),) if late else ()
+    card = Card(line(title), lines, footer=bare_footer(task, context.config()), tone=Tone.WORKING)
+    posts.post(call.message.chat, card, task=task.id)
+    posts.conclude(task=task.id)
+    tx.after_commit(lambda: context.control.wake(task.id))
 
 
 async def _ask_stop_all(context: Context, call: Call) -> Effect:
@@ -195,57 +194,51 @@ def _number(task: Task) -> int:
     return int(task.id[1:])
 
 
-async def retry(context: Context, call: Call) -> Effect:
+@in_write
+def retry(context: Context, call: Call, posts: Posts) -> None:
     """Starts the same task again, from the base as it is now. A task that is still open is stopped.
 
     With ``behind`` it first waits for what it was refused, and locks that.
     Refuses while an earlier retry is open; a button refuses if there was any.
     """
-    task = await task_meant(context, call, newest=True)
     behind = [keyword(word) for word in split(call.args)[1:2]] == ["behind"]
-
-    def effect(posts: Posts) -> None:
-        tx = posts.tx
-        now = tasks.task(tx, task.id)
-        before = tasks.retried_as(tx, now.id)
-        if before is not None and (call.message.pressed or before.state not in ENDS):
-            raise Refused(
-                attempted=f"retry {now.id}",
-                cause=f"already retried as {before.id}, which is {before.state}",
-                hint=f"/session {before.id} shows it."
-                if before.state not in ENDS
-                else f"/retry {before.id} retries that task.",
-            )
-        if now.state not in ENDS:
-            demand(call.person, Right.STOP, attempted=f"stop {now.id}, as a retry requires")
-            if not tasks.request_stop(tx, now.id, call.actor):
-                raise Refused(
-                    attempted=f"retry {now.id}", cause="it is stopping", hint="Try again when it has ended."
-                )
-            tx.after_commit(lambda: context.control.wake(now.id))
-        again = request_task(
-            context,
-            posts,
-            repo=now.repo,
-            agent=now.agent,
-            machine=now.machine,
-            prompt=now.prompt,
-            mode=now.mode,
-            requester=call.actor,
-            origin=call.message.chat,
-            retry_of=now.id,
-            budget=now.budget,
-            model=now.model,
-            after="" if starting.missed(tx, now) else now.after,
-            locks=tuple(dict.fromkeys((*now.locks, *(locked.refused_wants(tx, now.id) if behind else ())))),
-            needs=now.needs,
-            forked=now.forked,
+    tx = posts.tx
+    now = meant(tx, call, newest=True)
+    before = tasks.retried_as(tx, now.id)
+    if before is not None and (call.message.pressed or before.state not in ENDS):
+        raise Refused(
+            attempted=f"retry {now.id}",
+            cause=f"already retried as {before.id}, which is {before.state}",
+            hint=f"/session {before.id} shows it."
+            if before.state not in ENDS
+            else f"/retry {before.id} retries that task.",
         )
-        posts.conclude(task=again.id)
-        attachment_rows.copy(tx, now.id, again.id)
-        buttons.withdraw(posts, now.origin, f"/retry {now.id}", f"/stop {now.id}")
-
-    return effect
+    if now.state not in ENDS:
+        demand(call.person, Right.STOP, attempted=f"stop {now.id}, as a retry requires")
+        if not tasks.request_stop(tx, now.id, call.actor):
+            raise Refused(attempted=f"retry {now.id}", cause="it is stopping", hint="Try again when it has ended.")
+        tx.after_commit(lambda: context.control.wake(now.id))
+    again = request_task(
+        context,
+        posts,
+        repo=now.repo,
+        agent=now.agent,
+        machine=now.machine,
+        prompt=now.prompt,
+        mode=now.mode,
+        requester=call.actor,
+        origin=call.message.chat,
+        retry_of=now.id,
+        budget=now.budget,
+        model=now.model,
+        after="" if starting.missed(tx, now) else now.after,
+        locks=tuple(dict.fromkeys((*now.locks, *(locked.refused_wants(tx, now.id) if behind else ())))),
+        needs=now.needs,
+        forked=now.forked,
+    )
+    posts.conclude(task=again.id)
+    attachment_rows.copy(tx, now.id, again.id)
+    buttons.withdraw(posts, now.origin, f"/retry {now.id}", f"/stop {now.id}")
 
 
 _WHERE = "[repo=R on=M agent=A after=T budget=B wait=no]"
