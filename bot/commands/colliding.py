@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bot.cards import Action, Card, Tone, line, one_line
-from bot.commands.common import task_meant
+from bot.commands.common import meant
 from bot.outbox.posting import Posts
-from bot.registry import Call, Context, Effect
+from bot.registry import Call, Context
 from fleet.errors import Misused, Refused
 from fleet.flight import starting
 from fleet.globs import Glob
@@ -126,37 +126,30 @@ def warning(tx: Tx, task: Task, met: Sequence[Collision]) -> Card:
     )
 
 
-async def decide(context: Context, call: Call, answer: str, named: str) -> Effect:
+def decide(context: Context, call: Call, answer: str, named: str, posts: Posts) -> None:
     """``behind``: the task keeps its place. ``anyway``: it no longer waits for what others have."""
     if answer not in ("behind", "anyway"):
         raise Misused(attempted="decide", cause=f"unknown answer {answer}", hint="/queue anyway TASK")
-    task = await task_meant(context, Call(call.message, call.person, call.verb, named, call.task, call.digest))
-
-    def effect(posts: Posts) -> None:
-        tx = posts.tx
-        now = tasks.task(tx, task.id)
-        if now.state is not TaskState.QUEUED:
-            raise Refused(attempted=f"change how {now.id} waits", cause=f"it is {now.state}")
-        first = starting.missed(tx, now)
-        if answer == "anyway" and first is not None:
-            tasks.chain(tx, now.id, "", call.actor)
-        if answer == "anyway":
-            met = {
-                collision.want
-                for collision in ahead(
-                    tx, context.locks.line, now.locks, repo=now.repo, task=now.id, after=now.after
-                )
-            }
-            if not met and first is None:
-                raise Refused(
-                    attempted=f"start {now.id} anyway", cause="it waits for no lock", hint="/queue shows why."
-                )
-            tasks.declare(tx, now.id, tuple(want for want in now.locks if want not in met))
-            tx.after_commit(lambda: context.control.wake(now.id))
-        said = "starts without waiting for a lock" if answer == "anyway" else "waits for its locks"
-        if answer == "anyway" and first is not None:
-            said = f"starts without {first.id}"
-        posts.post(call.message.chat, Card(line(f"{now.id} {said}"), tone=Tone.WORKING), task=now.id)
-        posts.conclude(task=now.id)
-
-    return effect
+    tx = posts.tx
+    now = meant(tx, replace(call, args=named))
+    if now.state is not TaskState.QUEUED:
+        raise Refused(attempted=f"change how {now.id} waits", cause=f"it is {now.state}")
+    first = starting.missed(tx, now)
+    if answer == "anyway" and first is not None:
+        tasks.chain(tx, now.id, "", call.actor)
+    if answer == "anyway":
+        met = {
+            collision.want
+            for collision in ahead(tx, context.locks.line, now.locks, repo=now.repo, task=now.id, after=now.after)
+        }
+        if not met and first is None:
+            raise Refused(
+                attempted=f"start {now.id} anyway", cause="it waits for no lock", hint="/queue shows why."
+            )
+        tasks.declare(tx, now.id, tuple(want for want in now.locks if want not in met))
+        tx.after_commit(lambda: context.control.wake(now.id))
+    said = "starts without waiting for a lock" if answer == "anyway" else "waits for its locks"
+    if answer == "anyway" and first is not None:
+        said = f"starts without {first.id}"
+    posts.post(call.message.chat, Card(line(f"{now.id} {said}"), tone=Tone.WORKING), task=now.id)
+    posts.conclude(task=now.id)

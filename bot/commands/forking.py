@@ -30,7 +30,9 @@ def fork(context: Context, call: Call, posts: Posts) -> None:
     words = asked.prompt
     if asked != RunRequest(words):
         cause = "a fork has the repository, the agent and the limits of its task"
-        raise Misused(attempted="fork a task", cause=cause, hint="Leave options out, or write -- before your words.")
+        raise Misused(
+            attempted="fork a task", cause=cause, hint="Leave options out, or write -- before your words."
+        )
     if not words:
         hint = "Usage: /fork t7 WORDS…, or /adopt h3 WORDS… for a session by hand."
         raise Misused(attempted="fork a task", cause="it does not say what to do", hint=hint)

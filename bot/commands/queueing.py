@@ -53,7 +53,7 @@ async def show_queue(context: Context, call: Call) -> Effect:
     given = split(call.args)
     if len(given) == 2 and not given[0].isdigit():
         demand(call.person, Right.RUN, attempted="decide what a task waits for")
-        return await colliding.decide(context, call, given[0].lower(), given[1])
+        return partial(colliding.decide, context, call, given[0].lower(), given[1])
 
     def read(tx: Tx) -> _Queued:
         kept = queue.reserved(tx)
