@@ -20,7 +20,6 @@ from bot.base import Base, base_of
 from bot.chats.console.adapter import ConsoleAdapter
 from bot.commands import every_command
 from bot.doctor.bypass import said
-from bot.hands import Hands
 from bot.health import ControllerHealth, StoreWatch
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import PerPerson, except_console
@@ -40,7 +39,7 @@ from bot.registry import Context, Registry
 from bot.reload import LiveSecrets
 from bot.reporting import reporting
 from bot.retention import Retention
-from bot.running_fleet import RunningFleet
+from bot.running_fleet import Hands, RunningFleet
 from bot.schedules.beats import Beats
 from bot.speech.transcript import transcribe
 from bot.standing import Standing

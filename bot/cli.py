@@ -230,7 +230,7 @@ def _reviews(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add.add_argument("name", nargs="?", default="", metavar="REVIEWER")
     add.add_argument("--rounds", type=int, default=3, choices=range(1, 21), metavar="1-20")
     add.add_argument("--json", action="store_true")
-    add.set_defaults(run=Later("local.review_try", "run", owner=True))
+    add.set_defaults(run=Later("local.reviews", "try_each", owner=True))
     add = verbs.add_parser("ask", help="ask a reviewer about any branch; it decides nothing")
     add.add_argument("name", nargs="?", default="", metavar="REVIEWER")
     add.add_argument("--repo", required=True, type=word, metavar="DIR")
@@ -239,7 +239,7 @@ def _reviews(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add.add_argument("--author", default="", metavar="FAMILY", help="who wrote it, as in anthropic or openai")
     add.add_argument("--about", default="", metavar="TEXT", help="what the change is for")
     add.add_argument("--json", action="store_true")
-    add.set_defaults(run=Later("local.review_ask", "run", owner=True))
+    add.set_defaults(run=Later("local.reviews", "ask", owner=True))
 
 
 def _list_of(name: str) -> Run:

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from bot.doctor.findings import Finding
 from bot.doctor.quick import examine_quickly
-from bot.hands import Hands
 from bot.health import ControllerHealth, Serving, Troubles
 from bot.repositories import RepoSeen, at_root, look_at
 from bot.standing import Standing
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, Secrets
+from fleet.errors import Refused
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.keeping import Keeper
-from fleet.flight.services import Services
+from fleet.flight.services import MachineLogins, Services
 from fleet.flight.starting import FleetSeen
 from fleet.git.repository import Repository
 from fleet.machines.disks import Disks
@@ -26,9 +26,39 @@ from fleet.machines.hand_terminal import HandTerminal
 from fleet.machines.pools.keeper import PoolKeeper
 from fleet.machines.waking import Waker
 from fleet.machines.watch import MachineSeen, MachineWatch
+from fleet.model import Session
+from fleet.store import sessions, takeovers
+from fleet.store.core import Store, Tx
+from fleet.store.takeovers import Takeover
 from fleet.supervise import Work
 from gates.leaks.search import Leaks
 from gates.people import Right
+
+
+class Hands:
+    """One terminal for each task: it knows how much was typed and shown."""
+
+    def __init__(self, store: Store, executors: MachineLogins) -> None:
+        self._store, self._executors = store, executors
+        self._known: dict[str, tuple[str, HandTerminal]] = {}
+
+    async def terminal(self, task_id: str) -> HandTerminal:
+        """That of the person who has the task in hand. Raises ``Refused`` when nobody has."""
+
+        def read(tx: Tx) -> tuple[Takeover, Session] | None:
+            found = takeovers.current(tx, task_id)
+            return None if found is None or not found.pipe else (found, sessions.session(tx, found.session))
+
+        found = await self._store.read(read)
+        if found is None:
+            raise Refused(attempted="attach", on=task_id, cause="the work by hand is over")
+        takeover, session = found
+        pipe, known = self._known.get(task_id, ("", None))
+        if known is None or pipe != takeover.pipe:
+            executor = self._executors.agent(session.machine, session.login)
+            known = HandTerminal(executor, takeover.pipe, takeover.nonce)
+            self._known[task_id] = takeover.pipe, known
+        return known
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,9 @@ from bot import plain, words
 from bot.cards import Card, footed, line
 from bot.commands import choose
 from bot.commands.common import reply
-from bot.machine_view import machine_card
+from bot.machine_view import machine_card, plain_pools, pool_lines, pools_seen
 from bot.pages import Page, wanted
 from bot.parse import words as split
-from bot.pool_view import plain_pools, pool_lines, pools_seen
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.telemetry_view import machine_line
 from fleet.errors import Misused

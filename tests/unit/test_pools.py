@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bot.cards import shown
-from bot.pool_view import plain_pools, pool_lines, pools_seen
+from bot.machine_view import plain_pools, pool_lines, pools_seen
 from bot.reload import LiveConfig
 from fleet.clock import SystemClock
 from fleet.config import Secrets, SlotTarget

@@ -11,7 +11,7 @@ import pytest
 
 from bot.cli import main
 from bot.doctor.reviewers import check_reviewers
-from bot.local.review_try import agent_reviewers
+from bot.local.reviews import agent_reviewers
 from fleet.config import Secrets, load_fleet
 from gates.review.trial import SAMPLE
 from tests.far_end.repositories import commit, make_bare
