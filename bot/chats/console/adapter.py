@@ -35,10 +35,10 @@ class Following:
 
     def put(self, card: Outgoing) -> None:
         """Keeps a card until it is read. One card too many drops the terminal."""
-        try:
+        if self._cards.full():
+            self._behind, self._cards = True, asyncio.Queue(BEHIND)
+        if not self._behind:
             self._cards.put_nowait(card)
-        except asyncio.QueueFull:
-            self._behind = True
 
     async def get(self) -> Outgoing:
         """The next card. Raises ``Unavailable`` when this terminal has fallen too far behind."""
