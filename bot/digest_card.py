@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import tzinfo
 
 from bot import words
-from bot.cards import Action, Card, Field, Line, footed, line, one_line
+from bot.cards import Action, Card, Field, Line, Text, footed, line, one_line
 from bot.cards import field as card_field
 from bot.digest import UTC, WEEK_US, Digest
 from fleet.figures import ToolCalls
@@ -74,58 +75,70 @@ def digest_card(
 
 def _most_wanted(digest: Digest) -> list[Field]:
     """What happened and what deserves a look; nothing that is zero."""
-    asked = digest.asked or digest.ends
-    fields = [card_field("Tasks", _tasks(digest))] if asked else []
-    if digest.gates:
-        fields.append(card_field("Gate runs", _gates(digest)))
-    fields += [*_of_gates(digest), *_of_people(digest)]
-    if digest.cost_udollar:
-        fields.append(card_field("Cost", _cost(digest)))
-    return [*fields, *_against_before(digest)]
+    return [
+        *_fields(
+            ("Tasks", _tasks(digest) if digest.asked or digest.ends else ""),
+            ("Gate runs", _counted(digest.gates)),
+        ),
+        *_of_gates(digest),
+        *_of_people(digest),
+        *_fields(("Cost", _cost(digest) if digest.cost_udollar else ""), _against_before(digest)),
+    ]
+
+
+def _fields(*given: tuple[str, Text]) -> list[Field]:
+    """A field for each name that has a text."""
+    return [card_field(name, text) for name, text in given if text]
+
+
+def _counted(counts: Counter[str]) -> str:
+    """``3 passed, 1 failed``."""
+    return ", ".join(f"{count} {how}" for how, count in counts.most_common())
+
+
+def _often(counts: Counter[str], most: int) -> str:
+    """``shop moved 3×, web moved 1×``: the most frequent ones."""
+    return ", ".join(f"{name} {count}×" for name, count in counts.most_common(most))
 
 
 def _all(digest: Digest, isolation: Isolation) -> list[Field]:
-    calls = digest.calls
-    fields = [
-        card_field("Tasks", _tasks(digest)),
-        card_field("Gate runs", _gates(digest)),
-        card_field("Tool calls", f"{calls.ok:,} ok, {calls.failed:,} failed · {calls.error_rate()}"),
-        card_field("Not counted", _not_counted(digest)),
-        card_field("Cost", _cost(digest)),
+    calls, figures, land_us = digest.calls, digest.figures, digest.median_to_land_us
+    refused, needed, size = digest.refused, digest.claims.needed, figures.output_bytes
+    used = ", ".join(f"{name} {count:,}" for name, count in figures.by_machine.most_common(4))
+    return [
+        *_fields(
+            ("Tasks", _tasks(digest)),
+            ("Gate runs", _counted(digest.gates) or "none"),
+            ("Tool calls", f"{calls.ok:,} ok, {calls.failed:,} failed · {calls.error_rate()}"),
+            ("Not counted", _not_counted(digest)),
+            ("Cost", _cost(digest)),
+        ),
         *_of_people(digest),
         *_of_gates(digest),
+        *_fields(
+            ("Machines", one_line(used, 160) if used else ""),
+            ("Output of tools", f"{size:,} bytes, as agents show it" if size else ""),
+            ("Locks", f"{words.count(refused, 'time')} another had what was wanted" if refused else ""),
+            ("Median to land", words.duration(land_us) if land_us is not None else ""),
+            ("Claims", digest.claims.line),
+            ("Attention", f"a person was needed {words.count(needed, 'time')}" if needed else ""),
+            _against_before(digest),
+            ("Enforced", _enforced(digest, isolation)),
+            ("Failed is", _FAILED if calls.failed else ""),
+        ),
     ]
-    if digest.figures.by_machine and (used := digest.figures.by_machine.most_common(4)):
-        fields.append(card_field("Machines", one_line(", ".join(f"{name} {count:,}" for name, count in used), 160)))
-    if digest.figures.output_bytes:
-        fields.append(card_field("Output of tools", f"{digest.figures.output_bytes:,} bytes, as agents show it"))
-    if digest.refused:
-        fields.append(card_field("Locks", f"{words.count(digest.refused, 'time')} another had what was wanted"))
-    if digest.median_to_land_us is not None:
-        fields.append(card_field("Median to land", words.duration(digest.median_to_land_us)))
-    if said := digest.claims.line:
-        fields.append(card_field("Claims", said))
-    if digest.claims.needed:
-        fields.append(card_field("Attention", f"a person was needed {words.count(digest.claims.needed, 'time')}"))
-    fields += [*_against_before(digest), card_field("Enforced", _enforced(digest, isolation))]
-    if calls.failed:
-        fields.append(card_field("Failed is", _FAILED))
-    return fields
 
 
 def _tasks(digest: Digest) -> str:
-    ends = ", ".join(f"{count} {end}" for end, count in digest.ends.most_common()) or "none"
-    return f"{digest.asked} asked, ended: {ends}"
+    return f"{digest.asked} asked, ended: {_counted(digest.ends) or 'none'}"
 
 
-def _gates(digest: Digest) -> str:
-    return ", ".join(f"{count} {outcome}" for outcome, count in digest.gates.most_common()) or "none"
-
-
-def _against_before(digest: Digest) -> list[Field]:
-    if digest.before is None or not (trend := _trend(digest)):
-        return []
-    return [card_field("A week before" if digest.before.earlier_us == WEEK_US else "Before that", trend)]
+def _against_before(digest: Digest) -> tuple[str, str]:
+    """The name and the text of the field."""
+    if digest.before is None:
+        return "", ""
+    name = "A week before" if digest.before.earlier_us == WEEK_US else "Before that"
+    return name, _trend(digest, digest.before)
 
 
 def _not_counted(digest: Digest) -> str:
@@ -136,16 +149,11 @@ def _not_counted(digest: Digest) -> str:
 
 
 def _of_people(digest: Digest) -> list[Field]:
-    fields = []
-    if digest.halts:
-        said = ", ".join(f"{count} {how}" for how, count in digest.halts.most_common())
-        fields.append(card_field("Budgets", said))
-    if digest.pushes:
-        said = ", ".join(f"{what} {count}×" for what, count in digest.pushes.most_common(4))
-        fields.append(card_field("Base, by others", one_line(said, 160)))
-    if decided := ", ".join(f"{count} {what}" for what, count in digest.people.items() if count):
-        fields.append(card_field("By people", decided))
-    return fields
+    return _fields(
+        ("Budgets", _counted(digest.halts)),
+        ("Base, by others", one_line(_often(digest.pushes, 4), 160) if digest.pushes else ""),
+        ("By people", ", ".join(f"{count} {what}" for what, count in digest.people.items() if count)),
+    )
 
 
 def _of_gates(digest: Digest) -> list[Field]:
@@ -153,14 +161,14 @@ def _of_gates(digest: Digest) -> list[Field]:
     if still_open := len(digest.figures.open_gates):
         fields.append(card_field("Opened, not closed", words.count(still_open, "gate run")))
     if digest.flaky:
-        passed = ", ".join(f"{name} {count}×" for name, count in digest.flaky.most_common(3))
-        fields.append(card_field("Flaky", "failed and passed on one commit: ", one_line(passed, 200)))
+        passed = one_line(_often(digest.flaky, 3), 200)
+        fields.append(card_field("Flaky", "failed and passed on one commit: ", passed))
     if digest.quarantined:
-        shown = ", ".join(f"{name} {count}×" for name, count in digest.quarantined.most_common(3))
-        fields.append(card_field("In quarantine", "failed, and did not count: ", one_line(shown, 200)))
+        failed = one_line(_often(digest.quarantined, 3), 200)
+        fields.append(card_field("In quarantine", "failed, and did not count: ", failed))
     if digest.reviews:
-        ended = ", ".join(f"{count} {how}" for how, count in digest.reviews.most_common())
         caught, planted = digest.planted[True], digest.planted.total()
+        ended = _counted(digest.reviews)
         fields.append(card_field("Reviews", f"{ended} · {caught} of {planted} planted defects caught"))
     return fields
 
@@ -187,10 +195,8 @@ def _cost(digest: Digest) -> str:
     return f"{words.money(spent)}{each}"
 
 
-def _trend(digest: Digest) -> str:
+def _trend(digest: Digest, before: Digest) -> str:
     """The figures of the period before, where that had any, and how this one differs."""
-    before = digest.before
-    assert before is not None
     calls, landed = before.figures.tool_calls, before.ends[TaskState.LANDED]
     if not (calls or landed or before.asked):
         return ""

@@ -14,7 +14,6 @@ from bot.pages import Page, wanted
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from fleet.agents.logins import KEEPINGS
-from fleet.errors import Misused
 from fleet.machines.vendor_logins import LoginSeen
 from gates.people import Right
 
@@ -24,10 +23,8 @@ _A_PAGE: Final = 3
 async def agents(context: Context, call: Call) -> Effect:
     """The agent that is named; or a page of all."""
     config, machines = context.config(), context.control.machines()
-    given = split(call.args)
-    named = choose.named(given[0], config.agents) if len(given) == 1 else ""
-    if named or (len(given) == 1 and not given[0].isdigit()):
-        return _agent(context, call, named or given[0])
+    if named := choose.to_show("an agent", split(call.args), config.agents):
+        return _agent(context, call, named)
     names = sorted(config.agents)
     page = Page.of(wanted(call.args), len(names), _A_PAGE)
     seen = {name: seen_agents(config, name, machines) for name in names}
@@ -46,13 +43,6 @@ async def agents(context: Context, call: Call) -> Effect:
 
 def _agent(context: Context, call: Call, name: str) -> Effect:
     config = context.config()
-    if name not in config.agents:
-        raise Misused(
-            attempted="show an agent",
-            on=name,
-            cause="fleet.toml has no such agent",
-            hint=f"Agents: {', '.join(sorted(config.agents)) or 'none'}.",
-        )
     agent, seen = config.agents[name], seen_agents(config, name, context.control.machines())
     data = {"agents": [agent_plain(config, name, seen)]}
     lines = [*agent_lines(name, agent, seen, rows=MAX_LINES - 4), *versions_line(agent.driver)]

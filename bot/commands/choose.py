@@ -37,6 +37,21 @@ def named(word: str, known: Iterable[str]) -> str:
     return word if word in every else next(same, "")
 
 
+def to_show(what: str, given: Sequence[str], known: Collection[str]) -> str:
+    """The one whose name a list was given; empty for a page of all. Raises ``Misused`` for an unknown name."""
+    if len(given) != 1:
+        return ""
+    found = named(given[0], known)
+    if not found and not given[0].isdigit():
+        raise Misused(
+            attempted=f"show {what}",
+            on=given[0],
+            cause=f"fleet.toml has no such {what.rsplit(maxsplit=1)[-1]}",
+            hint=f"{what.rsplit(maxsplit=1)[-1].capitalize()}s: {', '.join(sorted(known)) or 'none'}.",
+        )
+    return found
+
+
 def pick(what: str, option: str, wanted: str, known: Sequence[str]) -> str:
     """The name as written, with any capitals, or the only name there is. Raises ``Misused``."""
     if folded := named(wanted, known):

@@ -11,7 +11,6 @@ from bot.pages import Page, wanted
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.telemetry_view import machine_line
-from fleet.errors import Misused
 from fleet.machines.waking import could_start
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import Session, Task
@@ -24,10 +23,8 @@ from gates.people import Right
 async def machines(context: Context, call: Call) -> Effect:
     """The machine that is named; or a page of all, those that do not respond first."""
     config, seen = context.config(), context.control.machines()
-    given = split(call.args)
-    named = choose.named(given[0], config.machines) if len(given) == 1 else ""
-    if named or (len(given) == 1 and not given[0].isdigit()):
-        return await _machine(context, call, named or given[0])
+    if named := choose.to_show("a machine", split(call.args), config.machines):
+        return await _machine(context, call, named)
     busy, now, pools = await context.store.read(lambda tx: (sessions.busy(tx), tx.now_us(), pools_seen(tx)))
     names = sorted(config.machines, key=lambda name: (not (name in seen and seen[name].state.is_bad), name))
     page = Page.of(wanted(call.args), len(names))
@@ -49,16 +46,7 @@ async def machines(context: Context, call: Call) -> Effect:
 
 
 async def _machine(context: Context, call: Call, name: str) -> Effect:
-    config = context.config()
-    if name not in config.machines:
-        raise Misused(
-            attempted="show a machine",
-            on=name,
-            cause="fleet.toml has no such machine",
-            hint=f"Machines: {', '.join(sorted(config.machines)) or 'none'}.",
-        )
-
-    every = context.control.machines()
+    config, every = context.config(), context.control.machines()
     seen = every.get(name, MachineSeen(MachineState.NEVER))
 
     def read(tx: Tx) -> tuple[list[Session], list[Task], queue.Pause | None, int]:
