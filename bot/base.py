@@ -151,7 +151,7 @@ class Base:
 
     async def not_quiet(self, person: str, us: int) -> int:
         """The first time from ``us`` on that is in none of the person's quiet hours."""
-        return await self.store.read(lambda tx: sounds.first_loud(tx, self.config(), person, us))
+        return await self.store.read(lambda tx: sounds.wish_of(tx, self.config(), person).first_loud(us))
 
     async def receipt(self, task: Task) -> None:
         """Issues a landed task's receipt. The ledger has it once, however often this is called."""

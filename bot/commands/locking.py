@@ -100,8 +100,7 @@ def _ask(context: Context, call: Call, asking: str, holding: str, posts: Posts) 
         raise Refused(attempted=f"ask for what {holder.id} holds", cause=f"it has ended: {holder.state}")
     config = context.config()
     card = locked.asked_card(task, holder, locked.last_refusal(tx, task.id), call.person.name)
-    ping = sounds.audible(tx, config, holder.origin, holder.requester, sounds.Sound.WAITS)
-    posts.post(holder.origin, sounds.addressed(config, sounds.titled(holder, card)), ping=ping, task=holder.id)
+    sounds.post(posts, config, holder.origin, sounds.titled(holder, card), task=holder.id)
     posts.post(call.message.chat, Card(line(f"Asked in {holder.id}'s chat"), footer=footed(config.isolation)))
 
 

@@ -21,7 +21,6 @@ from bot.requesting import request_scheduled
 from bot.schedules import cards, daily, rules
 from bot.schedules.daily import Prepared
 from bot.telling import news, sounds
-from bot.telling.sounds import Sound
 from fleet.config.home import FLEET_FILE
 from fleet.errors import LeadershipLost, StoreUnavailable
 from fleet.events import ConfigReloaded, Recorded, ScheduleMoved, ScheduleSet, TaskMoved
@@ -181,8 +180,7 @@ class Beats:
             tone=Tone.WAITING,
             mention=reader,
         )
-        ping = sounds.audible(posts.tx, config, where, reader, Sound.WAITS)
-        posts.post(where, sounds.addressed(config, card), ping=ping)
+        sounds.post(posts, config, where, card)
 
     # --- a run has ended ----------------------------------------------------------------------------------
 

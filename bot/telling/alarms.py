@@ -18,13 +18,12 @@ from bot.health import CHAT, ControllerHealth
 from bot.outbox.closed import WHY
 from bot.outbox.posting import Outbox, Posts
 from bot.telling import direct, sounds
-from bot.telling.sounds import Sound
 from fleet.config import FleetConfig
 from fleet.config.home import FLEET_FILE
 from fleet.errors import Malformed
 from fleet.flight.lacking import FOR_REPOSITORY
 from fleet.machines.watch import MachineSeen
-from fleet.model import ENDS, PersonId, Task
+from fleet.model import ENDS, Task
 from fleet.ports import Clock
 from fleet.store import base_tips, tasks
 from fleet.store.at_work import at_work
@@ -32,7 +31,7 @@ from fleet.store.chat import cards as card_rows
 from fleet.store.chat import settings
 from fleet.store.chat.unheard import Unheard, unheard
 from fleet.store.core import Tx
-from gates.people import Right, own_change_default_turned, who
+from gates.people import Right, own_change_default_turned
 
 EVERY_SECONDS: Final = 20.0
 _AGAIN_US: Final = 3_600_000_000
@@ -195,8 +194,7 @@ class Alarms:
                 tone=Tone.WAITING,
                 mention=mine[0].requester,
             )
-            ping = sounds.audible(tx, config, chat, mine[0].requester, Sound.WAITS)
-            posts.post(chat, sounds.addressed(config, card), key=key, ping=ping)
+            sounds.post(posts, config, chat, card, key=key)
 
     def _change(self, posts: Posts, alarm: FleetAlarm) -> None:
         """The same cause is something else now: a machine that was away gives faulty answers. No second sound."""
@@ -241,14 +239,13 @@ def _title_of(cause: str) -> str:
 def _unheard(config: FleetConfig, found: Unheard) -> FleetAlarm | None:
     """Somebody who still has rights does not hear what waits for them: they blocked the bot, or it was removed."""
     try:
-        mention = Card.from_json(found.card_json).mention
-        person = who(config, PersonId.parse(mention))
-    except (Malformed, ValueError):
+        name = sounds.known_as(config, Card.from_json(found.card_json).mention)
+    except Malformed:
         return None
-    if person is None or found.why == WHY:
+    if not name or found.why == WHY:
         return None
     chat, platform = found.chat, found.chat.adapter.capitalize()
-    title = f"What waits for {person.name} does not reach them"
+    title = f"What waits for {name} does not reach them"
     return FleetAlarm(f"unheard {chat.adapter} {chat.chat}", title, f"{platform}: {found.why}")
 
 

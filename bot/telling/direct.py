@@ -10,15 +10,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from bot.cards import Card
-from bot.outbox.posting import Posts, Priority
+from bot.outbox.posting import Posts
 from bot.telling import sounds
-from bot.telling.sounds import Sound
 from fleet.config import FleetConfig
 from fleet.model import ChatRef, PersonId, Task
 from fleet.store.chat import cards as card_rows
 from fleet.store.chat import moves, private
 from fleet.store.core import Tx
-from gates.people import CONSOLE, Right, console_chat, people, who
+from gates.people import CONSOLE, Right, console_chat, people
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +54,7 @@ def _own_chat(tx: Tx, person: PersonId) -> ChatRef:
 
 def besides(tx: Tx, config: FleetConfig, right: Right, adapters: Collection[str], task: Task) -> list[Recipient]:
     """Everyone with the right who does not hear of it in the task's own chat, where its requester does."""
-    requester = ""
-    if task.origin.adapter != CONSOLE:
-        try:
-            known = who(config, PersonId.parse(task.requester))
-        except ValueError:
-            known = None
-        requester = known.name if known else ""
+    requester = "" if task.origin.adapter == CONSOLE else sounds.known_as(config, task.requester)
     return [
         person
         for person in recipients(tx, config, right, adapters, near=task.origin.adapter)
@@ -71,11 +64,8 @@ def besides(tx: Tx, config: FleetConfig, right: Right, adapters: Collection[str]
 
 def post(posts: Posts, config: FleetConfig, person: Recipient, card: Card, *, key: str, task: str = "") -> None:
     """Posts a card to a person that waits for them. It makes a sound if they want one now."""
-    ping = sounds.audible(posts.tx, config, person.chat, person.id, Sound.WAITS)
-    card = sounds.addressed(config, replace(card, mention=person.id))
     private.remember(posts.tx, person.chat, person.id)
-    priority = None if ping else Priority.CARD
-    posts.post(person.chat, card, key=key, ping=ping, task=task, priority=priority)
+    sounds.post(posts, config, person.chat, replace(card, mention=person.id), key=key, task=task)
 
 
 def ask(

@@ -10,7 +10,6 @@ from bot import words
 from bot.cards import Action, Card, Tone, line, one_line
 from bot.outbox.posting import Outbox
 from bot.telling import sounds
-from bot.telling.sounds import Sound
 from fleet.config import FleetConfig
 from fleet.errors import Misused
 from fleet.events import LocksRefused, LocksReleased, Recorded
@@ -151,9 +150,8 @@ class StuckLocks:
         posts = self.outbox.open(tx)
         for hold, task, since_us in self._stuck(tx):
             card = _stuck_card(task, locks.of_hold(tx, hold.id), tx.now_us() - since_us)
-            ping = sounds.audible(tx, self.config(), task.origin, task.requester, Sound.WAITS)
-            shown = sounds.addressed(self.config(), sounds.titled(task, card))
-            posts.post(task.origin, shown, key=_stuck_key(hold), ping=ping, task=task.id)
+            shown = sounds.titled(task, card)
+            sounds.post(posts, self.config(), task.origin, shown, key=_stuck_key(hold), task=task.id)
 
     def _stuck(self, tx: Tx) -> list[tuple[Hold, Task, int]]:
         """Holds of running tasks without progress that were not shown yet, with the time of the last progress."""

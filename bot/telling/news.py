@@ -59,16 +59,17 @@ def direct_chat(config: FleetConfig, adapters: Collection[str]) -> ChatRef | Non
 
     On Telegram and Slack a person's id is also the id of the private chat with them.
     """
-    ids = next((person.ids for person in config.people if Role(person.role) is Role.ADMIN), [])
-    known = (PersonId.parse(text) for text in ids)
-    return next((ChatRef(person.platform, person.user) for person in known if person.platform in adapters), None)
+    ids = _ids_of_first_admin(config)
+    return next((ChatRef(person.platform, person.user) for person in ids if person.platform in adapters), None)
 
 
 def first_admin(config: FleetConfig, chat: ChatRef | None) -> str:
     """The id (``str(PersonId)``) by which the first admin reads this chat; empty when they do not."""
+    ids = _ids_of_first_admin(config)
+    here = (str(each) for each in ids if chat and (each.platform, each.user) == (chat.adapter, chat.chat))
+    return next(here, "")
+
+
+def _ids_of_first_admin(config: FleetConfig) -> list[PersonId]:
     ids = next((person.ids for person in config.people if Role(person.role) is Role.ADMIN), [])
-    known = (PersonId.parse(text) for text in ids)
-    return next(
-        (str(person) for person in known if chat and (person.platform, person.user) == (chat.adapter, chat.chat)),
-        "",
-    )
+    return [PersonId.parse(text) for text in ids]

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from bot.outbox.posting import Outbox, Posts, Priority
+from bot.outbox.posting import Outbox, Posts
 from bot.telling import asks, buttons, causes, direct, mutes, sounds, waiting
 from bot.telling.sounds import Sound
 from fleet.config import FleetConfig
-from fleet.model import ChatRef, PersonId, Task
+from fleet.model import ChatRef, Task
 from fleet.store import approvals, tasks
 from fleet.store.approvals import Approval
 from fleet.store.chat import cards as card_rows
@@ -80,40 +80,32 @@ class Reminders:
         if _near(tx, asked) and not asked.reminded_us:
             return True
         silent = not asked.pinged_us and asked.opened_us < tx.now_us() - _HEARD_US
-        return silent and self._audible(tx, task.origin, task.requester)
+        return silent and sounds.audible(tx, self.config(), task.origin, task.requester, Sound.WAITS)
 
     def _waits_long(self, tx: Tx, asked: Approval, chat: ChatRef, person: str) -> bool:
         """A held change for which this person's next reminder is due, and neither they nor the chat wants quiet."""
         if asked.kind is not ApprovalKind.HOLD or mutes.muted(tx, chat):
             return False
-        try:
-            wish = sounds.sound_settings(tx, self.config(), PersonId.parse(person))
-        except ValueError:
-            wish = sounds.SoundSettings()
+        wish = sounds.wish_of(tx, self.config(), person)
         last_us = card_rows.posted_at(tx, asks.reminder_key(asked), chat)
         due_us = next_reminder_us(asked.opened_us, last_us, sounds.zone_of(tx, self.config(), person))
         return due_us <= tx.now_us() and not wish.quiet(tx.now_us())
-
-    def _audible(self, tx: Tx, chat: ChatRef, person: str) -> bool:
-        return sounds.audible(tx, self.config(), chat, person, Sound.WAITS)
 
     def _remind(self, tx: Tx) -> None:
         posts = self.outbox.open(tx)
         for asked in approvals.waiting(tx):
             task = tasks.task(tx, asked.task)
             for chat, person in self._due(tx, asked).items():
-                ping = self._audible(tx, chat, person)
-                self._post(posts, task, asked, chat, person, ping=ping)
+                ping = self._post(posts, task, asked, chat, person)
                 if chat == task.origin:
                     approvals.note(tx, asked.id, pinged=ping, reminded=_near(tx, asked))
 
-    def _post(self, posts: Posts, task: Task, asked: Approval, chat: ChatRef, person: str, *, ping: bool) -> None:
+    def _post(self, posts: Posts, task: Task, asked: Approval, chat: ChatRef, person: str) -> bool:
         config, key = self.config(), asks.reminder_key(asked)
         context = waiting.ask_context(posts.tx, config, task, asked, self.files)
         card = sounds.titled(task, asks.reminder_card(posts.tx, task, asked, context, person))
         buttons.supersede(posts, key, chat)
-        priority = None if ping else Priority.CARD
-        posts.post(chat, sounds.addressed(config, card), key=key, ping=ping, task=task.id, priority=priority)
+        return sounds.post(posts, config, chat, card, key=key, task=task.id)
 
 
 def _near(tx: Tx, asked: Approval) -> bool:

@@ -15,6 +15,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from bot.cards import Card, line, one_line, shown
+from bot.outbox.posting import Posts, Priority
 from bot.telling.mutes import muted
 from fleet.config import FleetConfig
 from fleet.model import ChatRef, PersonId, Task
@@ -93,13 +94,12 @@ def sound_settings(tx: Tx, config: FleetConfig, person: PersonId) -> SoundSettin
     return SoundSettings(Level(raw["level"]), raw["quiet_from"], raw["quiet_to"], raw["zone"])
 
 
-def first_loud(tx: Tx, config: FleetConfig, person: str, us: int) -> int:
-    """The first time from ``us`` on that is in none of the person's quiet hours."""
+def wish_of(tx: Tx, config: FleetConfig, person: str) -> SoundSettings:
+    """The same for ``str(PersonId)``; the default for anything else, as for what started by itself."""
     try:
-        wish = sound_settings(tx, config, PersonId.parse(person))
+        return sound_settings(tx, config, PersonId.parse(person))
     except ValueError:
-        return us
-    return wish.first_loud(us)
+        return SoundSettings()
 
 
 def save_sound_settings(tx: Tx, config: FleetConfig, person: PersonId, wish: SoundSettings) -> None:
@@ -109,31 +109,36 @@ def save_sound_settings(tx: Tx, config: FleetConfig, person: PersonId, wish: Sou
 
 def zone_of(tx: Tx, config: FleetConfig, person: str) -> ZoneInfo:
     """The zone of a person's clock (``str(PersonId)``): the one they set, else the machine's."""
-    try:
-        wish = sound_settings(tx, config, PersonId.parse(person))
-    except ValueError:
-        wish = SoundSettings()
-    return ZoneInfo(known_zone(wish.zone) or machine_zone())
+    return ZoneInfo(known_zone(wish_of(tx, config, person).zone) or machine_zone())
 
 
 def audible(tx: Tx, config: FleetConfig, chat: ChatRef, requester: str, sound: Sound) -> bool:
     """Whether a message about a task of ``requester`` pings in this chat now."""
     if sound is Sound.NONE or muted(tx, chat):
         return False
+    return wish_of(tx, config, requester).hears(sound, tx.now_us())
+
+
+def post(posts: Posts, config: FleetConfig, chat: ChatRef, card: Card, *, key: str = "", task: str = "") -> bool:
+    """Posts a card that waits for the person whom it mentions. Whether it makes a sound: if they want one now."""
+    ping = audible(posts.tx, config, chat, card.mention, Sound.WAITS)
+    priority = None if ping else Priority.CARD
+    posts.post(chat, addressed(config, card), key=key, ping=ping, task=task, priority=priority)
+    return ping
+
+
+def known_as(config: FleetConfig, person: str) -> str:
+    """A person's name for ``str(PersonId)``; empty where ``fleet.toml`` has none."""
     try:
-        person = PersonId.parse(requester)
+        known = who(config, PersonId.parse(person))
     except ValueError:
-        return sound in _HEARD[Level.MINE]
-    return sound_settings(tx, config, person).hears(sound, tx.now_us())
+        return ""
+    return known.name if known else ""
 
 
 def name_of(config: FleetConfig, person: str) -> str:
     """A person's name for ``str(PersonId)``; anything else stays as it is."""
-    try:
-        known = who(config, PersonId.parse(person))
-    except ValueError:
-        return person
-    return known.name if known else person
+    return known_as(config, person) or person
 
 
 def named(config: FleetConfig, text: str) -> str:
@@ -150,8 +155,7 @@ def named(config: FleetConfig, text: str) -> str:
 
 def addressed(config: FleetConfig, card: Card) -> Card:
     """The card with the name of the person it mentions; without one if fleet.toml does not name them."""
-    name = name_of(config, card.mention)
-    return replace(card, mentioned="" if name == card.mention else name)
+    return replace(card, mentioned=known_as(config, card.mention))
 
 
 def titled(task: Task, card: Card) -> Card:
@@ -163,5 +167,4 @@ def titled(task: Task, card: Card) -> Card:
 
 
 def _key(config: FleetConfig, person: PersonId) -> str:
-    known = who(config, person)
-    return f"notify:{known.name if known else person}"
+    return f"notify:{name_of(config, str(person))}"
