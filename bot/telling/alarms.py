@@ -159,10 +159,8 @@ class Alarms:
 
     def _begin(self, posts: Posts, alarm: FleetAlarm, silent: set[str]) -> None:
         tx, key = posts.tx, _OPEN + alarm.cause
-        why = (line(one_line(alarm.why, 240)),) if alarm.why else ()
         for admin in self._admins(tx, silent):
-            since = line(f"Since {words.day(tx.now_us(), sounds.zone_of(tx, self.config(), admin.id))}.")
-            card = Card(line("⚠ ", alarm.title), (*why, since), actions=alarm.actions, tone=Tone.BAD)
+            card = self._card(tx, alarm, admin.id)
             if tx.now_us() - card_rows.posted_at(tx, key, admin.chat) < _AGAIN_US:
                 posts.repost(admin.chat, card, key=key)
             else:
@@ -198,16 +196,17 @@ class Alarms:
 
     def _change(self, posts: Posts, alarm: FleetAlarm) -> None:
         """The same cause is something else now: a machine that was away gives faulty answers. No second sound."""
-        tx = posts.tx
-        for posted in card_rows.by_key(tx, _OPEN + alarm.cause):
+        for posted in card_rows.by_key(posts.tx, _OPEN + alarm.cause):
             if posted.card_json:
-                card = Card.from_json(posted.card_json)
-                zone = sounds.zone_of(tx, self.config(), card.mention)
-                why = (line(one_line(alarm.why, 240)),) if alarm.why else ()
-                lines = (*why, line(f"Since {words.day(tx.now_us(), zone)}."))
-                changed = Card(line("⚠ ", alarm.title), lines, tone=Tone.BAD, mention=card.mention)
-                posts.repost(posted.chat, changed, key=posted.key)
+                reader = Card.from_json(posted.card_json).mention
+                posts.repost(posted.chat, self._card(posts.tx, alarm, reader), key=posted.key)
         self._tell_owners(posts, alarm)
+
+    def _card(self, tx: Tx, alarm: FleetAlarm, reader: str) -> Card:
+        why = (line(one_line(alarm.why, 240)),) if alarm.why else ()
+        since = line(f"Since {words.day(tx.now_us(), sounds.zone_of(tx, self.config(), reader))}.")
+        title = line("⚠ ", alarm.title)
+        return Card(title, (*why, since), actions=alarm.actions, tone=Tone.BAD, mention=reader)
 
     def _end(self, posts: Posts, cause: str) -> None:
         tx = posts.tx
