@@ -105,9 +105,7 @@ def _edit(body: Mapping[str, Any], event: Mapping[str, Any], me: AppUser, verbs:
 
 def _shared(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The messages that came with this one, as attachments: forwarded or shared. Previews of links are none."""
-    found = event.get("attachments")
-    every = [shared for shared in found[:_FILES] if isinstance(shared, dict)] if isinstance(found, list) else []
-    return [message for message in every if _is_message(message)]
+    return [message for message in _dicts(event, "attachments")[:_FILES] if _is_message(message)]
 
 
 def _is_message(attachment: Mapping[str, Any]) -> bool:
@@ -119,10 +117,8 @@ def _is_message(attachment: Mapping[str, Any]) -> bool:
 def _spoken(shared: Mapping[str, Any], me: AppUser) -> str:
     """A shared message: who wrote it, what it says, where it is. Empty without words, such as a file alone."""
     parts = [_string(shared, name)[:_TEXT_LIMIT] for name in ("pretext", "title", "text")]
-    fields = shared.get("fields")
-    for field in fields[:_FILES] if isinstance(fields, list) else ():
-        if isinstance(field, dict):
-            parts.append(f"{_string(field, 'title')}: {_string(field, 'value')}"[:_TEXT_LIMIT])
+    for field in _dicts(shared, "fields")[:_FILES]:
+        parts.append(f"{_string(field, 'title')}: {_string(field, 'value')}"[:_TEXT_LIMIT])
     text = "\n".join(words(part, me) for part in parts if part.strip())
     text = text or words(_string(shared, "fallback")[:_TEXT_LIMIT], me)
     if not text:
@@ -139,14 +135,11 @@ def _author(shared: Mapping[str, Any]) -> str:
 def _speech(source: Mapping[str, Any], heading: str = "") -> tuple[Speech, ...]:
     """The clips among a message's files, recorded in Slack. They are files as well, for a chat where nothing
     transcribes."""
-    listed = source.get("files")
     found = []
-    for raw in listed[:_FILES] if isinstance(listed, list) else ():
-        kind = _CLIPS.get(_string(raw, "subtype")) if isinstance(raw, dict) else None
+    for raw in _dicts(source, "files")[:_FILES]:
+        kind = _CLIPS.get(_string(raw, "subtype"))
         if kind is not None and (files := _files({"files": [raw]})):
-            length = raw.get("duration_ms")
-            seconds = length // 1_000 if isinstance(length, int) and not isinstance(length, bool) else 0
-            found.append(Speech(files[0], max(0, seconds), kind, heading))
+            found.append(Speech(files[0], _number(raw, "duration_ms") // 1_000, kind, heading))
     return tuple(found)
 
 
@@ -190,8 +183,7 @@ def typed(command: str, text: str, verbs: Collection[str]) -> str:
 
 
 def _press(body: Mapping[str, Any]) -> Message | None:
-    found = body.get("actions")
-    action = found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
+    action = next(iter(_dicts(body, "actions")), {})
     message, container = _dict(body, "message"), _dict(body, "container")
     user, channel = _string(_dict(body, "user"), "id"), _string(_dict(body, "channel"), "id")
     token = _string(action, "value")
@@ -234,22 +226,17 @@ def words(raw: str, me: AppUser) -> str:
 
 def _files(*sources: Mapping[str, Any]) -> tuple[Attachment, ...]:
     """The files of a message and of those that it shares."""
-    listed = [files for source in sources if isinstance(files := source.get("files"), list)]
-    made = []
-    for file in [file for files in listed for file in files if isinstance(file, dict)][:_FILES]:
-        if not _string(file, "id"):
-            continue
-        size = file.get("size")
-        made.append(
-            Attachment(
-                name=" ".join(clean(_string(file, "name") or _string(file, "title"), 200).split()) or "file",
-                path="",
-                media_type=_string(file, "mimetype")[:100],
-                size=size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else 0,
-                source=_string(file, "id")[:100],
-            )
+    return tuple(
+        Attachment(
+            name=" ".join(clean(_string(file, "name") or _string(file, "title"), 200).split()) or "file",
+            path="",
+            media_type=_string(file, "mimetype")[:100],
+            size=_number(file, "size"),
+            source=_string(file, "id")[:100],
         )
-    return tuple(made)
+        for file in [file for source in sources for file in _dicts(source, "files")][:_FILES]
+        if _string(file, "id")
+    )
 
 
 def _team(body: Mapping[str, Any], event: Mapping[str, Any]) -> str:
@@ -272,3 +259,13 @@ def _string(mapping: Mapping[str, Any], key: str) -> str:
 def _dict(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = mapping.get(key)
     return value if isinstance(value, dict) else {}
+
+
+def _dicts(mapping: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    found = mapping.get(key)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _number(mapping: Mapping[str, Any], key: str) -> int:
+    value = mapping.get(key)
+    return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0

@@ -86,13 +86,22 @@ def quote_of(said: telegram.Message, bot: int) -> str:
     """The part of a message that this one quotes, or the message of another person that it replies to."""
     if said.quote is not None and said.quote.text.strip():
         return f"Quoted:\n{quoted(spelled(said.quote.text, said.quote.entities or ()))}"
-    answered = said.reply_to_message
     if said.external_reply is not None and said.quote is None:
         return f"In reply to a message of {author_of(said.external_reply).removeprefix(_FROM)} elsewhere"
-    if answered is None or answered.from_user is None or answered.from_user.id == bot:
+    answered, name = answered_of(said, bot)
+    if answered is None:
         return ""
     text = spelled(answered.text or answered.caption or "", answered.entities or answered.caption_entities)
-    return f"In reply to {_named(answered.from_user.full_name)}:\n{quoted(text)}" if text.strip() else ""
+    return f"In reply to {name}:\n{quoted(text)}" if text.strip() else ""
+
+
+def answered_of(said: telegram.Message, bot: int) -> tuple[telegram.Message | None, str]:
+    """Another person's message that this one replies to, and that person's name; ``None`` for one of ours, or
+    none."""
+    answered = said.reply_to_message
+    if answered is None or answered.from_user is None or answered.from_user.id == bot:
+        return None, ""
+    return answered, _named(answered.from_user.full_name)
 
 
 def checklist_of(said: telegram.Message) -> str:
@@ -141,10 +150,8 @@ def speech_of(said: telegram.Message, heading: str = "") -> tuple[Speech, ...]:
 
 def speech_answered(said: telegram.Message, bot: int) -> tuple[Speech, ...]:
     """What is spoken in another person's message that this one replies to."""
-    answered = said.reply_to_message
-    if answered is None or answered.from_user is None or answered.from_user.id == bot:
-        return ()
-    return speech_of(answered, f"In reply to {_named(answered.from_user.full_name)}")
+    answered, name = answered_of(said, bot)
+    return speech_of(answered, f"In reply to {name}") if answered is not None else ()
 
 
 def _seconds(duration: int | timedelta) -> int:

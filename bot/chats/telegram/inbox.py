@@ -17,6 +17,7 @@ from telegram.error import NetworkError
 
 from bot.chats.telegram.beside import (
     NEW_KIND,
+    answered_of,
     author_of,
     checklist_of,
     cut_of,
@@ -291,9 +292,8 @@ def _files_answered(said: telegram.Message, me: BotUser) -> tuple[Attachment, ..
     """The files of another person's message that this one replies to."""
     if said.external_reply is not None:
         return _files(said.external_reply)
-    answered = said.reply_to_message
-    ours = answered is None or answered.from_user is None or answered.from_user.id == me.id
-    return () if answered is None or ours else _files(answered)
+    answered, _ = answered_of(said, me.id)
+    return _files(answered) if answered is not None else ()
 
 
 def _files(said: telegram.Message | telegram.ExternalReplyInfo) -> tuple[Attachment, ...]:
