@@ -48,8 +48,7 @@ def landing_summary(queues: Mapping[str, Sequence[LandingPlace]], stopped: Mappi
         shown.append(line(f"⏸ {repo} lands nothing: ", one_line(why, 60), more))
     if waiting := {repo: places for repo, places in queues.items() if len(places) > 1}:
         each = [
-            f"{repo} {', '.join(place.task for place in places[:_SHOWN])}{', …' if len(places) > _SHOWN else ''}"
-            for repo, places in waiting.items()
+            f"{repo} {words.some((place.task for place in places), _SHOWN)}" for repo, places in waiting.items()
         ]
         more = f" · {len(each) - 2} more" if len(each) > 2 else ""
         shown.append(line(f"In line to land: {' · '.join(each[:2])}{more}"))

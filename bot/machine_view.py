@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -121,7 +121,7 @@ def machine_card(
     if machine.wake and seen.state is MachineState.AWAY:
         lines.append(_waking(seen.wake, now_us))
     if waiting:
-        lines.append(line(f"waits for it: {_ids(task.id for task in waiting)}"))
+        lines.append(line(f"waits for it: {words.some((task.id for task in waiting), _SHOWN)}"))
     if pause is not None:
         lines += paused_lines(config, {name: pause}, now_us)
     if seen.facts is not None:
@@ -133,16 +133,11 @@ def machine_card(
     if seen.disk is not None:
         lines.append(line(disk_line(seen.disk)))
     if at_work:
-        lines.append(line(f"at work: {_ids(session.task for session in at_work)}"))
+        lines.append(line(f"at work: {words.some((session.task for session in at_work), _SHOWN)}"))
     mark = "⚠" if seen.state.is_bad else "●"
     return Card(
         line(f"{mark} {name} · {len(at_work)}/{machine.slots} slots"), tuple(lines), footer=footed(config.isolation)
     )
-
-
-def _ids(ids: Iterable[str]) -> str:
-    given = [*ids]
-    return ", ".join(given[:_SHOWN]) + (", …" if len(given) > _SHOWN else "")
 
 
 def _contact(seen: MachineSeen, now_us: int) -> Line:

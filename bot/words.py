@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
+from itertools import islice
 
 
 def duration(us: int) -> str:
@@ -62,6 +64,12 @@ def count(number: int, singular: str, plural: str = "") -> str:
 def count_of(number: int, singular: str, plural: str = "") -> str:
     """The same with thousands set apart: ``21,875 tool calls``."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def some(names: Iterable[str], most: int) -> str:
+    """``t1, t2, …``: the first ones."""
+    first = list(islice(names, most + 1))
+    return ", ".join(first[:most]) + (", …" if len(first) > most else "")
 
 
 def short(commit: str) -> str:

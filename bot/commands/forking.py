@@ -17,13 +17,13 @@ from bot.registry import Call, Command, Context, Group, in_write
 from bot.requesting import request_task
 from bot.telling import sounds
 from fleet.errors import Misused, Refused
-from fleet.model import Fork, PersonId, Session, Task, TaskMode, Turn
+from fleet.model import Fork, Session, Task, TaskMode, Turn
 from fleet.store import hooked, sessions, trees
 from fleet.store.core import Tx
 from fleet.store.hooked import Adoption
 from fleet.store.states import TreeState
 from fleet.untrusted import clean
-from gates.people import Right, who
+from gates.people import Right
 
 _TITLE = 60
 _USAGE = "Usage: /adopt h3 WORDS…"
@@ -52,8 +52,7 @@ def _adopt(context: Context, call: Call, posts: Posts) -> None:
             cause="no session by hand is open under this name",
             hint=_USAGE,
         )
-    starter = who(context.config(), PersonId.parse(found.person))
-    if starter is None or starter.name != call.person.name:
+    if sounds.known_as(context.config(), found.person) != call.person.name:
         raise Refused(
             attempted="adopt a session",
             on=found.id,

@@ -154,7 +154,7 @@ async def _ask_stop_all(context: Context, call: Call) -> Effect:
     count = words.count(len(found), "open task")
     card = Card(
         line(f"Stop all? {count}"),
-        (line(", ".join(task.id for task in found[:_NAMED]) + (", …" if len(found) > _NAMED else "")),),
+        (line(words.some((task.id for task in found), _NAMED)),),
         actions=(Action("Stop all", "/stop all yes", digest=str(max(_number(task) for task in found))),),
         footer="/pause starts nothing new and lets these go on",
         tone=Tone.WAITING,

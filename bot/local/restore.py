@@ -60,10 +60,8 @@ def _check(home: Path) -> None:
     _clear(home)
     left = sorted(path.name for path in home.iterdir() if path.name not in (_STAGE, _MOVING))
     if left:
-        shown = ", ".join(left[:5]) + (", …" if len(left) > 5 else "")
-        raise Misused(
-            attempted=_ATTEMPTED, on=str(home), cause=f"it is not empty: {shown}", hint="Name an empty directory."
-        )
+        cause = f"it is not empty: {words.some(left, 5)}"
+        raise Misused(attempted=_ATTEMPTED, on=str(home), cause=cause, hint="Name an empty directory.")
     home.chmod(0o700)
 
 

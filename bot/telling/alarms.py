@@ -7,7 +7,7 @@ A cause makes a sound when it begins. One that comes back within an hour changes
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,7 @@ from fleet.config.home import FLEET_FILE
 from fleet.errors import Malformed
 from fleet.flight.lacking import FOR_REPOSITORY
 from fleet.machines.watch import MachineSeen
-from fleet.model import ENDS, Task
+from fleet.model import ENDS
 from fleet.ports import Clock
 from fleet.store import base_tips, tasks
 from fleet.store.at_work import at_work
@@ -176,8 +176,9 @@ class Alarms:
             mine = [task for task in waiting if task.origin == chat and task.state not in ENDS]
             if not mine or card_rows.at(tx, key, chat) is not None:
                 continue
+            ids = words.some((task.id for task in mine), _NAMED)
             card = Card(
-                line(f"⚠ {alarm.title}: {_ids(mine)} {'waits' if len(mine) == 1 else 'wait'}"),
+                line(f"⚠ {alarm.title}: {ids} {'waits' if len(mine) == 1 else 'wait'}"),
                 (
                     line(one_line(alarm.why, 240)),
                     line("Agents may go on there. Their output arrives once it lets us in."),
@@ -221,10 +222,6 @@ class Alarms:
         for posted in card_rows.by_key(tx, _SHUT + machine):
             aside = card_rows.set_aside(tx, posted)  # the next time is told anew
             posts.repost(posted.chat, Card(line(f"✓ {machine} answers again"), tone=Tone.GOOD), key=aside)
-
-
-def _ids(found: Sequence[Task]) -> str:
-    return ", ".join(task.id for task in found[:_NAMED]) + (", …" if len(found) > _NAMED else "")
 
 
 def _title_of(cause: str) -> str:
