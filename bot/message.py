@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+import msgspec
+
 from fleet.errors import Malformed
 from fleet.model import ChatRef, PersonId
 
@@ -107,16 +109,8 @@ class Message:
     def from_bytes(cls, data: bytes) -> Message:
         """The inverse of :meth:`to_bytes`. Raises ``Malformed`` for anything else."""
         try:
-            raw = json.loads(data)
-            known = {name: raw[name] for name in cls.__slots__ if name in raw}
-            known["sender"], known["chat"] = PersonId(**raw["sender"]), ChatRef(**raw["chat"])
-            known["files"] = tuple(Attachment(**file) for file in raw["files"])
-            known["ignored"], known["cut"] = tuple(raw.get("ignored", ())), Cut(raw.get("cut", Cut.NOT))
-            known["spoken"] = tuple(
-                Speech(**{**spoken, "file": Attachment(**spoken["file"])}) for spoken in raw.get("spoken", ())
-            )
-            return cls(**known)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return msgspec.convert(json.loads(data), cls)
+        except (ValueError, msgspec.MsgspecError) as error:
             raise Malformed(attempted="read a chat message from the inbox", cause=repr(error)[:200]) from error
 
 
