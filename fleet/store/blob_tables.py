@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table
 
-from fleet.store.columns import blob, choice, counted, flag, key, metadata, number, text
+from fleet.store.columns import blob, choice, counted, flag, key, keys, metadata, number, texts
 from fleet.store.states import BlobKind
 
 # Bytes by their SHA-256. ``whole``: all chunks are there. ``touched_us``: when somebody last began to put them.
@@ -17,12 +17,9 @@ blob_chunks = Table("blob_chunks", metadata, key("digest"), counted("position"),
 blob_names = Table(
     "blob_names",
     metadata,
-    key("name"),
-    key("owner"),
+    *keys("name", "owner"),
     choice("kind", BlobKind),
-    text("digest"),
-    text("needs"),
-    text("controller"),
+    *texts("digest", "needs", "controller"),
     number("put_us"),
     Index(None, "digest"),
     Index(None, "kind", "put_us"),

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table
 
-from fleet.store.columns import flag, key, metadata, number, text
+from fleet.store.columns import flag, keys, metadata, number, text, texts
 
 # Words that people sent to agents, while a late part or an edit of them may arrive.
 sent_messages = Table(
     "sent_messages",
     metadata,
-    key("adapter"),
-    key("chat"),
-    key("message"),
-    key("sender"),
+    *keys("adapter", "chat", "message", "sender"),
     text("thread"),
     number("sent_s"),
-    text("task"),
-    text("digest"),
+    *texts("task", "digest"),
     flag("whole"),
     flag("cut"),
     number("until_us"),

@@ -43,6 +43,11 @@ def text(name: str) -> Column[str]:
     return Column(name, Text, nullable=False)
 
 
+def texts(*names: str) -> list[Column[str]]:
+    """Several of them."""
+    return [text(name) for name in names]
+
+
 class _Choice(TypeDecorator[E], Generic[E]):
     """An enum in Python, its text in the database. ``maybe``: ``None`` is the empty text."""
 
@@ -95,6 +100,11 @@ def number(name: str) -> Column[int]:
     return Column(name, _Big, nullable=False)
 
 
+def numbers(*names: str) -> list[Column[int]]:
+    """Several of them."""
+    return [number(name) for name in names]
+
+
 def serial(name: str = "id") -> Column[int]:
     """A key that counts up by itself."""
     return Column(name, _Big, primary_key=True, autoincrement=True)
@@ -132,3 +142,8 @@ def of(name: str, target: str) -> Column[str]:
 def key(name: str) -> Column[str]:
     """A text that is the key, or a part of it."""
     return Column(name, Text, primary_key=True)
+
+
+def keys(*names: str) -> list[Column[str]]:
+    """Texts that are the key together, or parts of it."""
+    return [key(name) for name in names]

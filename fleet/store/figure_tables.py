@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table
 
-from fleet.store.columns import added_number, added_text, blob, counted, key, metadata, number, text
+from fleet.store.columns import added_number, added_text, blob, counted, key, keys, metadata, number, numbers, text
 
 # Tool calls that ended, by UTC day (days since the epoch) and outcome.
 tool_calls = Table("tool_calls", metadata, counted("day"), key("outcome"), number("calls"))
@@ -16,8 +16,7 @@ tool_calls = Table("tool_calls", metadata, counted("day"), key("outcome"), numbe
 open_calls = Table(
     "open_calls",
     metadata,
-    key("session"),
-    key("call"),
+    *keys("session", "call"),
     added_number("seq"),
     added_number("time_us"),
     added_text("machine"),
@@ -41,8 +40,7 @@ figure_calls = Table(
     counted("segment"),
     counted("quarter"),
     counted("imported"),
-    key("machine"),
-    key("outcome"),
+    *keys("machine", "outcome"),
     number("calls"),
 )
 
@@ -53,8 +51,7 @@ figure_amounts = Table(
     counted("day"),
     counted("segment"),
     counted("imported"),
-    key("name"),
-    key("machine"),
+    *keys("name", "machine"),
     number("amount"),
     Index(None, "segment"),
 )
@@ -78,8 +75,7 @@ figure_gates = Table(
     metadata,
     key("run"),
     counted("opened_seq"),
-    number("day"),
-    number("closed_seq"),
+    *numbers("day", "closed_seq"),
     Index(None, "opened_seq", "closed_seq"),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table
 
-from fleet.store.columns import choice, counted, key, metadata, number, of, text
+from fleet.store.columns import choice, counted, key, metadata, number, numbers, of, text, texts
 from fleet.store.states import ControllerRole
 
 # Who holds locks: one lease each ("lock:" and the id). Rows of tasks stay for a while after their end.
@@ -12,11 +12,8 @@ holds = Table(
     "holds",
     metadata,
     key("id"),
-    text("holder"),
-    text("task"),
-    text("secret_sha256"),
-    number("since_us"),
-    number("ended_us"),
+    *texts("holder", "task", "secret_sha256"),
+    *numbers("since_us", "ended_us"),
     text("end"),
     Index(None, "ended_us"),
     Index(None, "task"),
@@ -29,13 +26,8 @@ locks = Table(
     key("scope"),
     counted("token"),
     of("hold", "holds.id"),
-    text("name"),
-    text("repo"),
-    text("head"),
-    text("mode"),
-    text("cause"),
-    number("since_us"),
-    number("ended_us"),
+    *texts("name", "repo", "head", "mode", "cause"),
+    *numbers("since_us", "ended_us"),
     Index(None, "hold"),
     Index(None, "scope", "ended_us", "head"),
 )
@@ -49,13 +41,9 @@ controllers = Table(
     "controllers",
     metadata,
     key("instance"),
-    text("host"),
-    text("home"),
-    text("version"),
-    text("digest"),
+    *texts("host", "home", "version", "digest"),
     choice("role", ControllerRole),
-    number("since_us"),
-    number("seen_us"),
+    *numbers("since_us", "seen_us"),
     text("troubles"),  # JSON: a line for each cause
     text("env"),  # JSON: a keyed hash of each setting of .env that all must have; empty: not known yet
 )
@@ -66,6 +54,5 @@ leads = Table(
     metadata,
     key("task"),
     text("controller"),
-    number("token"),
-    number("since_us"),
+    *numbers("token", "since_us"),
 )

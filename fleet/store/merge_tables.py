@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table
 
-from fleet.store.columns import choice, flag, key, listed, metadata, number, of, serial, text
+from fleet.store.columns import choice, flag, key, listed, metadata, number, of, serial, text, texts
 from fleet.store.states import MergeState, PlaceState
 
 # Moves of a session onto a newer base, with its change merged in.
@@ -15,11 +15,7 @@ merges = Table(
     of("session", "sessions.id"),
     text("base"),
     number("base_us"),
-    text("snapshot"),
-    text("commit"),
-    text("tree"),
-    text("why"),
-    text("words"),
+    *texts("snapshot", "commit", "tree", "why", "words"),
     choice("state", MergeState),
     number("at_us"),
     Index(None, "session"),
@@ -34,9 +30,7 @@ landing_places = Table(
     number("number"),
     text("repo"),
     flag("alone"),
-    text("base"),
-    text("commit"),
-    text("tree"),
+    *texts("base", "commit", "tree"),
     listed("behind"),
     listed("without"),
     choice("state", PlaceState),

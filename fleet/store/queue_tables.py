@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table
 
-from fleet.store.columns import added_text, choice, key, listed, metadata, number, text
+from fleet.store.columns import added_text, choice, key, listed, metadata, number, numbers, text, texts
 from fleet.store.states import SlotState
 
 # Where nothing new may start; an empty name is the whole fleet.
@@ -15,8 +15,7 @@ reservations = Table(
     "reservations",
     metadata,
     key("task"),
-    text("machine"),
-    text("login"),
+    *texts("machine", "login"),
     listed("passed_over"),
     number("since_us"),
 )
@@ -34,14 +33,8 @@ pool_slots = Table(
     number("number"),
     text("name"),
     choice("state", SlotState),
-    text("terms"),
-    text("target"),
-    number("price_udollar"),
-    number("asked_us"),
-    number("up_us"),
-    number("gone_us"),
-    number("tries"),
-    number("next_us"),
+    *texts("terms", "target"),
+    *numbers("price_udollar", "asked_us", "up_us", "gone_us", "tries", "next_us"),
     text("why"),
     Index(None, "pool", "number", unique=True),
     Index(None, "name", unique=True),

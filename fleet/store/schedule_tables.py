@@ -5,34 +5,19 @@ from __future__ import annotations
 from sqlalchemy import Index, Table, UniqueConstraint
 
 from fleet.schedule.model import Job, Overlap, ScheduleState, SlotOutcome
-from fleet.store.columns import added_text, choice, counted, key, metadata, number, text
+from fleet.store.columns import added_text, choice, counted, key, metadata, numbers, text, texts
 
 schedules = Table(
     "schedules",
     metadata,
     counted("number"),
-    text("id"),
-    text("owner"),
-    text("adapter"),
-    text("chat"),
-    text("thread"),
-    text("spec"),
-    text("zone"),
+    *texts("id", "owner", "adapter", "chat", "thread", "spec", "zone"),
     choice("job", Job),
-    text("repo"),
-    text("agent"),
-    text("machine"),
-    text("prompt"),
+    *texts("repo", "agent", "machine", "prompt"),
     choice("overlap", Overlap),
     choice("state", ScheduleState),
-    text("why"),
-    text("open_task"),
-    text("last_task"),
-    text("last_result"),
-    number("next_us"),
-    number("bad_ends"),
-    number("skipped"),
-    number("created_us"),
+    *texts("why", "open_task", "last_task", "last_result"),
+    *numbers("next_us", "bad_ends", "skipped", "created_us"),
     added_text("locks"),
     added_text("budget"),  # of each of its tasks, as JSON
     added_text("needs"),  # separated by commas
@@ -51,7 +36,6 @@ slots = Table(
     counted("due_us"),
     choice("outcome", SlotOutcome),
     text("task"),
-    number("missed"),
-    number("at_us"),
+    *numbers("missed", "at_us"),
     Index(None, "schedule", "outcome", "due_us"),
 )

@@ -7,25 +7,32 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table
 
-from fleet.store.columns import added_text, choice, counted, flag, key, metadata, number, of, serial, text
+from fleet.store.columns import (
+    added_text,
+    choice,
+    counted,
+    flag,
+    key,
+    keys,
+    metadata,
+    number,
+    numbers,
+    of,
+    serial,
+    text,
+    texts,
+)
 from fleet.store.states import AfterHand, HaltCause, ProcessKind, TakeoverState
 
 # What was used, by quarter of an hour since the epoch; a task's has slot 0. ``cost_udollar`` is what agents report.
 usage = Table(
     "usage",
     metadata,
-    key("scope"),
-    key("name"),
+    *keys("scope", "name"),
     counted("slot"),
     key("agent"),
-    number("cost_udollar"),
-    number("input_tokens"),
-    number("output_tokens"),
-    number("unpriced_input"),
-    number("unpriced_output"),
-    number("calls"),
-    number("attempts"),
-    number("time_us"),
+    *numbers("cost_udollar", "input_tokens", "output_tokens", "unpriced_input", "unpriced_output"),
+    *numbers("calls", "attempts", "time_us"),
     Index(None, "scope", "slot"),
 )
 
@@ -52,15 +59,10 @@ takeovers = Table(
     serial(),
     of("task", "tasks.id"),
     of("session", "sessions.id"),
-    text("by"),
-    text("name"),
-    text("pipe"),
-    text("nonce"),
-    text("terminal"),
+    *texts("by", "name", "pipe", "nonce", "terminal"),
     choice("then", AfterHand),
     choice("state", TakeoverState),
-    number("since_us"),
-    number("ended_us"),
+    *numbers("since_us", "ended_us"),
     Index(None, "task"),
 )
 
@@ -82,19 +84,9 @@ hooked = Table(
     "hooked",
     metadata,
     counted("number"),
-    text("agent"),
-    text("conversation"),
-    text("person"),
-    text("machine"),
-    text("repo"),
-    text("directory"),
-    text("secret_sha256"),
-    text("hold"),
-    text("doing"),
-    text("judged"),
-    number("began_us"),
-    number("seen_us"),
-    number("ended_us"),
+    *texts("agent", "conversation", "person", "machine", "repo", "directory", "secret_sha256"),
+    *texts("hold", "doing", "judged"),
+    *numbers("began_us", "seen_us", "ended_us"),
     added_text("adopt"),
     Index(None, "conversation"),
     Index(None, "ended_us"),
