@@ -7,6 +7,8 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fleet.model import ChatRef
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -23,6 +25,11 @@ def reader(kind: type[R], **others: Callable[[Any], Any]) -> Callable[[Any], R]:
         return kind(**dict(zip(plain, values(row), strict=True)), **made)
 
     return read
+
+
+def chat_of(row: Any) -> ChatRef:
+    """The chat that a row is about, with its thread."""
+    return ChatRef(row.adapter, row.chat, row.thread)
 
 
 def columns(record: DataclassInstance) -> dict[str, Any]:

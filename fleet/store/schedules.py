@@ -21,7 +21,7 @@ from fleet.schedule.spec import Spec
 from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.store.named import of_another_kind, plain_id
-from fleet.store.records import columns, reader
+from fleet.store.records import chat_of, columns, reader
 from fleet.store.schedule_tables import schedules, slots
 from fleet.store.statements import Statement, one_of
 from fleet.store.tables import tasks
@@ -40,7 +40,7 @@ _work = reader(
 )
 _schedule = reader(
     Schedule,
-    channel=lambda row: ChatRef(row.adapter, row.chat, row.thread),
+    channel=chat_of,
     spec=lambda row: specs.load(row.spec),
     work=_work,
 )

@@ -26,7 +26,7 @@ from fleet.store import approvals, landing_line, ledger
 from fleet.store.core import Tx
 from fleet.store.named import of_another_kind, plain_id
 from fleet.store.queue_tables import reservations
-from fleet.store.records import reader
+from fleet.store.records import chat_of, columns, reader
 from fleet.store.statements import ColumnChange, Statement, one_of
 from fleet.store.tables import meta, sessions, tasks
 
@@ -81,9 +81,7 @@ def create_task(
         "state": str(TaskState.QUEUED),
         "why": "",
         "requester": requester,
-        "adapter": origin.adapter,
-        "chat": origin.chat,
-        "thread": origin.thread,
+        **columns(origin),
         "created_us": tx.now_us(),
         "updated_us": tx.now_us(),
         "retry_of": retry_of,
@@ -252,7 +250,7 @@ def page(tx: Tx, limit: int, skip: int = 0, repo: str = "") -> list[Task]:
 
 read_task = reader(
     Task,
-    origin=lambda row: ChatRef(row.adapter, row.chat, row.thread),
+    origin=chat_of,
     locks=lambda row: load_wants(row.locks),
     after=lambda row: row.after_task,
     budget=lambda row: load_budget(row.budget),

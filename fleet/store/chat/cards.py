@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, or_, select, update
 
 from fleet.model import ChatRef
 from fleet.store.core import Tx
+from fleet.store.records import chat_of, columns
 from fleet.store.statements import Statement
 from fleet.store.tables import LOOSE, cards, outbox
 
@@ -64,22 +65,18 @@ def by_put(tx: Tx, put: int) -> LiveCard | None:
     row = _BY_PUT.one(tx.connection, {"posted": put})
     if row is None:
         return None
-    return LiveCard(put, row.card_key, ChatRef(row.adapter, row.chat, row.thread), row.message_id, _newest(tx, put))
+    return LiveCard(put, row.card_key, chat_of(row), row.message_id, _newest(tx, put))
 
 
 def by_key(tx: Tx, key: str) -> list[LiveCard]:
     """All cards with this key, in the order in which they were posted."""
     rows = tx.connection.execute(select(cards).where(cards.c.card_key == key).order_by(cards.c.put)).all()
-    return [
-        LiveCard(row.put, key, ChatRef(row.adapter, row.chat, row.thread), row.message_id, _newest(tx, row.put))
-        for row in rows
-    ]
+    return [LiveCard(row.put, key, chat_of(row), row.message_id, _newest(tx, row.put)) for row in rows]
 
 
 def at(tx: Tx, key: str, chat: ChatRef) -> LiveCard | None:
     """The card with this key in this chat and thread; ``None`` when there is none."""
-    here = {"key": key, "adapter": chat.adapter, "chat": chat.chat, "thread": chat.thread}
-    row = _AT.one(tx.connection, here)
+    row = _AT.one(tx.connection, {"key": key, **columns(chat)})
     return None if row is None else LiveCard(row.put, key, chat, row.message_id, _newest(tx, row.put))
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Select, Text, and_, bindparam, delete, func, insert, lite
 
 from fleet.model import ChatRef
 from fleet.store.core import Tx
+from fleet.store.records import chat_of, columns, reader
 from fleet.store.statements import Statement
 from fleet.store.states import OutboxKind, OutboxState
 from fleet.store.tables import cards, outbox
@@ -75,6 +76,14 @@ class Delivery:
     soon: bool
 
 
+_delivery = reader(
+    Delivery,
+    chat=chat_of,
+    message_id=lambda row: row.edits or "",
+    soon=lambda row: row.kind is OutboxKind.EDIT and row.priority == _SOON_PRIORITY,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class PostedCard:
     """A message that was put."""
@@ -128,11 +137,10 @@ def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None, 
         else:
             replaced = _REPLACE_EDIT.run(tx.connection, change)
         if not replaced:
-            ref = ChatRef(row.adapter, row.chat, row.thread)
             _insert(
                 tx,
                 OutboxKind.EDIT,
-                ref,
+                chat_of(row),
                 card_key=card_key,
                 card_json=card_json,
                 target=row.put,
@@ -152,21 +160,7 @@ def claim(tx: Tx, adapter: str, limit: int) -> list[Delivery]:
     now = tx.now_us()
     rows = _CLAIM.all(tx.connection, {"a": adapter, "now": now, "latest": now + _LONGEST_US, "most": limit})
     _CLAIMED.many(tx.connection, [{"row": row.id, "state": OutboxState.IN_FLIGHT} for row in rows])
-    return [
-        Delivery(
-            id=row.id,
-            chat=ChatRef(row.adapter, row.chat, row.thread),
-            card_key=row.card_key,
-            card_json=row.card_json,
-            message_id=row.edits or "",
-            ping=row.ping,
-            again=row.again,
-            attempts=row.attempts,
-            task=row.task,
-            soon=row.kind is OutboxKind.EDIT and row.priority == _SOON_PRIORITY,
-        )
-        for row in rows
-    ]
+    return [_delivery(row) for row in rows]
 
 
 def delivered(tx: Tx, number: int, message_id: str) -> None:
@@ -336,9 +330,7 @@ def _insert(
 ) -> int:
     row = {
         "kind": kind,
-        "adapter": chat.adapter,
-        "chat": chat.chat,
-        "thread": chat.thread,
+        **columns(chat),
         "card_key": card_key,
         "put": target,
         "card_json": card_json,
@@ -358,7 +350,7 @@ def _insert(
 
 
 def _place(card_key: str, chat: ChatRef) -> dict[str, str]:
-    return {"card_key": card_key, "adapter": chat.adapter, "chat": chat.chat, "thread": chat.thread}
+    return {"card_key": card_key, **columns(chat)}
 
 
 def _in_flight(tx: Tx, number: int) -> Mapping[str, Any]:

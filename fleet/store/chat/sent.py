@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 
 from fleet.model import ChatRef
 from fleet.store.chat_tables import sent_messages
 from fleet.store.core import Tx
+from fleet.store.records import chat_of, columns, reader
 
 _LIVES_US: Final = 48 * 3_600_000_000
 """Telegram lets people edit for 48 hours."""
@@ -33,24 +34,14 @@ class SentMessage:
     sent_s: int = 0
 
 
+_read = reader(SentMessage, chat=chat_of)
+
+
 def keep(tx: Tx, sent: SentMessage) -> None:
     """Stores it, in place of what was known of this message."""
     tx.connection.execute(delete(sent_messages).where(*_key(sent.chat, sent.message, sent.sender)))
-    tx.connection.execute(
-        insert(sent_messages).values(
-            adapter=sent.chat.adapter,
-            chat=sent.chat.chat,
-            message=sent.message,
-            sender=sent.sender,
-            thread=sent.chat.thread,
-            sent_s=sent.sent_s,
-            task=sent.task,
-            digest=sent.digest,
-            whole=sent.whole,
-            cut=sent.cut,
-            until_us=tx.now_us() + _LIVES_US,
-        )
-    )
+    row = {**columns(sent), **columns(sent.chat), "until_us": tx.now_us() + _LIVES_US}
+    tx.connection.execute(insert(sent_messages), row)
 
 
 def drop(tx: Tx, chat: ChatRef, message: str, sender: str) -> None:
@@ -91,13 +82,6 @@ def forget_old(tx: Tx, limit: int) -> int:
         chat = ChatRef(row.adapter, row.chat)
         tx.connection.execute(delete(sent_messages).where(*_key(chat, row.message, row.sender)))
     return len(rows)
-
-
-def _read(row: Row[Any]) -> SentMessage:
-    chat = ChatRef(row.adapter, row.chat, row.thread)
-    return SentMessage(
-        chat, row.message, row.sender, row.task, row.digest, bool(row.whole), bool(row.cut), row.sent_s
-    )
 
 
 def _key(chat: ChatRef, message: str, sender: str) -> tuple[ColumnElement[bool], ...]:
