@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
 
 from fleet.store.blob_tables import blob_chunks, blob_names, blobs
 from fleet.store.core import Tx
+from fleet.store.records import columns, reader
 from fleet.store.states import BlobKind
 
 CHUNK_BYTES: Final = 1 << 20
@@ -31,6 +32,9 @@ class NamedBlob:
     needs: tuple[str, ...] = ()
     controller: str = ""
     put_us: int = 0
+
+
+_blob = reader(NamedBlob, needs=lambda row: tuple(row.needs.split()))
 
 
 # --- bytes --------------------------------------------------------------------------------------------------
@@ -74,15 +78,7 @@ def give_name(tx: Tx, blob: NamedBlob, size: int) -> bool:
         tx.connection.execute(update(blobs).where(blobs.c.digest == blob.digest).values(whole=True, size=size))
     before = tx.connection.execute(select(blob_names.c.digest).where(_named(blob))).scalar()
     tx.connection.execute(delete(blob_names).where(_named(blob)))
-    row = {
-        "name": blob.name,
-        "owner": blob.owner,
-        "kind": blob.kind,
-        "digest": blob.digest,
-        "needs": " ".join(blob.needs),
-        "controller": blob.controller,
-        "put_us": tx.now_us(),
-    }
+    row = {**columns(blob), "needs": " ".join(blob.needs), "put_us": tx.now_us()}
     tx.connection.execute(insert(blob_names), row)
     if before is not None and not _has_name(tx, before):
         _remove(tx, before)
@@ -160,8 +156,3 @@ def _at(digest: str, position: int) -> ColumnElement[bool]:
 
 def _named(blob: NamedBlob) -> ColumnElement[bool]:
     return and_(blob_names.c.name == blob.name, blob_names.c.owner == blob.owner)
-
-
-def _blob(row: Row[Any]) -> NamedBlob:
-    needs = tuple(row.needs.split())
-    return NamedBlob(row.name, row.owner, row.kind, row.digest, needs, row.controller, row.put_us)

@@ -11,13 +11,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from fleet.store import leases
 from fleet.store.core import Tx
 from fleet.store.lock_tables import controllers, leads
+from fleet.store.records import reader
 from fleet.store.states import ControllerRole
 
 SILENT_US: Final = 15_000_000
@@ -199,6 +200,4 @@ def _rows(tx: Tx) -> list[Controller]:
     return [_controller(row) for row in tx.connection.execute(_EVERY)]
 
 
-def _controller(row: Any) -> Controller:
-    values = dict(row._mapping)
-    return Controller(**{**values, "troubles": json.loads(values["troubles"] or "{}")})
+_controller = reader(Controller, troubles=lambda row: json.loads(row.troubles or "{}"))

@@ -19,6 +19,7 @@ from fleet.store import approvals, left_running, pool_slots, sessions, stalls, t
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.recording import record
+from fleet.store.records import columns, reader
 from fleet.store.states import TreeState
 from fleet.store.tables import gate_runs, trees, turns
 from fleet.store.tables import sessions as session_table
@@ -39,6 +40,9 @@ class TreeRow:
     state: TreeState = TreeState.HERE
     decided_by: str = ""
     kept_us: int = 0
+
+
+_row = reader(TreeRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +68,13 @@ class Unlanded:
 def of(tx: Tx, session: Session) -> TreeRow:
     """What was decided about the session's tree."""
     row = tx.connection.execute(select(trees).where(trees.c.session == session.id)).one_or_none()
-    return TreeRow(row.session, row.state, row.decided_by, row.kept_us) if row else TreeRow(session.id)
+    return _row(row) if row else TreeRow(session.id)
 
 
 def put(tx: Tx, row: TreeRow) -> None:
     """Stores it."""
     tx.connection.execute(delete(trees).where(trees.c.session == row.session))
-    values: dict[str, Any] = {
-        "session": row.session,
-        "state": row.state,
-        "decided_by": row.decided_by,
-        "kept_us": row.kept_us,
-        "changed_us": tx.now_us(),
-    }
-    tx.connection.execute(insert(trees), values)
+    tx.connection.execute(insert(trees), {**columns(row), "changed_us": tx.now_us()})
 
 
 def unlanded(tx: Tx, *, first: int = 0, limit: int = 100_000) -> list[Unlanded]:

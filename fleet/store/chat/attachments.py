@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, insert, select
 
 from fleet.store.core import Tx
+from fleet.store.records import reader
 from fleet.store.statements import Statement
 from fleet.store.tables import attachments, notes
 
@@ -36,6 +37,9 @@ class Kept:
     size: int
 
 
+_kept = reader(Kept)
+
+
 def add(tx: Tx, task: str, note: int, *, name: str, path: str, media_type: str, size: int) -> None:
     """Adds a file to a task's request (``REQUEST``) or to a note."""
     row = {"task": task, "note": note, "name": name, "path": path, "media_type": media_type, "size": size}
@@ -44,8 +48,7 @@ def add(tx: Tx, task: str, note: int, *, name: str, path: str, media_type: str, 
 
 def of_note(tx: Tx, task: str, note: int) -> list[Kept]:
     """The files of one note, in the order in which they were sent."""
-    found = _OF_NOTE.all(tx.connection, {"of": task, "with_note": note})
-    return [Kept(row.id, row.note, row.name, row.path, row.media_type, row.size) for row in found]
+    return [_kept(row) for row in _OF_NOTE.all(tx.connection, {"of": task, "with_note": note})]
 
 
 def waiting(tx: Tx, session: str, task: str) -> tuple[int, list[Kept]]:
