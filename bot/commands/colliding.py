@@ -6,7 +6,7 @@ What its words name is matched with what others hold: a path, or the name of a f
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,7 +17,7 @@ from bot.registry import Call, Context
 from fleet.errors import Misused, Refused
 from fleet.flight import starting
 from fleet.globs import Glob
-from fleet.locks import Lock, Resource, Want
+from fleet.locks import Hold, Lock, Resource, Want
 from fleet.model import Task, TaskState
 from fleet.store import locks, tasks
 from fleet.store.core import Tx
@@ -52,11 +52,9 @@ def ahead(
     """What a task in ``repo`` would collide with: others' locks, and what others wait for. ``task``: itself;
     ``after``: the task that it starts after, which has landed by then."""
     over = {task, *_chain(tx, after)} - {""}
-    held = [lock for lock in locks.near(tx, Resource("**", repo), ()) if lock.resource.repo]
-    for want in declared:
-        if not want.resource.repo:
-            held += locks.near(tx, want.resource, ())
-    found = list(_held(tx, held, [*declared, *_named(words, repo, held)], over))
+    theirs = [each for each in locks.held(tx) if each[0].expires_us > tx.now_us() and each[0].task not in over]
+    of_repo = [lock for _, some in theirs for lock in some if lock.resource.repo == repo]
+    found = list(_held(theirs, [*declared, *_named(words, repo, of_repo)]))
     met = {collision.want for collision in found}
     for request in (waiter.request for waiter in line_up):
         if task and request.task == task:
@@ -77,13 +75,13 @@ def _chain(tx: Tx, task: str) -> Iterator[str]:
         task = tasks.task(tx, task).after
 
 
-def _held(tx: Tx, held: Sequence[Lock], wants: Sequence[Want], over: Collection[str]) -> Iterator[Collision]:
-    near = Nearby.of_locks(held)
+def _held(theirs: Sequence[tuple[Hold, Sequence[Lock]]], wants: Sequence[Want]) -> Iterator[Collision]:
+    near = Nearby.of_locks(lock for _, some in theirs for lock in some)
+    holds = {hold.id: hold for hold, _ in theirs}
     for want in dict.fromkeys(wants):
         for lock in near.of(want.resource):
-            path = conflict(want, lock)
-            hold = locks.hold(tx, lock.hold) if path is not None else None
-            if path is not None and hold is not None and hold.expires_us > tx.now_us() and hold.task not in over:
+            path, hold = conflict(want, lock), holds[lock.hold]
+            if path is not None:
                 yield Collision(want, path, hold.holder, hold.task)
                 break
 

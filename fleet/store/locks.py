@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import Row, and_, bindparam, delete, func, insert, literal, or_, select, update
 
 from fleet.errors import LeaseLost
 from fleet.locks import Granted, Hold, HoldEnd, Lock, LockCause, LockMode, Resource, lease_of
@@ -60,7 +60,6 @@ _TAKEN_AWAY = (
 )
 _OLDEST_OPEN = select(func.min(sessions.c.started_us)).where(sessions.c.ended_us == 0)
 _LOCKS = Statement(select(locks).where(locks.c.hold == bindparam("wanted"), locks.c.ended_us == 0))
-_NAMED = Statement(select(locks).where(locks.c.scope == bindparam("wanted"), locks.c.ended_us == 0))
 _TOKEN = Statement(select(lock_tokens.c.token).where(lock_tokens.c.scope == bindparam("wanted")))
 _FIRST_TOKEN = Statement(insert(lock_tokens))
 _LAST_TOKEN = Statement(
@@ -180,20 +179,10 @@ def last_token(tx: Tx, scope: str) -> int:
     return 0 if row is None else int(row.token)
 
 
-def near(tx: Tx, resource: Resource, head: Sequence[str]) -> list[Lock]:
-    """The locks held now that may overlap with a resource: its scope's, whose head is above or below ``head``."""
-    if not resource.repo:
-        return [_lock(row) for row in _NAMED.all(tx.connection, {"wanted": resource.scope})]
-    return _of_scope(tx, resource, head, locks.c.ended_us == 0)
-
-
 def ended(tx: Tx, resource: Resource, head: Sequence[str], since_us: int) -> list[Lock]:
-    """As :func:`near`, of the locks that ended after a time."""
-    return _of_scope(tx, resource, head, locks.c.ended_us > since_us)
-
-
-def _of_scope(tx: Tx, resource: Resource, head: Sequence[str], when: ColumnElement[bool]) -> list[Lock]:
-    query = select(locks).where(locks.c.scope == resource.scope, when)
+    """The locks that ended after a time and may overlap with a resource: its scope's, whose head is above or below
+    ``head``."""
+    query = select(locks).where(locks.c.scope == resource.scope, locks.c.ended_us > since_us)
     if head:
         mine = _head(head)
         above = [_head(head[:size]) for size in range(len(head) + 1)]
@@ -279,7 +268,7 @@ def _lock_row(lock: Lock, head: Sequence[str]) -> tuple[Any, ...]:
 
 
 def _head(names: Sequence[str]) -> str:
-    # Case folded: two heads that differ by case only may be one directory, and near() may say too much.
+    # Case folded: two heads that differ by case only may be one directory, and ended() may say too much.
     return "".join(f"{name.casefold()}{_SEPARATOR}" for name in names)
 
 
