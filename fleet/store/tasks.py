@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, bindparam, cast, delete, func, insert, select
 from fleet.budgets import UNLIMITED, Allowance, dump_budget, load_budget
 from fleet.errors import Misused
 from fleet.events import (
+    Event,
     Refs,
     Source,
     TaskBudgeted,
@@ -94,19 +95,17 @@ def create_task(
         "model": model,
     }
     _INSERT.run(tx.connection, row)
-    event = TaskRequested(repo, agent, machine, str(mode), prompt, retry_of)
-    ledger.append(tx, event, actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
+    events: list[Event] = [TaskRequested(repo, agent, machine, str(mode), prompt, retry_of)]
     if after:
-        ledger.append(tx, TaskChained(after), actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
+        events.append(TaskChained(after))
     if model:
-        chosen = TaskModelChosen(model)
-        ledger.append(tx, chosen, actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
+        events.append(TaskModelChosen(model))
     if budget:
-        own = TaskBudgeted(budget.money, budget.tokens, budget.calls, budget.time, budget.attempts)
-        ledger.append(tx, own, actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
+        events.append(TaskBudgeted(budget.money, budget.tokens, budget.calls, budget.time, budget.attempts))
     if forked:
-        event_of_fork = TaskForked(forked.session, forked.snapshot, forked.base)
-        ledger.append(tx, event_of_fork, actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
+        events.append(TaskForked(forked.session, forked.snapshot, forked.base))
+    refs = Refs(task=row["id"])
+    ledger.append_all(tx, [ledger.Entry(event, requester, Source.PERSON, refs) for event in events])
     return task(tx, row["id"])
 
 

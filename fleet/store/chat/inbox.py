@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, insert, select, update
 
 from fleet.store.core import Tx
-from fleet.store.statements import Statement
+from fleet.store.statements import ColumnChange, Statement
 from fleet.store.states import InboxState
 from fleet.store.tables import inbox
 
@@ -19,8 +19,7 @@ _NEW = select(*(bindparam(column.name, type_=column.type) for column in _KEPT)).
 # One statement, since every message takes this path; no other writer can come between the check and the insert.
 _INSERT = Statement(insert(inbox).from_select(_KEPT, _NEW).returning(inbox.c.id))
 _IS_PENDING = (inbox.c.id == bindparam("row"), inbox.c.state == InboxState.PENDING)
-_SETTLE = Statement(update(inbox).where(*_IS_PENDING))
-_FORGET = Statement(update(inbox).where(*_IS_PENDING))
+_SETTLE = ColumnChange(update(inbox).where(*_IS_PENDING))
 
 _KNOWN = select(inbox.c.id, inbox.c.state, inbox.c.outcome).where(
     inbox.c.adapter == bindparam("adapter"), inbox.c.update_id == bindparam("update_id")
@@ -97,8 +96,5 @@ def failed(tx: Tx, number: int, why: str, outcome: str = "") -> None:
 
 def _settle(tx: Tx, number: int, state: InboxState, why: str, outcome: str, *, forget: bool = False) -> None:
     values = {"row": number, "state": state, "why": why, "settled_us": tx.now_us(), "outcome": outcome}
-    settled = (
-        _FORGET.run(tx.connection, {**values, "payload": b""}) if forget else _SETTLE.run(tx.connection, values)
-    )
-    if settled != 1:
+    if _SETTLE.run(tx.connection, {**values, "payload": b""} if forget else values) != 1:
         raise ValueError(f"update {number} of the inbox is not pending")

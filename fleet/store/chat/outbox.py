@@ -15,7 +15,7 @@ from sqlalchemy import Select, Text, and_, bindparam, delete, func, insert, lite
 from fleet.model import ChatRef
 from fleet.store.core import Tx
 from fleet.store.records import chat_of, columns, reader
-from fleet.store.statements import Statement
+from fleet.store.statements import ColumnChange, Statement
 from fleet.store.states import OutboxKind, OutboxState
 from fleet.store.tables import cards, outbox
 
@@ -41,7 +41,7 @@ _MOVE_CARD = Statement(update(cards).where(_AT))
 _PLACES = select(cards, outbox.c.state, outbox.c.task).join(outbox, outbox.c.id == cards.c.put)
 _PLACES_OF = Statement(_PLACES.where(cards.c.card_key == bindparam("at_card_key")))
 _PLACE_AT = Statement(_PLACES.where(_AT))
-_REPLACE_EDIT, _REPLACE_EDIT_SOON = Statement(update(outbox).where(_WAITS)), Statement(update(outbox).where(_WAITS))
+_REPLACE_EDIT = ColumnChange(update(outbox).where(_WAITS))
 _THREAD = Statement(
     select(cards.c.thread, cards.c.message_id)
     .where(*(cards.c[name] == bindparam(f"at_{name}") for name in ("card_key", "adapter", "chat")))
@@ -131,12 +131,8 @@ def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None, 
             _drop_edits(tx, row.put)  # left from a delivery that failed
             redraw(tx, row.put, card_json)
             continue
-        change = {"changed": row.put, "card_json": card_json}
-        if soon:
-            replaced = _REPLACE_EDIT_SOON.run(tx.connection, {**change, "priority": _SOON_PRIORITY})
-        else:
-            replaced = _REPLACE_EDIT.run(tx.connection, change)
-        if not replaced:
+        change = {"changed": row.put, "card_json": card_json, **({"priority": _SOON_PRIORITY} if soon else {})}
+        if not _REPLACE_EDIT.run(tx.connection, change):
             _insert(
                 tx,
                 OutboxKind.EDIT,
