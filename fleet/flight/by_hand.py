@@ -16,11 +16,12 @@ from fleet.events import SessionHandedBack, SessionTaken, Source, TurnClosed, Tu
 from fleet.flight import prompts
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.moves import to_running
+from fleet.flight.pipe_reader import end_of
 from fleet.flight.services import Services
 from fleet.flight.waits import StopWanted, Waits
 from fleet.machines.hand_terminal import in_terminal
 from fleet.model import PipeEnd, Session, Task, TurnCause
-from fleet.ports import Ended, Executor, Launch
+from fleet.ports import Ended, Launch
 from fleet.store import sessions, stalls, takeovers
 from fleet.store.core import Tx
 from fleet.store.recording import record
@@ -51,7 +52,7 @@ class ByHand:
         executor = self._services.executors.agent(session.machine, session.login)
         await executor.start(await self._agent.process(_as_pipe(session, takeover), launch))
         await self._services.store.write(partial(takeovers.opened, takeover=takeover))
-        async with alongside(_end(executor, takeover), f"{task.id}: work by hand") as ending:
+        async with alongside(end_of(executor, takeover.pipe, takeover.nonce), f"{task.id}: work by hand") as ending:
             while not ending.done():
                 self._waits.begin()
                 if await self._waits.stopped():
@@ -113,7 +114,7 @@ async def close(services: Services, session: Session) -> Session:
         return session
     executor = services.executors.agent(session.machine, session.login)
     await executor.stop(takeover.pipe)
-    ended = await _end(executor, takeover)
+    ended = await end_of(executor, takeover.pipe, takeover.nonce)
 
     def work(tx: Tx) -> Session:
         closed = _close(tx, session, takeover, ended)
@@ -128,13 +129,6 @@ async def close(services: Services, session: Session) -> Session:
 def _as_pipe(session: Session, takeover: Takeover) -> Session:
     """The session with the interface as its process."""
     return replace(session, pipe=takeover.pipe, nonce=takeover.nonce)
-
-
-async def _end(executor: Executor, takeover: Takeover) -> Ended:
-    async for event in executor.attach(takeover.pipe, takeover.nonce, 0):
-        if isinstance(event, Ended):
-            return event
-    raise AssertionError("a pipe's last event is its end")
 
 
 def _close(tx: Tx, session: Session, takeover: Takeover, ended: Ended) -> Session:

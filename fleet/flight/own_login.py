@@ -9,11 +9,12 @@ from fleet.agents.logins import KEEPINGS, login_of
 from fleet.errors import Unavailable
 from fleet.events import SessionEnded
 from fleet.exits import succeeded
+from fleet.flight.pipe_reader import end_of
 from fleet.flight.services import Services
 from fleet.flight.surroundings import room_of
 from fleet.isolation import Alone
 from fleet.model import Session
-from fleet.ports import Ended, Executor, PipeSpec
+from fleet.ports import PipeSpec
 from fleet.store import ledger, sessions
 from fleet.store.core import Tx
 
@@ -66,7 +67,7 @@ async def clear(services: Services, session: Session, since_us: int) -> tuple[st
         ),
     )
     await executor.start(spec)
-    ended = await _end_of(executor, spec)
+    ended = await end_of(executor, spec.id, spec.nonce)
     if not (succeeded(ended.exit) and ended.gone):
         raise Unavailable(
             attempted=f"clear the login {session.login}",
@@ -75,10 +76,3 @@ async def clear(services: Services, session: Session, since_us: int) -> tuple[st
             hint="end the processes of that login on that machine",
         )
     return ended.left
-
-
-async def _end_of(executor: Executor, spec: PipeSpec) -> Ended:
-    async for event in executor.attach(spec.id, spec.nonce, 0):
-        if isinstance(event, Ended):
-            return event
-    raise Unavailable(attempted="clear a login", on=spec.id, cause="the machine did not say how it ended")

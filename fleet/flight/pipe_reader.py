@@ -47,6 +47,14 @@ class _Died:
 Read = PipeEvent | LinkDown | LinkUp | Woken
 
 
+async def end_of(executor: Executor, pipe: str, nonce: str) -> Ended:
+    """The end of a pipe whose output nobody wants. Raises ``Unavailable``."""
+    async for event in executor.attach(pipe, nonce, 0):
+        if isinstance(event, Ended):
+            return event
+    raise Unavailable(attempted="wait for a process", on=pipe, cause="the machine did not say how it ended")
+
+
 class PipeReader:
     """Attaches at a spool offset, and attaches again forever: a broken link says nothing about the process.
 
