@@ -86,7 +86,7 @@ class Causes:
 
     def _of_machines(self) -> Iterator[FleetAlarm]:
         for name, seen in self.machines().items():
-            if seen.state.is_bad and self.clock.now_us() - seen.seen_us >= _AWAY_US:
+            if seen.state.is_bad and self.clock.now_us() - seen.bad_us >= _AWAY_US:
                 shut = name if seen.refused else ""
                 title = f"{name} is {seen.state.value}"
                 yield FleetAlarm(f"machine {name}", title, _what_and_how(seen), shut=shut)

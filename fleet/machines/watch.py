@@ -72,7 +72,8 @@ class MachineSeen:
     how each agent is known to its vendor there.
     ``facts``: its last ones. ``wake``: what was tried since it last answered.
     ``wanted``: a gate could run there only, and it was away. ``refused``: waiting does not help, since a person
-    must set right what is wrong: a host key that changed, a key that is not accepted.
+    must set right what is wrong: a host key that changed, a key that is not accepted. ``bad_us``: since when
+    something has been wrong, 0 while nothing is.
     """
 
     state: MachineState
@@ -89,6 +90,7 @@ class MachineSeen:
     wanted: bool = False
     refused: bool = False
     hint: str = ""
+    bad_us: int = 0
 
 
 def labels_of(name: str, machine: MachineConfig, seen: Mapping[str, MachineSeen] | None) -> tuple[Offers, bool]:
@@ -178,6 +180,7 @@ class MachineWatch:
                 facts.load_milli,
                 facts.cpus,
                 fault,
+                bad_us=self._bad_us(name) if fault else 0,
                 offers=offers_of(machine, facts, probed.offers) if probed and probed.offers else None,
                 absent=probed.absent if probed else frozenset(),
                 logins=probed.logins if probed else {},
@@ -187,7 +190,12 @@ class MachineWatch:
 
     def _set_bad(self, name: str, state: MachineState, why: str, *, hint: str = "", refused: bool = False) -> None:
         before = self.seen.get(name, MachineSeen(MachineState.NEVER))
-        self._set(name, replace(before, state=state, why=why, hint=hint, refused=refused))
+        bad_us = self._bad_us(name)
+        self._set(name, replace(before, state=state, why=why, hint=hint, refused=refused, bad_us=bad_us))
+
+    def _bad_us(self, name: str) -> int:
+        before = self.seen.get(name)
+        return (before.bad_us if before is not None else 0) or self._clock.now_us()
 
     def _set(self, name: str, now: MachineSeen) -> None:
         before = self.seen.get(name)

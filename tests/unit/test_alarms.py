@@ -161,8 +161,8 @@ async def test_the_causes_are_what_the_controller_knows(tmp_path: Path) -> None:
     supervisor.run("reminders", work)
     await gone.wait()
     config.invalid_us, config.invalid = clock.us, "line 3: unknown key"
-    machines["evo-x2"] = MachineSeen(MachineState.AWAY, clock.us - 60_000_000, why="no route to host")
-    machines["macbook"] = MachineSeen(MachineState.AWAY, clock.us - 59_000_000, why="a moment ago")
+    machines["evo-x2"] = MachineSeen(MachineState.AWAY, 1, why="no route to host", bad_us=clock.us - 60_000_000)
+    machines["macbook"] = MachineSeen(MachineState.AWAY, 1, why="asleep too", bad_us=clock.us - 59_000_000)
     machines["mini"] = MachineSeen(MachineState.WELL, clock.us)
     free[0], full["mini"] = 5 << 20, 7 << 20
     found = {alarm.cause: alarm for alarm in causes()}

@@ -11,6 +11,7 @@ from bot.doctor.offers import check_offers
 from bot.telemetry_view import machine_line
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, MachineConfig
+from fleet.errors import Unreachable
 from fleet.machines.executors import Executors
 from fleet.machines.watch import MachineSeen, MachineState, MachineWatch
 from fleet.model import Isolation
@@ -113,3 +114,38 @@ async def test_what_was_learned_of_a_machine_is_told_at_once(tmp_path: Path) -> 
 def test_each_state_of_a_machine_is_shown(seen: MachineSeen | None, shown: str) -> None:
     parts = machine_line("box", MachineConfig(executor="local", slots=2), 1, seen, 10_000_000)
     assert "".join(str(part) for part in parts) == shown
+
+
+class Switched(Executors):
+    """The link to the machine can be cut."""
+
+    cut = True
+
+    def agent(self, machine: str, login: str = "") -> Executor:
+        if self.cut:
+            raise Unreachable(attempted="connect", on=machine, cause="no route to host")
+        return super().agent(machine)
+
+
+class HandClock(SystemClock):
+    """The time is what the test says."""
+
+    us = 1
+
+    def now_us(self) -> int:
+        return self.us
+
+
+async def test_a_machine_is_away_since_the_first_look_that_failed_however_long_we_slept_before(
+    tmp_path: Path,
+) -> None:
+    machines = {"box": MachineConfig(executor="local", home=str(tmp_path / "box"))}
+    config = FleetConfig(isolation=Isolation.UNSAFE_SAME_USER, machines=machines)
+    executors, clock = Switched(config, tmp_path), HandClock()
+    watch, since = MachineWatch(lambda: config, executors, clock), list[int]()
+    for cut, at in ((False, 1), (True, 9_000), (True, 9_020), (False, 9_040), (True, 9_060)):
+        executors.cut, clock.us = cut, at
+        await watch.look()
+        since.append(watch.seen["box"].bad_us)
+    await executors.close()
+    assert since == [0, 9_000, 9_000, 0, 9_060]
