@@ -7,7 +7,7 @@ first. Nobody starves: a task with n others of its person and repository before 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fleet.model import Task
 
@@ -16,18 +16,26 @@ _Lines = dict[str, dict[str, deque[Task]]]
 
 class Turns:
     """The tasks that wait, handed out one by one. ``served``: when each person's tasks in each repository last got
-    a slot; the highest is the latest."""
+    a slot; the highest is the latest. ``whose``: the one id by which a person is known here, for each of theirs."""
 
-    def __init__(self, waiting: Sequence[Task], served: Mapping[tuple[str, str], int]) -> None:
-        self._served = dict(served)
+    def __init__(
+        self,
+        waiting: Sequence[Task],
+        served: Mapping[tuple[str, str], int],
+        whose: Callable[[str], str] = str,
+    ) -> None:
+        self._whose = whose
+        self._served: dict[tuple[str, str], int] = {}
         self._last = 0
         self._persons: dict[str, int] = {}
-        for (person, _), turn in served.items():
+        for (id_, repo), turn in served.items():
+            person = whose(id_)
+            self._served[person, repo] = max(turn, self._served.get((person, repo), 0))
             self._persons[person] = max(turn, self._persons.get(person, 0))
             self._last = max(turn, self._last)
         self._ranks: dict[int, _Lines] = {}
         for task in sorted(waiting, key=lambda task: (task.rank, _number(task))):
-            lines = self._ranks.setdefault(task.rank, {}).setdefault(task.requester, {})
+            lines = self._ranks.setdefault(task.rank, {}).setdefault(whose(task.requester), {})
             lines.setdefault(task.repo, deque()).append(task)
 
     def pick(self) -> Task | None:
@@ -49,12 +57,15 @@ class Turns:
     def serve(self, task: Task) -> None:
         """The task gets a slot: the others come before the next one of its person and repository."""
         self._last += 1
-        self._persons[task.requester] = self._served[(task.requester, task.repo)] = self._last
+        person = self._whose(task.requester)
+        self._persons[person] = self._served[person, task.repo] = self._last
 
 
-def in_turn(waiting: Sequence[Task], served: Mapping[tuple[str, str], int]) -> list[Task]:
+def in_turn(
+    waiting: Sequence[Task], served: Mapping[tuple[str, str], int], whose: Callable[[str], str] = str
+) -> list[Task]:
     """The order in which they start if each can start anywhere."""
-    turns, order = Turns(waiting, served), list[Task]()
+    turns, order = Turns(waiting, served, whose), list[Task]()
     while (task := turns.pick()) is not None:
         turns.serve(task)
         order.append(task)

@@ -57,7 +57,7 @@ async def show_queue(context: Context, call: Call) -> Effect:
 
     def read(tx: Tx) -> _Queued:
         kept = queue.reserved(tx)
-        line = sorted(queue.line(tx), key=lambda task: task.id not in kept)
+        line = sorted(queue.line(tx, context.config().first_id), key=lambda task: task.id not in kept)
         found = landing_line.lines(tx), base_tips.stopped(tx)
         return _Queued(line, kept, queue.pauses(tx), tx.now_us(), *found)
 
@@ -121,7 +121,7 @@ def bump(context: Context, call: Call, posts: Posts) -> None:
         raise Refused(attempted=f"put {task.id} first", cause="it does not wait for a slot")
     if sounds.name_of(context.config(), now.requester) != call.person.name:
         demand(call.person, Right.MANAGE, attempted=f"put {task.id} first, which somebody else asked for")
-    passed = queue.bump(posts.tx, task.id, call.actor)
+    passed = queue.bump(posts.tx, task.id, call.actor, context.config().first_id)
     said = f"It passed {words.count(passed, 'task')}." if passed else "It was first already."
     card = Card(line(f"{task.id} is first in line"), (line(said), _queued(context.config(), now, 1)))
     posts.post(call.message.chat, card, task=task.id)

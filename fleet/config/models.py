@@ -351,6 +351,10 @@ class FleetConfig(_Section):
             raise no_longer_named(name, "machine")
         return self.machines[name]
 
+    def first_id(self, id_: str) -> str:
+        """The first of a person's ids, by any of them; an id of nobody is its own."""
+        return next((person.ids[0] for person in self.people if id_ in person.ids), id_)
+
     def is_same_person(self, first: str, second: str) -> bool:
         """Whether two ids are one person's."""
         return first == second or any({first, second} <= set(person.ids) for person in self.people)

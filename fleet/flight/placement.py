@@ -252,7 +252,7 @@ def plan(
 
     A task that gets no slot costs its person no turn: another one of theirs may fit where it does not.
     """
-    turns, known = Turns(waiting, served), dict[Wants, Answer]()
+    turns, known = Turns(waiting, served, now.config.first_id), dict[Wants, Answer]()
     while (task := turns.pick()) is not None:
         if why := kept_back.get(task.id):
             yield task, Waiting(why)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,9 +63,9 @@ class Pause:
     reason: str = ""  # that person's words
 
 
-def line(tx: Tx) -> list[Task]:
-    """The tasks that wait for a slot, in the order in which it is their turn."""
-    return in_turn([read_task(row) for row in _LINE.all(tx.connection, {})], served(tx))
+def line(tx: Tx, whose: Callable[[str], str] = str) -> list[Task]:
+    """The tasks that wait for a slot, in the order in which it is their turn. ``whose``: as of ``fleet.turns``."""
+    return in_turn([read_task(row) for row in _LINE.all(tx.connection, {})], served(tx), whose)
 
 
 def called(tx: Tx, standing: Collection[str]) -> list[str]:
@@ -99,9 +99,9 @@ def served(tx: Tx) -> dict[tuple[str, str], int]:
     return {(row.person, row.repo): row.turn for row in _SERVED.all(tx.connection, {})}
 
 
-def bump(tx: Tx, task_id: str, by: str) -> int:
+def bump(tx: Tx, task_id: str, by: str, whose: Callable[[str], str] = str) -> int:
     """Puts a task that waits for a slot first in line. Returns how many were ahead of it; none: nothing happens."""
-    ahead = [task.id for task in line(tx)].index(task_id)
+    ahead = [task.id for task in line(tx, whose)].index(task_id)
     if ahead:
         rank = int(tx.connection.execute(_FIRST_RANK).scalar_one()) - 1
         tx.connection.execute(_RANK, {"key": task_id, "rank": rank})

@@ -224,6 +224,16 @@ def test_a_person_has_one_share_by_whatever_id_they_ask() -> None:
     assert place(replace(wants(), person="slack:T:ada"), mine) == Waiting("slack:T:ada has 1 of at most 1 slots")
 
 
+def test_a_person_has_one_turn_by_whatever_id_they_ask() -> None:
+    ada = '[[people]]\nname = "Ada"\nrole = "admin"\nids = ["console:h:ada", "slack:T:ada"]\n'
+    now = FleetNow(parse_fleet(FLEET_TOML + ada, "fleet.toml"))
+    people = ("console:h:ada", "slack:T:ada", "console:h:otto", "console:h:ada", "slack:T:ada", "console:h:otto")
+    line = [task(number, person) for number, person in enumerate(people, 1)]
+    order = [each.id for each, answer in plan(line, now, {}, {}) if isinstance(answer, Placed)]
+    assert order == ["t1", "t3", "t2"], "three slots: Ada, Otto, Ada"
+    assert in_turn(line, {("slack:T:ada", "shop"): 1}, now.config.first_id)[0].id == "t3"
+
+
 def test_a_machine_that_does_not_let_us_in_keeps_nobodys_share() -> None:
     limits = parse_fleet(FLEET_TOML + "[limits]\nperson_slots = 1\n", "fleet.toml")
     shut = MachineSeen(MachineState.UNUSABLE, 1, why="its host key is another one", refused=True)
