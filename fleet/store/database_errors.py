@@ -39,6 +39,8 @@ _NO_RIGHT: Final = "42501"
 _NOT_AS_WE_LEFT_IT: Final = (_NO_RIGHT, "42P01", "42703", "3F000", "26000", "42P05", "0A000")
 """A right was taken away; a table, column or schema is gone, or of another type; what our session had is gone, as
 behind a pooler that shares sessions."""
+OF_A_SESSION: Final = (*_NOT_AS_WE_LEFT_IT, "25006")
+"""What a new connection may not meet any more: a session keeps the settings and the server that it began with."""
 
 
 def translated(error: BaseException, attempted: str, name: str, opening: bool) -> AirbossError | None:
@@ -51,7 +53,7 @@ def translated(error: BaseException, attempted: str, name: str, opening: bool) -
     # system, 28 login, 3D no such database; 40 a deadlock or failover; 55 a lock not had in time; XX corruption;
     # 25P03 and 25P04 a transaction that its process left open for too long, asleep or frozen.
     state = getattr(error, "sqlstate", None)
-    if state is None and type(error).__name__ == "OperationalError":
+    if state is None and any(kind.__name__ == "OperationalError" for kind in type(error).__mro__):
         return _unavailable(attempted, name, error, "Check that PostgreSQL runs and that the URL is right")
     if state in _NOT_AS_WE_LEFT_IT and not (opening and state == _NO_RIGHT):
         hint = "Its role lost a right, another program changed the schema, or a pooler shares sessions: undo that"

@@ -22,7 +22,14 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from fleet.errors import Misused, StoreUnavailable
 from fleet.store import tables
 from fleet.store.copying import copy_file
-from fleet.store.database_errors import SQLITE_HINTS, WAIT_SECONDS, of_psycopg, refused_a_write, translated
+from fleet.store.database_errors import (
+    OF_A_SESSION,
+    SQLITE_HINTS,
+    WAIT_SECONDS,
+    of_psycopg,
+    refused_a_write,
+    translated,
+)
 from fleet.store.frozen import end_frozen_writer
 from fleet.store.migrations import HEAD
 from fleet.store.statements import begin_far, changing, end_far, forget_changes, plain, settle
@@ -83,6 +90,8 @@ class Database:
                 raise
             if getattr(said, "sqlstate", "") == _NO_LOCK_IN_TIME:
                 end_frozen_writer(self.reader, _WRITER_LOCK_KEY)
+            if getattr(said, "sqlstate", "") in OF_A_SESSION:
+                self.dispose()
             raise meant from error
 
     def dispose(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 
 from fleet.errors import Misused, StoreUnavailable
 from fleet.store.chat import settings
@@ -72,6 +73,30 @@ async def test_a_postgresql_whose_schema_somebody_changed_is_away_and_comes_back
             await store.write(partial(settings.put, key="a", value=change))
             assert read(store, "a") == change
     other.dispose()
+
+
+async def test_a_database_that_takes_writes_again_is_used_again(postgres: Postgres) -> None:
+    """A provider makes one read-only whose disk is full, and a session keeps that until it ends."""
+    url = postgres.new_database()
+    name, other = make_url(url).database, create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT")
+    with Store.open(url) as store, other.connect() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        postgres.disconnect(url)
+        with pytest.raises(StoreUnavailable, match="read-only transaction"):
+            await store.write(partial(settings.put, key="a", value="1"))
+        connection.exec_driver_sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        await store.write(partial(settings.put, key="a", value="2"))
+        assert await store.read(partial(settings.get, key="a")) == "2"
+    other.dispose()
+
+
+def test_a_postgresql_that_takes_a_connection_and_says_nothing_is_away() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        url = f"postgresql+psycopg://me@127.0.0.1:{server.getsockname()[1]}/x?connect_timeout=2&sslmode=disable"
+        with pytest.raises(StoreUnavailable, match="connection timeout expired"):
+            Store.open(url)
 
 
 def test_a_postgresql_that_restarted_costs_no_write(postgres: Postgres) -> None:
