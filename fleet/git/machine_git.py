@@ -15,7 +15,8 @@ from fleet.git.taking import CONFLICT, EOL_ATTRIBUTES, GONE, LITTER, RULES_BYTES
 from fleet.ports import Ran
 
 TRANSFER_SECONDS: Final = 900.0
-_FULL: Final = re.compile(rb"No space left on device|Out of diskspace|Disk quota exceeded")
+#: As programs say it, and dash for what it prints itself.
+_FULL: Final = re.compile(rb"No space left on device|Out of diskspace|Disk quota exceeded|printf: I/O error")
 #: The settings of a repository that an agent works in. Its submodules are in their places.
 _AGENTS_CONFIG: Final = """\
 [gc]

@@ -111,7 +111,9 @@ class Suite:
         ):
             place, why_not = await find_place(definition, self.config(), self.executors, unable, self.machines)
             if place is None and last is not None:
-                return replace(last, reason=f"{last.reason}; it was not run again: {'; '.join(why_not)}")
+                other = [line for line in why_not if last.reason not in line]
+                more = f"; it was not run again: {'; '.join(other)}" if other else ""
+                return replace(last, reason=f"{last.reason}{more}")
             try:
                 last = await self._attempt(work, place, why_not, anew=last is not None)
                 used += 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from fleet.config import FleetConfig, MachineConfig
-from fleet.errors import MachineFaulty, Unavailable, Unreachable
+from fleet.errors import MachineFaulty, MachineFull, Unavailable, Unreachable
 from fleet.exits import succeeded
 from fleet.machines.watch import MachineSeen, labels_of, want
 from fleet.model import Isolation
@@ -20,7 +20,7 @@ from gates.runs.plan import NO_SETUPS, NOTHING_MADE, GateEnvironment, SetupPlan
 T = TypeVar("T")
 
 #: A machine with such an error may be there again later, unchanged.
-AWAY: Final = (Unreachable, MachineFaulty)
+AWAY: Final = (Unreachable, MachineFaulty, MachineFull)
 #: System directories only: programs that an agent's login can write must not be found first.
 _SYSTEM_PATH: Final = "/opt/homebrew/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PAUSES: Final = (0.5, 1.0, 2.0)

@@ -132,6 +132,7 @@ class _Waiting:
     abandoned: Callable[[], bool]
     tell: Callable[[str, str], Awaitable[None]] | None
     tries: int = 0
+    full: bool = False
     said: str = ""
 
     async def pause(self, error: Unreachable | None = None) -> None:
@@ -145,7 +146,7 @@ class _Waiting:
 
     async def over(self) -> None:
         """It waits for nothing."""
-        self.tries = 0
+        self.tries, self.full = 0, False
         await self.say("")
 
     async def say(self, why: str) -> None:
@@ -175,9 +176,10 @@ async def _read(executor: Executor, spec: PipeSpec, seen: GateOutput, waiting: _
                     case Output():
                         await waiting.over()
                         seen.take(event)
-                    case Pulse():
+                    case Pulse() if not waiting.full:
                         await waiting.over()
                     case Stalled(why):
+                        waiting.full = True
                         await waiting.say(f"waiting for room on the disk of {waiting.machine}: {why}")
                     case Ended():
                         return event

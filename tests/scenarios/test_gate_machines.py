@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fleet.errors import Unreachable
+from fleet.config import MachineConfig
+from fleet.errors import MachineFull, Unreachable
 from fleet.faults import Fault, Point, injected
 from fleet.machines.executors import Executors
 from fleet.machines.local import LocalExecutor
 from fleet.ports import Executor, LoginFacts
 from fleet.store import tasks
 from fleet.verdict import Outcome
+from tests.far_end.tools import GATE_TOOLS
 from tests.scenarios.gate_house import WAITING, House, airboss_toml, begun
 
 REPORT = '<testsuite tests="1"><testcase name="a"/></testsuite>'
@@ -92,3 +95,33 @@ async def test_a_link_that_is_down_is_told_and_a_report_that_cannot_be_read_is_n
         assert await why() == "", "what it waited for is there"
         closed = [item.event.body()["outcome"] for item in await judge.events("gate.closed")]
     assert closed == ["unavailable", "passed"]
+
+
+@pytest.mark.needs_root
+async def test_a_machine_whose_disk_is_full_is_waited_for(tmp_path: Path) -> None:
+    """Before a gate begins there, and in the middle of one."""
+    disk, loud = tmp_path / "machine", "head -c 3000000 /dev/zero"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0777", "tmpfs", str(disk)], check=True)
+    try:
+        here = {"executor": "local", "labels": ["linux"], "home": str(disk), "run_disk": "1G", **GATE_TOOLS}
+        machines = {"here": MachineConfig.model_validate(here)}
+        toml = airboss_toml("/bin/sh", "-c", f"{WAITING}; {loud}")
+        house = House(tmp_path, {"airboss.toml": toml}, machines=machines)
+        async with house.open() as judge:
+            candidate = await judge.candidate()
+            (disk / "ballast").write_bytes(bytes((2 << 20) - 8192))
+            with pytest.raises(MachineFull):
+                await judge.pipeline.judge(candidate)
+            (disk / "ballast").unlink()
+            judging = asyncio.create_task(judge.pipeline.judge(candidate))
+            (await begun(tmp_path) / "go").touch()
+            said, wanted = "", "waiting for room on the disk of here: No space left on device"
+            while said != wanted:
+                assert not judging.done(), judging.result().reasons
+                await asyncio.sleep(0.02)
+                said = (await judge.store.read(lambda tx: tasks.task(tx, candidate.task.id))).why
+            subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
+            assert (await judging).outcome is Outcome.PASSED
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
