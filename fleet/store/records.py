@@ -17,14 +17,8 @@ R = TypeVar("R", bound="DataclassInstance")
 
 def reader(kind: type[R], **others: Callable[[Any], Any]) -> Callable[[Any], R]:
     """Makes a record of a row. ``others``: what makes those fields of the row that are no column as it is."""
-    plain = [field.name for field in fields(kind) if field.name not in others]
-    values = attrgetter(*plain)
-
-    def read(row: Any) -> R:
-        made = {name: make(row) for name, make in others.items()}
-        return kind(**dict(zip(plain, values(row), strict=True)), **made)
-
-    return read
+    fields_of = [others.get(field.name) or attrgetter(field.name) for field in fields(kind)]
+    return lambda row: kind(*[field(row) for field in fields_of])
 
 
 def chat_of(row: Any) -> ChatRef:
