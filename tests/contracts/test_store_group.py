@@ -85,7 +85,7 @@ async def test_a_lone_write_that_fails_leaves_nothing_and_the_next_goes_on(store
 
 async def test_an_error_of_the_database_in_one_leaves_the_others(store: Store) -> None:
     def wrong(tx: Tx) -> None:
-        tx.connection.exec_driver_sql("SELECT this FROM nothing")
+        tx.connection.exec_driver_sql("SELECT this WHERE")
 
     first, bug, last = await together(store, put("a"), wrong, put("b"))
     assert isinstance(bug, Exception) and not isinstance(bug, StoreUnavailable)
@@ -160,7 +160,7 @@ async def test_a_write_that_goes_on_after_an_error_of_the_database_is_a_bug_and_
     def swallows(tx: Tx) -> None:
         settings.put(tx, "a", "1")
         try:
-            tx.connection.exec_driver_sql("SELECT this FROM nothing")
+            tx.connection.exec_driver_sql("SELECT this WHERE")
         except Exception:
             return
 
