@@ -23,6 +23,7 @@ _SLASHES = "/／!⁄∕"  # look-alikes that a phone's keyboard offers
 _AROUND = "\"'“”„‟«»‘’‚‛"
 _AFTER = ".!?…。！？"  # a keyboard ends a sentence automatically
 _VERB = re.compile(r"([A-Za-z][A-Za-z0-9_-]{0,31})(?:@[A-Za-z0-9_.-]{1,64})?(?=$|\s)")
+_SAID_SLASH = re.compile(r"slash[,\s]\s*([A-Za-z][A-Za-z_-]*)(?=$|[\s.!?])", re.IGNORECASE)
 _MENTION = re.compile(r"@[A-Za-z0-9_.-]{1,64}[:,]?\s+")
 _NAMES = "repo|on|machine|agent|after|budget|model|wait"
 _OPTION = re.compile(
@@ -157,6 +158,9 @@ def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: b
         return Ignore("empty")
     rest = unformatted(rest)
     rest = _alone(rest) or rest
+    if direct and (said := _SAID_SLASH.match(rest)) and lone_word(said.group(1)) in verbs:
+        rest = f"/{rest[said.start(1) :]}"  # as a voice says it
+        rest = _alone(rest) or rest
     slashed = rest[0] in _SLASHES
     if slashed:
         rest = rest.lstrip(_SLASHES).lstrip(" ")

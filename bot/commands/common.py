@@ -29,6 +29,10 @@ _AND = frozenset(("and", "&", "+", "und", ""))
 _NAMED = re.compile(r"#?t\d+(?:\.\d+)*", re.IGNORECASE)
 _LIKE_AN_ID = re.compile(r"\W*[a-z]?\d", re.IGNORECASE)
 _OF_SCHEDULE = re.compile(r"/schedule (?:pause|resume) (s\d+)")
+_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_SAID_ID = re.compile(
+    rf"\s*(?:the\s+)?task\s+(?:number\s+)?#?(\d{{1,9}}|{'|'.join(_NUMBERS)})(?=$|[\s.,:;!?])", re.IGNORECASE
+)
 _LEADING_ID = re.compile(r"[#@]?(t)(\d+(?:\.\d+)*)[,;:!]*(?=\s|$)|#?()(\d+(?:\.\d+)*)(?=\s|$)", re.IGNORECASE)
 
 
@@ -48,7 +52,7 @@ def meant(tx: Tx, call: Call, *, newest: bool = False) -> Task:
 
     ``newest``: if none is open, this chat's newest task. Raises ``Misused`` when several are named.
     """
-    given = [word.rstrip(",;:!?") for word in words(call.args)]
+    given = [word.rstrip(",;:!?") for word in words(_with_id(call.args))]
     ids = [word for word in given if word.lower() not in _AND]
     if len(ids) > 1 and all(_NAMED.fullmatch(word) for word in ids):
         raise Misused(
@@ -108,11 +112,20 @@ def split_task(call: Call) -> tuple[str, str]:
 
     A number alone is an id too, but not in a reply to a task's card: "2 more tests" is meant for that task.
     """
-    text = call.args.strip()
+    text = _with_id(call.args).strip()
     found = _LEADING_ID.match(text)
     if found is None or (call.task and not found.group(1)):
         return "", text
     return f"{found.group(1) or ''}{found.group(2) or found.group(4)}", text[found.end() :].strip()
+
+
+def _with_id(args: str) -> str:
+    """A task as a voice says it, "task three" or "task 3", is ``t3``."""
+    found = _SAID_ID.match(args)
+    if found is None:
+        return args
+    said = found.group(1).lower()
+    return f"t{_NUMBERS.index(said) + 1 if said in _NUMBERS else said}{args[found.end() :]}"
 
 
 def last_session(tx: Tx, task: Task) -> Session | None:

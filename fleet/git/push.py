@@ -11,6 +11,10 @@ from fleet.untrusted import shortened
 
 _LIMIT: Final = 400
 _REASON: Final = re.compile(r"\[remote rejected\] \((.+)\)")
+_SAYS_WHY: Final = re.compile(
+    r"\b(?:error|fatal|denied|reject\w*|refuse\w*|declined|violat\w*|must|not allowed|missing|failed)\b",
+    re.IGNORECASE,
+)
 _BY_HOOK: Final = "ref updates aborted by hook"
 _LOCKED: Final = re.compile(r"Unable to create '([^'\n]+\.lock)': File exists")
 #: What a login may not do to files, and not what a server of SSH says of keys.
@@ -64,6 +68,7 @@ def rejection(words: str) -> str:
     told = [line.removeprefix("remote:").strip() for line in words.splitlines() if line.startswith("remote:")]
     if not told and _BY_HOOK in words:  # its end was cut, with the marks of what its hook said
         told = [line.strip() for line in words.partition(f"fatal: {_BY_HOOK}")[0].splitlines()] + [_BY_HOOK]
+    told.sort(key=lambda row: _SAYS_WHY.search(row) is None)  # of a long text only its begin and end are shown
     parts = dict.fromkeys(part for part in (*_REASON.findall(words)[:1], *told) if part)
     return failure("; ".join(parts) or words)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fleet.git import submodules
+from fleet.git.attributes import large_files
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from gates.runs.place import Run, retry_unreachable
@@ -24,6 +25,11 @@ async def put(workspaces: Workspaces, repository: Repository, run: Run, commit: 
     found = await submodules.listed(repository, commit)
     links = ((f"{directory}/{each.path}", each.commit, each.tree) for each in found)
     lacking = tuple(each.path for each in found if not each.tree)
-    missing, empty = (run.pointers, run.empty) if tree != "tree" else (placed.missing, lacking)
+    inside = [
+        f"{each.path}/{path}" for each in found if each.tree for path in await large_files(repository, each.tree)
+    ]
+    missing, empty = (*placed.missing, *inside), lacking
+    if tree != "tree":
+        missing, empty = run.pointers, run.empty
     run = replace(run, large=(*run.large, *paths), submodules=(*run.submodules, *links))
     return replace(run, pointers=missing, empty=empty)

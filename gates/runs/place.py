@@ -100,9 +100,9 @@ class Run:
     """One opened run: what it judges, where, and through which pipe.
 
     ``environment`` is what setups made for it, by the ``plan``. ``large``: the files of Git LFS whose objects are
-    in their place, by full path. ``pointers``: those of the change whose objects nobody has. ``submodules``: see
-    ``PipeSpec``; ``empty``: those of the change in whose place nothing is. ``kept``: where its kept checkout is, if
-    it has one.
+    in their place, by full path. ``pointers``: those whose objects nobody has, or that are in submodules.
+    ``submodules``: see ``PipeSpec``; ``empty``: those of the change in whose place nothing is. ``kept``: where
+    its kept checkout is, if it has one.
     """
 
     id: str
@@ -122,7 +122,7 @@ class Run:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know of how it was furnished."""
-        pointers = "only the pointer was there; its object was not found"
+        pointers = "only the pointer was there: its object was not found, or is of a submodule"
         empty = "its directory was empty: the base's .gitmodules does not say where that commit comes from"
         lacking = (("Git LFS", self.pointers, pointers), ("submodules", self.empty, empty))
         words = tuple(f"{what}: {_first_of(paths)}: {why}" for what, paths, why in lacking if paths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fleet.git.lfs import Pointer
 from tests.far_end.repositories import advance, git, make_bare
 from tests.scenarios.house import house
 
@@ -10,7 +11,8 @@ def test_submodules_are_there_for_agents_and_gates_and_what_is_done_to_them_is_s
     """The agent works over SSH, the gate here. The agent is told once, and what it did inside is left out."""
     with house() as shop:
         shop.start()
-        lib = make_bare(shop.directory / "lib.git", {"lib.txt": "GOOD\n"})
+        large = {".gitattributes": "*.bin filter=lfs -text\n", "m.bin": Pointer("ab" * 32, 12).text}
+        lib = make_bare(shop.directory / "lib.git", {"lib.txt": "GOOD\n", **large})
         work, first = shop.bare.with_suffix(".work"), git(lib, "rev-parse", "main")
         git(work, "pull", "--quiet", "--ff-only", "origin", "main")
         (work / "vendor/lib").mkdir(parents=True)
@@ -37,6 +39,8 @@ def test_submodules_are_there_for_agents_and_gates_and_what_is_done_to_them_is_s
             "what was changed inside the submodule 'vendor/lib' (files: 1)"
         ]
         assert "GOOD" in shop.main("work.txt")
+        (judged,) = shop.of(answer.task, "verdict.given")
+        assert "'vendor/lib/m.bin': only the pointer was there" in str(judged.event.body()), "and the card says so"
         assert git(shop.bare, "rev-parse", "main:vendor/lib") == first
 
         second = advance(lib, {"lib.txt": "GOOD, too\n"})

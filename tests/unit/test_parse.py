@@ -80,6 +80,9 @@ def test_a_command_below_a_command_is_noticed(text: str, below: str) -> None:
         ("/T7.", "t7", ""),
         ("/t7 go on", "t7", "go on"),
         ("/run\nfirst\n  second", "run", "first\n  second"),
+        ("Slash status.", "status", ""),
+        ("slash, stop t1", "stop", "t1"),
+        ("Slash run fix it", "run", "fix it"),
     ],
 )
 def test_commands_are_forgiving(text: str, verb: str, args: str) -> None:
@@ -88,7 +91,19 @@ def test_commands_are_forgiving(text: str, verb: str, args: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["stop, that is wrong", "please stop", "run: it", "looks good", "1", "t7", "t7 broke it", "Done.", "“no way”"],
+    [
+        "stop, that is wrong",
+        "please stop",
+        "run: it",
+        "looks good",
+        "1",
+        "t7",
+        "t7 broke it",
+        "Done.",
+        "“no way”",
+        "slash prices",
+        "slash",
+    ],
 )
 def test_words_that_are_not_for_us_stay_words(text: str) -> None:
     assert parse(text, VERBS) == Reply(text)

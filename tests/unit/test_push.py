@@ -21,6 +21,13 @@ PORCELAIN = "To /srv/git/shop.git\n!\tabc:refs/heads/main\t[remote rejected] (%s
             + "\nremote: no merges on Fridays        \nerror: failed to push some refs to '/srv/git/shop.git'",
             "pre-receive hook declined; no merges on Fridays",
         ),
+        (
+            PORCELAIN % "pre-receive hook declined"
+            + "".join(f"\nremote: Policy {n}: see https://wiki.example/{n}" for n in range(3))
+            + "\nremote: REJECTED: no ticket number\nremote: bye",
+            "pre-receive hook declined; REJECTED: no ticket number; Policy 0: see https://wiki.example/0; "
+            "Policy 1: see https://wiki.example/1; Policy 2: see https://wiki.example/2; bye",
+        ),
         (PORCELAIN % "hook declined", "hook declined"),
         ("fatal: no such thing", "fatal: no such thing"),
         (

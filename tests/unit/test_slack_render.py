@@ -186,6 +186,13 @@ def test_words_in_a_channel_are_for_us_or_for_others(text: str, thread: str, hea
     assert (found is not None) is heard
 
 
+@pytest.mark.parametrize(("more", "text"), [({}, "/help"), ({"files": [{"id": "F1"}]}, "")])
+def test_our_name_alone_asks_for_help(more: dict[str, Any], text: str) -> None:
+    said = {"type": "message", "user": "U1", "channel": "C1", "ts": "1.1", "text": " <@UBOT> ", **more}
+    found = read({"type": "event_callback", "team_id": "T1", "event": said}, ME, VERBS)
+    assert found is not None and found.text == text
+
+
 def test_a_pressed_button_tells_where_it_stands() -> None:
     body = {
         "type": "block_actions", "trigger_id": "9.9", "team": {"id": "T1"}, "user": {"id": "U1", "team_id": "T2"},

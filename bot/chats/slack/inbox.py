@@ -72,6 +72,8 @@ def _event(
     private = _string(event, "channel_type") == "im" or _private(channel)
     direct = mentioned or private
     text, thread = words(raw, me), _string(event, "thread_ts")
+    if mentioned and not (text or files or shared):
+        text = "/help"  # who only says our name wants something of us
     if not direct and not _meant(text, raw, bool(thread), verbs):
         return None
     return Message(
