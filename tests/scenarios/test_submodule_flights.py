@@ -11,7 +11,10 @@ def test_submodules_are_there_for_agents_and_gates_and_what_is_done_to_them_is_s
     """The agent works over SSH, the gate here. The agent is told once, and what it did inside is left out."""
     with house() as shop:
         shop.start()
-        large = {".gitattributes": "*.bin filter=lfs -text\n", "m.bin": Pointer("ab" * 32, 12).text}
+        large: dict[str, str | bytes] = {
+            ".gitattributes": "*.bin filter=lfs -text\n",
+            "m.bin": Pointer("ab" * 32, 12).text,
+        }
         lib = make_bare(shop.directory / "lib.git", {"lib.txt": "GOOD\n", **large})
         work, first = shop.bare.with_suffix(".work"), git(lib, "rev-parse", "main")
         git(work, "pull", "--quiet", "--ff-only", "origin", "main")
