@@ -287,3 +287,14 @@ async def test_what_was_asked_for_with_a_photo_does_not_begin_without_it(tmp_pat
         assert result.status == 2
         assert "Send them again" in everything(told)
         assert await there.tasks() == []
+
+
+async def test_a_task_is_named_as_a_voice_says_it(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        for text in ("/run one", "/run two", "Stop task one.", "stop the task number 2", "/run task 3 of the list"):
+            await there.say(text)
+        stopped = await there.store.read(lambda tx: [tasks.stop_requested(tx, each) for each in ("t1", "t2", "t3")])
+        assert stopped == [True, True, False]
+        assert (await there.tasks())[0].prompt == "task 3 of the list"
+        _, (card,) = await there.say("/say task three also the docs")
+        assert "t3" in everything(card)

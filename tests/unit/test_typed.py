@@ -86,17 +86,6 @@ async def test_a_lone_word_in_reply_to_a_card_is_about_that_card(tmp_path: Path)
         assert "t1 · stopping" in await replied("/stop it now", of_task)
 
 
-async def test_a_task_is_named_as_a_voice_says_it(tmp_path: Path) -> None:
-    async with house(tmp_path) as there:
-        for text in ("/run one", "/run two", "Stop task one.", "stop the task number 2", "/run task 3 of the list"):
-            await there.say(text)
-        stopped = await there.store.read(lambda tx: [tasks.stop_requested(tx, each) for each in ("t1", "t2", "t3")])
-        assert stopped == [True, True, False]
-        assert (await there.tasks())[0].prompt == "task 3 of the list"
-        _, (card,) = await there.say("/say task three also the docs")
-        assert "t3" in everything(card)
-
-
 async def test_everybody_is_on_a_page_of_people(tmp_path: Path) -> None:
     more = "".join(f'[[people]]\nname = "P{n}"\nrole = "viewer"\nids = ["phone::p{n}"]\n' for n in range(18))
     async with house(tmp_path, fleet_toml=FLEET + more) as there:
