@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from inspect import isawaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
@@ -25,6 +25,7 @@ from fleet.store.group import PATIENCE_SECONDS, GroupWriter, Unit, WriterLock
 from fleet.store.listening import NoticeConnection
 from fleet.store.readers import Readers
 from fleet.store.statements import Statement, forget_changes, plain, settle
+from fleet.store.told import OnTheirLoops
 
 if TYPE_CHECKING:
     from fleet.events import Recorded
@@ -192,7 +193,7 @@ class _Shared:
         self.lookers: tuple[Callable[[], object], ...] = ()
         self.shared_as = ""
         self.lock = WriterLock()
-        self.writer: GroupWriter[_Write[Any]] = GroupWriter(database, self.lock, _notify)
+        self.writer: GroupWriter[_Write[Any]] = GroupWriter(database, self.lock, OnTheirLoops(_notify).put)
         self.readers = Readers(database)
         self.reads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
         self.reports = ThreadPoolExecutor(1, thread_name_prefix="store-report")
@@ -384,13 +385,6 @@ class Store:
 
 
 def _notify(writes: list[_Write[Any]]) -> None:
-    """Notifies the callers, in one step of each loop."""
-    for loop in {write.loop: None for write in writes}:
-        with suppress(RuntimeError):  # a closed loop has no callers left
-            loop.call_soon_threadsafe(_notify_here, [write for write in writes if write.loop is loop])
-
-
-def _notify_here(writes: list[_Write[Any]]) -> None:
     for write in writes:
         write.notify()
     if unsure := [write for write in writes if write.unsure]:

@@ -344,3 +344,20 @@ async def test_a_read_that_failed_leaves_nothing_to_the_next(store: Store) -> No
             with pytest.raises(ZeroDivisionError):
                 await store.read(fails)
     assert seen == [value for value in ("1", "2", "3") for _ in range(4)]
+
+
+async def test_many_callers_are_told_in_order_and_the_loop_does_other_things_between(store: Store) -> None:
+    """200 agents share a commit: told at once, nothing else would have a turn before all of them went on."""
+    seen: list[str] = []
+
+    async def others() -> None:
+        while True:
+            seen.append("-")
+            await asyncio.sleep(0)
+
+    keys = [str(number) for number in range(100)]
+    other = asyncio.create_task(others())
+    await together(store, *(put(key, callback=partial(seen.append, key)) for key in keys))
+    other.cancel()
+    assert [each for each in seen if each != "-"] == keys
+    assert "-" in seen[seen.index("0") : seen.index("99")]
