@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
@@ -62,10 +62,10 @@ class Allowance:
 
     def before(self, other: Allowance) -> Allowance:
         """This one where it limits something, else ``other``."""
-        return Allowance(**{name: value or getattr(other, name) for name, value in asdict(self).items()})
+        return Allowance(*(self.limit(each) or other.limit(each) for each in Measure))
 
     def __bool__(self) -> bool:
-        return any(asdict(self).values())
+        return any(map(self.limit, Measure))
 
 
 UNLIMITED: Final = Allowance()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Final
 
 from sqlalchemy import bindparam, delete, select
@@ -63,7 +63,7 @@ def count(tx: Tx, events: Iterable[Recorded]) -> None:
     for (whose, slot), amount in taken.items():
         for key in whose.keys(slot):
             added[key] += amount
-    adding = [{**key.row(), **asdict(amount)} for key, amount in sorted(added.items()) if amount]
+    adding = [{**key.row(), **amount.amounts()} for key, amount in sorted(added.items()) if amount]
     if adding:
         _ADD.many(tx.connection, adding)
 
