@@ -169,7 +169,7 @@ class AgentProcess:
         proxy = surroundings.proxy_of(agent, self._services.secrets, session.agent)
         facts = await executor.facts()
         site = surroundings.Site(self._services.store, agent, machine, executor, facts, proxy)
-        seen = await installing.mounts(self._services, self._task, session)
+        seen = await installing.mounts(self._services, self._task, session, facts)
         spec = surroundings.process_of(site, session, self._task.repo, launch, env, seen)
         room = f"{executor.root}/{surroundings.room_of(self._services.store, session)}"
         return await own_rules.left_out(executor, agent.driver, spec, facts.home, room)

@@ -16,6 +16,7 @@ from fleet.flight.services import Services
 from fleet.flight.surroundings import walls_of_sessions
 from fleet.git.trees import entries
 from fleet.model import Session, Task, TaskMode
+from fleet.ports import LoginFacts
 from fleet.setup.definitions import SetupDefinition, load
 from fleet.setup.site import SetupCaller, SetupSite, SetupUse, WantedSetup
 
@@ -38,9 +39,10 @@ async def install(services: Services, task: Task, session: Session) -> None:
     setups = await setups_of(services, session, task.repo)
     if not setups:
         return
-    site, caller = await _site(services, session), SetupCaller(Refs(task=task.id, session=session.id))
+    facts = await services.executors.agent(session.machine, session.login).facts()
+    site, caller = _site(services, session, facts), SetupCaller(Refs(task=task.id, session=session.id))
     for wanted in await _wanted(services, task.repo, session, setups):
-        if _layered(services, session, site):
+        if walls_of_sessions(services.machine_of(session), facts):
             await services.environments.kept(site, wanted, caller)
         else:
             await services.environments.in_workspace(site, wanted, session.workspace, caller)
@@ -48,11 +50,14 @@ async def install(services: Services, task: Task, session: Session) -> None:
         await services.gatekeeper.set_up(task, session)
 
 
-async def mounts(services: Services, task: Task, session: Session) -> tuple[tuple[str, str], ...]:
+async def mounts(
+    services: Services, task: Task, session: Session, facts: LoginFacts
+) -> tuple[tuple[str, str], ...]:
     """For a session with walls: what it sees, and where. Empty for others. Raises ``SetupFailed``."""
-    site = await _site(services, session)
-    setups = await setups_of(services, session, task.repo) if _layered(services, session, site) else ()
-    caller = SetupCaller(Refs(task=task.id, session=session.id))
+    if not walls_of_sessions(services.machine_of(session), facts):
+        return ()
+    setups = await setups_of(services, session, task.repo)
+    site, caller = _site(services, session, facts), SetupCaller(Refs(task=task.id, session=session.id))
     made = [
         directory
         for wanted in await _wanted(services, task.repo, session, setups)
@@ -61,15 +66,10 @@ async def mounts(services: Services, task: Task, session: Session) -> tuple[tupl
     return tuple((each.source, f"{session.workspace}/{each.path}") for each in made)
 
 
-async def _site(services: Services, session: Session) -> SetupSite:
-    executor = services.executors.agent(session.machine, session.login)
-    facts, machine = await executor.facts(), services.machine_of(session)
+def _site(services: Services, session: Session, facts: LoginFacts) -> SetupSite:
+    executor, machine = services.executors.agent(session.machine, session.login), services.machine_of(session)
     read = (*machine.path, *machine.agent_read, *(posixpath.join(facts.home, name) for name in _IN_HOME), _BREW)
     return SetupSite(executor, facts, "", read, machine.run_limits(), SetupUse.AGENTS)
-
-
-def _layered(services: Services, session: Session, site: SetupSite) -> bool:
-    return walls_of_sessions(services.machine_of(session), site.facts)
 
 
 async def _wanted(

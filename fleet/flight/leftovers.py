@@ -3,7 +3,6 @@ may belong to another session."""
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 from fleet.exits import succeeded
@@ -21,11 +20,13 @@ _STARTUP: Final = (
     *(f".config/{name}" for name in ("systemd", "autostart", "environment.d", "fish")),
 )
 
+_MOST: Final = 50
+# Without json, whose import takes longer than the rest.
 _LOOK: Final = """
-import json, os, pwd, sys
-since, names, jobs = json.loads(sys.stdin.read())
+import os, pwd, sys
+since, jobs, most = float(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 home, found = pwd.getpwuid(os.getuid()).pw_dir, []
-for name in names:
+for name in sys.argv[4:]:
     top = os.path.join(home, name)
     for folder, _, files in [(home, [], [name])] if not os.path.isdir(top) else os.walk(top):
         for path in (os.path.join(folder, each) for each in files):
@@ -41,7 +42,7 @@ for argv, what in ((["crontab", "-l"], "a crontab"), (["atq"], "jobs of at")) if
             found.append("the login has " + what)
     except (OSError, subprocess.SubprocessError):
         pass
-print(json.dumps(found[:50]))
+os.write(1, os.fsencode("\\0".join(["seen", *found[:most]])))
 """
 
 
@@ -51,16 +52,13 @@ async def of_shared_login(
     """Start-up files that changed while the session ran; where the login is for agents only, also whether it has a
     crontab or jobs of at."""
     since_us = session.started_us + facts.clock_us - services.clock.now_us()
-    question = json.dumps([since_us / 1_000_000, _STARTUP, not session.isolation.unsafe]).encode()
-    python = services.machine_of(session).python
-    ran = await executor.run([python, "-I", "-S", "-E", "-c", _LOOK], stdin=question)
-    try:
-        found = json.loads(ran.out) if succeeded(ran.exit) else None
-    except ValueError:
-        found = None
-    if not isinstance(found, list):
+    python, jobs = services.machine_of(session).python, "" if session.isolation.unsafe else "jobs"
+    asked = (str(since_us / 1_000_000), jobs, str(_MOST), *_STARTUP)
+    ran = await executor.run([python, "-I", "-S", "-E", "-c", _LOOK, *asked])
+    seen, *found = ran.out.decode("utf-8", "replace").split("\0")
+    if not succeeded(ran.exit) or seen != "seen":
         return ("could not look for what it left in its login",)
-    lines = [clean(str(line), 200) for line in found]
+    lines = [clean(line, 200) for line in found]
     return tuple(lines[:_LINES]) + ((f"and {len(lines) - _LINES} more",) if len(lines) > _LINES else ())
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import time
 
-from .facts import LINUX, command_output, kill_each, login_name, processes, start_time
+from .facts import LINUX, command_output, kill_each, login_name, processes, start_time, stat_fields
 from .files import attempt, read_path
 from .leavings import HomeOfTask, Leavings
 from .light_signal import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Iterator, Optional
 
     from .files import Json
     from .libc import Libc
@@ -41,29 +41,28 @@ def clear(order: Json, libc: Optional[Libc]) -> Json:
 def inside(links: list[list[object]]) -> Json:
     """What is in force, seen by the run's first process where it has no walls."""
     kept = ours(links)
-    others = [pid for pid in of_login(os.getuid()) if pid not in kept]
+    shared = any(pid not in kept for pid in of_login(os.getuid()))  # the first one tells
     return {
         "processes": "shared",
         "files": "shared",
         "network": "shared",
-        "account": "shared" if others else "own",
+        "account": "shared" if shared else "own",
         "user": login_name(),
     }
 
 
-def of_login(uid: int) -> list[int]:
+def of_login(uid: int) -> Iterator[int]:
     """Every process with that real, effective or saved uid, zombies apart. /proc/PID may belong to root."""
     if not LINUX:
         listing = command_output(["ps", "-axo", "pid=,uid=,ruid=,stat="]).splitlines()
         rows = [line.split() for line in listing]
-        return [int(row[0]) for row in rows if len(row) == 4 and str(uid) in row[1:3] and "Z" not in row[3]]
-    found = []
+        yield from (int(row[0]) for row in rows if len(row) == 4 and str(uid) in row[1:3] and "Z" not in row[3])
+        return
     for name in os.listdir("/proc"):
         text = read_path("/proc/%s/status" % name) if name.isdigit() else None
         state = status_words(text or b"", b"State")
         if state and str(uid).encode() in status_words(text or b"", b"Uid") and state[0][:1] not in b"ZX":
-            found.append(int(name))
-    return found
+            yield int(name)
 
 
 def status_words(text: bytes, name: bytes) -> list[bytes]:
@@ -73,13 +72,13 @@ def status_words(text: bytes, name: bytes) -> list[bytes]:
 
 def ours(links: list[list[object]]) -> set[int]:
     """Processes that must live: this one, the given ones (pid and start time), and all above them."""
-    above = {row[0]: row[1] for row in processes()}
+    listing = {} if LINUX else {row[0]: row[1] for row in processes()}
     kept: set[int] = set()
     for first in [os.getpid(), *(int(str(pid)) for pid, start in links if start_time(int(str(pid))) == start)]:
         pid = first
         while pid > 1 and pid not in kept:
             kept.add(pid)
-            pid = above.get(pid, 0)
+            pid = int((stat_fields(pid) or "00")[1]) if LINUX else listing.get(pid, 0)
     return kept
 
 

@@ -6,6 +6,7 @@ import os
 
 from .children import default_signals
 from .facts import signal_group
+from .files import attempt
 from .light_signal import signal
 
 #: Ends by itself when the supervisor was killed. A Mac's caffeinate watches the process itself.
@@ -36,8 +37,11 @@ class Awake:
                 os._exit(127)
 
     def end(self) -> None:
+        """Ends it with what it started, and waits for that: a look for what is left of a run does not find it."""
         if self.pid:
             signal_group(self.pid, signal.SIGKILL)
+            while attempt(os.waitpid, -self.pid, 0):
+                pass
             self.pid = 0
 
 

@@ -211,11 +211,13 @@ class Serve(Link):
     def do_write(self, request: Json, payload: bytes) -> RunnerJob:
         return WriteJob(self, request["id"], self.resolve(request["path"]), request["mode"])
 
-    def do_remove(self, request: Json, payload: bytes) -> RunnerJob:
+    def do_remove(self, request: Json, payload: bytes) -> Any:
         path = self.resolve(request["path"])
         parent = os.path.realpath(os.path.dirname(path))
         if not (parent + "/").startswith(os.path.realpath(self.root) + "/"):
             raise RequestError("refused", "%s is not under %s" % (path, self.root))
+        if not os.path.lexists(path):
+            return {}
         return AnswerJob(self, request["id"], {"timeout": 600.0}, lambda: remove(path))
 
     def inside(self, path: str) -> str:
@@ -234,8 +236,10 @@ class Serve(Link):
         place, work = self.inside(request["place"]), {"timeout": 600.0, "stdin": True}
         return AnswerJob(self, request["id"], work, lambda: kept_trees.move(place, kept_trees.Reader(0)))
 
-    def do_put_back_tree(self, request: Json, payload: bytes) -> RunnerJob:
+    def do_put_back_tree(self, request: Json, payload: bytes) -> Any:
         store, place, tree = self.inside(request["store"]), self.inside(request["place"]), request["tree"]
+        if not os.path.isdir(place):
+            return {}
         return AnswerJob(self, request["id"], {"timeout": 600.0}, lambda: kept_trees.put_back(store, place, tree))
 
     def do_forget(self, request: Json, payload: bytes) -> RunnerJob:
