@@ -33,8 +33,8 @@ _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep",
 _LONGEST: Final = timedelta(days=40)
 _JUST_NOW: Final = timedelta(minutes=10)
 """An hour that is over by less was named just before it came; it is not tomorrow's."""
-_AT_LEAST: Final = timedelta(minutes=1)
-"""So long nobody asks again, in case the vendor's clock is not ours."""
+_AGAIN: Final = timedelta(minutes=1)
+"""So long after such an hour nobody asks again: the vendor's clock is not ours."""
 
 
 def resets_us(words: str, now_us: int) -> int:
@@ -47,7 +47,7 @@ def resets_us(words: str, now_us: int) -> int:
         return 0
     if found is None or not now - _JUST_NOW <= found <= now + _LONGEST:
         return 0
-    return int(max(found, now + _AT_LEAST).timestamp() * 1_000_000)
+    return int((found if found > now else now + _AGAIN).timestamp() * 1_000_000)
 
 
 def limit_ends_us(turn: Turn) -> int:

@@ -41,6 +41,7 @@ def turn(outcome: TurnOutcome, error: str) -> Turn:
         ("You've hit your usage limit. Upgrade to Pro or try again in 2 hours 3 minutes.", "2026-11-28T16:33"),
         ("usage limit, try again in 1d 4h 5m", "2026-11-29T18:35"),
         ("rate limited, please retry after 90s", "2026-11-28T14:31"),
+        ("session limit, try again in 3s", "2026-11-28T14:30:03"),
         ("limit; resets at 2026-11-28T20:15:00Z", "2026-11-28T20:15"),
         ("limit reached, resets 2:25pm (UTC)", "2026-11-28T14:31"),  # just over: soon, not tomorrow
         ("limit; resets at 2026-11-28T14:29:59Z", "2026-11-28T14:31"),
