@@ -29,8 +29,10 @@ FORGE = (
 
 async def test_a_gate_finds_no_exit_record_to_forge(tmp_path: Path) -> None:
     """What a forged record is worth where there are no walls stands in the executor's contract: it is lost."""
-    find = f"find / -name pipes -o -name '*-gate-*' 2>/dev/null; ls -d {tmp_path}; {FORGE} exit 1"
-    house = House(tmp_path, {"airboss.toml": airboss_toml(SH, "-c", find)})
+    large = "-path /proc -o -path /sys -o -path /usr"
+    find = f"find / \\( {large} \\) -prune -o -name pipes -print -o -name '*-gate-*' -print 2>/dev/null"
+    gate = airboss_toml(SH, "-c", f"{find}; ls -d {tmp_path}; {FORGE} exit 1", timeout="120s")
+    house = House(tmp_path, {"airboss.toml": gate})
     async with house.open() as judge:
         verdict = await judge.pipeline.judge(await judge.candidate())
     assert verdict.outcome is Outcome.FAILED
