@@ -47,6 +47,8 @@ class OnTheirLoops(Generic[W]):
             self._tell_some(loop, left)
 
     def _tell_some(self, loop: asyncio.AbstractEventLoop, left: deque[W]) -> None:
-        self._tell([left.popleft() for _ in range(min(len(left), AT_ONCE))])
-        if left:
-            loop.call_soon(self._tell_some, loop, left)
+        try:
+            self._tell([left.popleft() for _ in range(min(len(left), AT_ONCE))])
+        finally:  # whatever went wrong for these, the others wait
+            if left:
+                loop.call_soon(self._tell_some, loop, left)
