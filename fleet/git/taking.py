@@ -246,8 +246,9 @@ fi
 printf 'airboss-tree %s %08d\n' "$tree" "$left"
 [ "$left" -eq 0 ] || cat "$own/left"
 [ "$most" -gt 0 ] || exit 0
-printf '%s\n^%s\n' "$tree" "$base" |
-    git pack-objects --revs --thin --quiet --stdout --delta-base-offset | head -c "$most"
+printf -- '-%s\n' "$base" > "$own/wanted"
+git rev-list --objects "$tree" "^$base" >> "$own/wanted"
+git pack-objects --quiet --stdout --delta-base-offset < "$own/wanted" | head -c "$most"
 """
 )
 
