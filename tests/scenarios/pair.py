@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from fleet.store import leads, ledger, sessions
+from fleet.store import leads, ledger, sessions, tasks
 from fleet.store.core import Store
 from tests.empty_store import filled_database
 from tests.far_end.postgres import Postgres, running_postgres
@@ -88,6 +88,12 @@ class Pair:
             instances = {task: lead.controller for task, lead in leads.every(tx).items()}
         homes = {task: instance.partition(":")[2].partition(":")[0] for task, instance in instances.items()}
         return {task: home.rpartition("/")[2] for task, home in homes.items()}
+
+    def why(self, *ids: str) -> str:
+        """Where these tasks stand, and why: for a scenario that fails."""
+        with Store.open(self.url) as store, store.transaction() as tx:
+            found = [tasks.task(tx, task) for task in ids]
+        return "\n".join(f"{task.id} · {task.state} · {task.why}" for task in found)
 
     def sessions(self, task: str) -> int:
         with Store.open(self.url) as store, store.transaction() as tx:

@@ -42,7 +42,7 @@ def test_each_of_three_controllers_leads_a_task_and_the_last_leads_them_all() ->
             one.until(lambda: set(both.led().values()) == {"home"}, "one leads all of them now")
             for name in ("north", "south", "east", "west"):
                 (both.first.directory / name).touch()
-            assert [one.wait(task).status for task in tasks] == [0, 0, 0, 0], both.said(one)
+            assert [one.wait(task).status for task in tasks] == [0, 0, 0, 0], both.why(*tasks)
             frozen.send_signal(signal.SIGCONT)
             assert frozen.wait(60) == 3, both.said(third)
             assert "it was released" in both.said(third), "it found itself fenced"
