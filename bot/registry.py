@@ -21,6 +21,7 @@ from fleet.clock import SystemClock
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
 from fleet.flight.starting import FleetSeen
+from fleet.git.patches import Patch
 from fleet.machines.hand_terminal import HandTerminal
 from fleet.machines.watch import MachineSeen
 from fleet.ports import Clock
@@ -75,7 +76,7 @@ class FleetControl(Protocol):
     async def terminal(self, task_id: str) -> HandTerminal:
         """The agent's own interface, which a person has in hand. Raises ``Refused`` when none has."""
 
-    async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
+    async def diff(self, repo: str, base: str, commit: str, limit: int) -> Patch:
         """The unified diff between two commits of a repository, cut at ``limit`` bytes, its secrets masked."""
 
 

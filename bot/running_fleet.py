@@ -20,6 +20,7 @@ from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.keeping import Keeper
 from fleet.flight.services import MachineLogins, Services
 from fleet.flight.starting import FleetSeen
+from fleet.git.patches import Patch
 from fleet.git.repository import Repository
 from fleet.machines.disks import Disks
 from fleet.machines.hand_terminal import HandTerminal
@@ -138,6 +139,6 @@ class RunningFleet:
     async def terminal(self, task_id: str) -> HandTerminal:
         return await self.hands.terminal(task_id)
 
-    async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
+    async def diff(self, repo: str, base: str, commit: str, limit: int) -> Patch:
         patch = await self.repositories(repo).diff(base, commit, limit)
-        return await self.leaks.masked(patch.decode("utf-8", "replace"))
+        return Patch(await self.leaks.masked(patch.decode("utf-8", "replace")), len(patch) >= limit)

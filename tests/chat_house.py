@@ -30,6 +30,7 @@ from fleet.config import FleetConfig, GateConfig, RepoConfig, parse_fleet
 from fleet.errors import Misused
 from fleet.faults import Fault, Point, site_of
 from fleet.flight.starting import FleetSeen
+from fleet.git.patches import Patch
 from fleet.machines.hand_terminal import HandTerminal
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ChatRef, PersonId, Task
@@ -139,10 +140,10 @@ class PlayedFleet:
     async def terminal(self, task_id: str) -> HandTerminal:
         raise Misused(attempted="open a terminal", on=task_id)
 
-    async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
+    async def diff(self, repo: str, base: str, commit: str, limit: int) -> Patch:
         if repo != "shop":
             raise Misused(attempted="read a diff", on=repo)
-        return "diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1 +1 @@\n-old\n+new\n"
+        return Patch("diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1 +1 @@\n-old\n+new\n")
 
 
 class Phone:

@@ -66,8 +66,9 @@ async def diff(context: Context, call: Call) -> Effect:
     session, snapshot = await context.store.read(read)
     if session is None or not snapshot:
         raise Refused(attempted=f"show what {task.id} changed", cause="it has no snapshot yet")
-    text = await context.control.diff(task.repo, session.base, snapshot, FILE_LIMIT)
-    path, changed = await file_if_long(context, f"{task.id}.diff", text), files_changed(text)
+    patch = await context.control.diff(task.repo, session.base, snapshot, FILE_LIMIT)
+    text, changed = patch.text, files_changed(patch)
+    path = await file_if_long(context, f"{task.id}.diff", text)
     data = {
         "task": task.id,
         "base": session.base,

@@ -32,14 +32,14 @@ async def undo(context: Context, call: Call) -> Effect:
     task = await task_meant(context, call, newest=True)
     landed = await context.store.read(lambda tx: _landing(tx, task))
     patch = await context.control.diff(task.repo, landed.new, landed.old, _LIMIT)
-    if len(patch.encode()) >= _LIMIT:
+    if patch.cut:
         raise Refused(
             attempted=f"undo {task.id}",
             cause="its change is too large for a patch",
             hint=f"/run repo={task.repo} Revert commit {landed.new[:12]}.",
         )
     name = f"{task.id}-undo.patch"
-    path = await asyncio.to_thread(documents.write, context.home / "files", name, patch)
+    path = await asyncio.to_thread(documents.write, context.home / "files", name, patch.text)
     await shared.keep(context.store, path)
     config = context.config()
     agent = choose.agent_again(config, task.agent, task.repo)

@@ -33,6 +33,13 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
     return {b"n": b"\n", b"t": b"\t", b"r": b"\r"}.get(code, code)
 
 
+class Patch(NamedTuple):
+    """A unified diff for people. ``cut``: its end is missing."""
+
+    text: str
+    cut: bool = False
+
+
 class FileChanged(NamedTuple):
     """Lines added and removed in a file, and what else became of it: ``new``, ``was a.txt``, ``binary``."""
 
@@ -53,30 +60,40 @@ _ALSO: Final = (
 )
 
 
-def files_changed(patch: str) -> dict[str, FileChanged]:
-    """What became of each file, by its new path."""
+def files_changed(patch: Patch) -> dict[str, FileChanged]:
+    """What became of each file, by its new path. Of a patch that is cut, nobody knows all of the last one."""
     found: dict[str, tuple[list[str], list[str]]] = {}
     inside = False
     heads, rows = list[str](), list[str]()
-    for row in patch.split("\n"):
+    for row in patch.text.split("\n"):
         if row.startswith(FILE.decode()):
             inside, heads, rows = False, [], []
             found[path_of(row.encode()).decode("utf-8", "backslashreplace")] = heads, rows
         elif row.startswith("@@ "):
             inside = True
-        elif not inside:
-            heads.append(row)
-        elif row[:1] in {"+", "-"}:
             rows.append(row)
-    return {name: _file_changed(heads, rows) for name, (heads, rows) in found.items()}
+        elif inside:
+            rows.append(row)
+        else:
+            heads.append(row)
+    last = next(reversed(found), "") if patch.cut else ""
+    return {name: _file_changed(*seen, cut=name == last) for name, seen in found.items()}
 
 
-def _file_changed(heads: list[str], rows: list[str]) -> FileChanged:
+def _file_changed(heads: list[str], rows: list[str], *, cut: bool) -> FileChanged:
     also = [words for row in heads if (words := _also(row))]
-    added, removed = ([row[1:] for row in rows if row[0] == sign] for sign in "+-")
-    if removed and [row.rstrip("\r") for row in added] == [row.rstrip("\r") for row in removed]:
+    added, removed = (sum(row[:1] == sign for row in rows) for sign in "+-")
+    if cut:
+        also.append("and more that is not counted")
+    elif removed and _side(rows, "-") == _side(rows, "+"):
         also.append("only line ends")
-    return FileChanged(len(added), len(removed), tuple(also))
+    return FileChanged(added, removed, tuple(also))
+
+
+def _side(rows: list[str], sign: str) -> list[str]:
+    """What the hunks show of the old file (``-``) or of the new one (``+``), without the ends of the lines. A line
+    that moved stands in another place."""
+    return ["@@" if row.startswith("@@") else row[1:].rstrip("\r") for row in rows if row[:1] in ("@", " ", sign)]
 
 
 def _also(row: str) -> str:

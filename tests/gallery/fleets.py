@@ -32,6 +32,7 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.exits import Exited
+from fleet.git.patches import Patch
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import Isolation, Session, TaskState, TurnCause
 from fleet.schedule.timer import Timer
@@ -131,8 +132,8 @@ class SeenFleet(PlayedFleet):
     def tend_work(self) -> None:
         """Nothing is to be removed."""
 
-    async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
-        return DIFF
+    async def diff(self, repo: str, base: str, commit: str, limit: int) -> Patch:
+        return Patch(DIFF)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleet.git.patches import FileChanged, files_changed
+from fleet.git.patches import FileChanged, Patch, files_changed
 from tests.far_end.repositories import git, make_work
 
 OLD = "-- a comment of SQL\n---\nselect 1;\n"
@@ -17,10 +17,10 @@ def test_each_file_has_its_own_name_and_every_line_counts(tmp_path: Path) -> Non
     work = make_work(tmp_path / "w", dict.fromkeys(names, OLD))
     for name in names:
         (work / name).write_text(NEW)
-    assert files_changed(git(work, "diff", "--no-color")) == dict.fromkeys(names, FileChanged(2, 2))
+    assert files_changed(Patch(git(work, "diff", "--no-color"))) == dict.fromkeys(names, FileChanged(2, 2))
     git(work, "add", "--all")
     git(work, "mv", "plain", "moved and changed")
-    assert "moved and changed" in files_changed(git(work, "diff", "--cached"))
+    assert "moved and changed" in files_changed(Patch(git(work, "diff", "--cached")))
 
 
 def test_a_change_without_lines_says_what_became_of_each_file(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_change_without_lines_says_what_became_of_each_file(tmp_path: Path) ->
     git(work, "mv", "size ü", "size")
     (work / "size").write_text(f"{four}e\n")
     git(work, "add", "--all")
-    assert files_changed(git(work, "diff", "--cached", "-M")) == {
+    assert files_changed(Patch(git(work, "diff", "--cached", "-M"))) == {
         "run": FileChanged(0, 0, ("executable now",)),
         "other": FileChanged(0, 0, ("was name",)),
         "picture": FileChanged(0, 0, ("binary",)),
@@ -47,3 +47,21 @@ def test_a_change_without_lines_says_what_became_of_each_file(tmp_path: Path) ->
         "size": FileChanged(1, 0, ("was size ü",)),
         "ends": FileChanged(4, 4, ("only line ends",)),
     }
+
+
+def test_a_line_that_moved_is_no_line_end_and_what_is_cut_is_not_judged(tmp_path: Path) -> None:
+    old = "".join(f"line {number}\n" for number in range(30))
+    moved = old.replace("line 3\n", "").replace("line 25\n", "line 25\nline 3\n")
+    near = old.replace("line 3\nline 4\n", "line 4\nline 3\n")
+    work = make_work(tmp_path / "w", {"ends": old, "far": old, "near": old})
+    (work / "far").write_text(moved)
+    (work / "near").write_bytes(near.replace("\n", "\r\n").encode())
+    (work / "ends").write_bytes(old.replace("line 3\n", "line 3\r\n").encode())
+    patch = Patch(git(work, "diff"))
+    assert files_changed(patch) == {
+        "ends": FileChanged(1, 1, ("only line ends",)),
+        "far": FileChanged(1, 1),
+        "near": FileChanged(30, 30),
+    }
+    start = Patch(git(work, "diff", "ends"), cut=True)
+    assert files_changed(start) == {"ends": FileChanged(1, 1, ("and more that is not counted",))}
