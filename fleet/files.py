@@ -60,6 +60,21 @@ def replace_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     _replace(path, data, mode, durable=True)
 
 
+def create_durably(path: Path, data: bytes) -> None:
+    """Makes a file that only its owner can read, and that a power cut leaves there; one that is there stays as it
+    is. Of those who make it at once, one wins."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".new")
+    os.close(handle)
+    fresh = Path(name)
+    try:
+        replace_durably(fresh, data)
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+        _sync_directory(path.parent)
+    finally:
+        fresh.unlink()
+
+
 def replace_in_order(steps: Sequence[Mapping[Path, bytes]], *, mode: int = 0o600) -> None:
     """Replaces files, those of a step once all before it are there to stay: a power cut leaves none of a step
     without them. One that has these bytes already is not written again.

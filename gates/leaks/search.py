@@ -88,7 +88,7 @@ def fingerprint_key(home: Path) -> bytes:
     if not path.exists():
         with files.writing("make the key of the fingerprints", path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            files.replace_durably(path, os.urandom(32))
+            files.create_durably(path, os.urandom(32))  # two changes may need it at once
     return path.read_bytes()
 
 

@@ -7,9 +7,7 @@ signed, so a signature made for something else can never count as a receipt.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import os
 import re
 import struct
 import textwrap
@@ -274,11 +272,4 @@ def _create(path: Path) -> None:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    files.replace_durably(fresh, private)
-    try:
-        # A link never replaces: of two processes that start together, one wins and both use its key.
-        with contextlib.suppress(FileExistsError):
-            os.link(fresh, path)
-    finally:
-        fresh.unlink()
+    files.create_durably(path, private)  # of two processes that start together, both use the key of one

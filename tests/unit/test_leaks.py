@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -27,6 +28,7 @@ from fleet.store import sessions
 from fleet.store.recording import record
 from gates.leaks import known, rules, scan
 from gates.leaks.added import AddedLines, added
+from gates.leaks.search import fingerprint_key
 from gates.leaks.stored import foreseen
 from tests.far_end.repositories import commit, git, make_bare
 from tests.flying import world
@@ -239,3 +241,13 @@ def test_leaks_are_kept_as_json_without_values() -> None:
     assert found[0].reason == "adds a secret: a.py:3 ‹redacted:github-pat›"
     too_much = Leak("the rest of the change", 0, "not searched: more than 32 MiB", "2" * 32)
     assert too_much.reason == "may add a secret: the rest of the change was not searched: more than 32 MiB"
+
+
+def test_of_those_who_make_the_key_of_the_fingerprints_at_once_all_use_one(tmp_path: Path) -> None:
+    """Otherwise what a person releases for one change is unknown for the next."""
+    with ThreadPoolExecutor(8) as pool:
+        keys = {key for number in range(20) for key in pool.map(fingerprint_key, [tmp_path / str(number)] * 8)}
+    assert len(keys) == 20
+    files.create_durably(tmp_path / "0" / "keys" / "fingerprint.key", b"another")
+    kept = list((tmp_path / "0" / "keys").iterdir())
+    assert [(each.name, len(each.read_bytes())) for each in kept] == [("fingerprint.key", 32)]
